@@ -129,16 +129,16 @@ def _below(path: str, pattern: str) -> str:
 def _document(leaf: LayoutEntry, flow: Flow, records: Mapping[str, Record]) -> Item:
     assert leaf.document
     by_stage = {record.stage: record for record in records.values() if record.model in (leaf.model, DATA)}
-    making = flow.producer(leaf.model)
+    step = flow.producer(leaf.model)
     version = Version(
         about=flow.about,
         model=leaf.model,
         version=leaf.version,
-        type=making.type,
+        type=step.type,
         # Names without versions: a parent's version may change without a rerun, a published document must not.
         parents=flow.parents.get(leaf.model, ()),
         records=by_stage,
-        making=records[making.name],
+        producer=records[step.name],
     )
     return _in_memory(leaf, documents.of_version(leaf.document, version), f"document:{leaf.document}")
 
@@ -155,22 +155,22 @@ def parents(flow: Flow, model: str) -> tuple[str, ...]:
 
 def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -> Receipt | None:
     owner = model or (DATA if unit == receipts.DATA else PROJECT)
-    making = next((s for s in flow.steps if s.model == owner and (owner != PROJECT or s.stage == unit)), None)
-    if making is None or making.name not in records:
+    step = next((s for s in flow.steps if s.model == owner and (owner != PROJECT or s.stage == unit)), None)
+    if step is None or step.name not in records:
         return None
-    producing = records[making.name]
+    producer = records[step.name]
     public = [_public(r) for r in records.values() if r.model == owner and (owner != PROJECT or r.stage == unit)]
     return Receipt(
         unit=unit,
         files=(),
         model=model,
-        version=making.version if model else "",
-        type=making.type if model else "",
+        version=step.version if model else "",
+        type=step.type if model else "",
         parents=parents(flow, model) if model else (),
-        digest=producing.digest,
-        content=producing.content,
-        records=tuple(sorted(public, key=lambda record: (record.task != producing.task, record.started))),
-        facts={"files": len(producing.files), "size_bytes": sum(file.size for file in producing.files)},
+        digest=producer.digest,
+        content=producer.content,
+        records=tuple(sorted(public, key=lambda record: (record.task != producer.task, record.started))),
+        facts={"files": len(producer.files), "size_bytes": sum(file.size for file in producer.files)},
     )
 
 

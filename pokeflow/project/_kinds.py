@@ -39,7 +39,7 @@ class Version:
     """Input for building a document of a version; only its own records count, not later changes.
 
     ``parents`` are names of models, the lineage parent first. ``records`` are the records of its tasks by stage,
-    including the data set's ``prepare`` if available; ``making`` is the record of the task that produced the model.
+    including the data set's ``prepare`` if available; ``producer`` is the record of the task that produced the model.
     """
 
     about: About
@@ -48,7 +48,7 @@ class Version:
     type: str
     parents: tuple[str, ...]
     records: Mapping[str, Record]
-    making: Record
+    producer: Record
 
 
 def kinds_of(scope: str) -> dict[str, DocumentKind]:

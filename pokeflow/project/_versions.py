@@ -42,7 +42,7 @@ def producing_record(receipt: Receipt) -> Record | None:
 
 
 def records(receipt: Receipt) -> dict[str, Record]:
-    """Return a version's records by stage; that of the task that produced it also under the key ``making``."""
+    """Return a version's records by stage; that of the task that produced it also under the key ``producer``."""
     by_stage = {record.stage: record for record in reversed(receipt.records)}
-    producing = producing_record(receipt)
-    return by_stage | {"making": producing} if producing else by_stage
+    record = producing_record(receipt)
+    return by_stage | {"producer": record} if record else by_stage

@@ -192,14 +192,14 @@ def merge(old: Receipt, new: Receipt) -> Receipt:
         if record.task not in records or records[record.task].finished <= record.finished:
             records[record.task] = record
     newest = old if keep_old else new
-    making = newest.records[0].task if newest.records else ""
+    producer = newest.records[0].task if newest.records else ""
     return replace(
         newest,
         # Type and parents of a published version do not change.
         type=old.type or new.type,
         parents=old.parents or new.parents,
         files=tuple(file for _, file in sorted(files.items())),
-        records=tuple(sorted(records.values(), key=lambda record: (record.task != making, record.started))),
+        records=tuple(sorted(records.values(), key=lambda record: (record.task != producer, record.started))),
     )
 
 

@@ -36,7 +36,7 @@ def test_a_fact_goes_before_the_machine() -> None:
 def test_what_a_fact_cannot_be_is_unknown_and_the_reason_names_it(name: str, value: Any) -> None:
     facts = facts_of(record("train", "m", facts={name: value}))
     assert getattr(facts, name) is None
-    assert facts.reason_for(name) == f"facts.{name} of train:m is {value!r}, which this cannot be"
+    assert facts.reason_for(name) == f"facts.{name} of train:m is {value!r}, which is not a possible value"
 
 
 def test_a_fact_that_is_null_has_the_reason_of_the_record() -> None:

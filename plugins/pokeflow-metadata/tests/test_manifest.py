@@ -111,14 +111,14 @@ def test_fields_are_those_worked_by_hand(path: str, value: Any) -> None:
     {
         "project_id": "no project is created in SageMaker, or its id is not configured",
         f"models.{TEACHER}.parent_model": "it has no parent",
-        f"models.{TEACHER}.s3_path": "the tree lies in a local folder",
+        f"models.{TEACHER}.s3_path": "the tree is in a local folder",
         f"models.{TEACHER}.training_job": "trained by executor 'sagemaker'; its record names no SageMaker job",
         f"models.{TEACHER}.model_registry_arn": "no registration with SageMaker is recorded",
         f"models.{TEACHER}.metrics.embedding_quality": "a word, not a measurement: read top1_accuracy and its protocol",
         f"models.{TINY}.performance.power_consumption_w": "not measured",
         "experiments.mlflow_tracking_uri": "no tracking that other machines can reach is configured",
-        "datasets.training.s3_path": "the tree lies in a local folder",
-        "infrastructure.s3_bucket": "the tree lies in a local folder",
+        "datasets.training.s3_path": "the tree is in a local folder",
+        "infrastructure.s3_bucket": "the tree is in a local folder",
         "infrastructure.training_instance": f"train:{TEACHER} was made by executor 'sagemaker', which records no"
         " instance type",
     }.items(),
@@ -236,7 +236,7 @@ def test_what_was_migrated_tells_what_was_said_of_it_and_why_nothing_else() -> N
     )
     assert shown["metrics"]["top1_accuracy"] == 0.9
     assert shown["metrics"]["protocol"] == {"top1_accuracy": "migrated from s3://old/models/x; no record tells it"}
-    assert shown["reasons"]["embedding_dim"].startswith("embedding_dim, as it was told when it was migrated, is '768")
+    assert shown["reasons"]["embedding_dim"].startswith("embedding_dim, as stated at its migration, is '768")
     assert shown["reasons"]["framework"] == "migrated from s3://old/models/x; no record tells it"
     assert shown["reasons"]["digest"] == "migrated from s3://old/models/x; no record tells it"
 

@@ -79,7 +79,7 @@ def test_a_version_without_benchmark_says_so() -> None:
     told = metrics(version(TRAIN, records={"train": TRAIN}))
     assert told["benchmark"] is None
     assert told["reasons"]["benchmark"] == "no benchmark of this version was there when it was published"
-    assert "No benchmark of this version was there" in card(version(TRAIN, records={"train": TRAIN}))
+    assert "This version was published without a benchmark" in card(version(TRAIN, records={"train": TRAIN}))
 
 
 def test_the_training_config_is_all_that_decided_the_result() -> None:
@@ -94,7 +94,7 @@ def test_the_training_config_is_all_that_decided_the_result() -> None:
 def test_a_card_has_the_sections_that_people_look_for() -> None:
     titles = [line.removeprefix("## ") for line in card(version(DISTILL1)).splitlines() if line.startswith("## ")]
     assert titles == [
-        "Model details", "Lineage", "Intended use", "Training data", "How it was made", "Evaluation", "Limitations",
+        "Model details", "Lineage", "Intended use", "Training data", "How it was produced", "Evaluation", "Limitations",
         "Time, cost and energy", "How to load it",
     ]  # fmt: skip
 
@@ -102,7 +102,7 @@ def test_a_card_has_the_sections_that_people_look_for() -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "A student of the project pokemon-card-recognition. Distilled from `dinov3-teacher:v1.0` on 2026-01-10.",
+        "A model of type student in the project pokemon-card-recognition. Distilled from `dinov3-teacher:v1.0` on 2026-01-10.",
         "| Parameters | 4.7M (4,700,000) |",
         f"- `{TEACHER}:v1.0`, distillation, content `{TRAIN.content}`",
         "Approach: knowledge distillation.",
@@ -162,7 +162,8 @@ def test_what_an_older_record_does_not_say_of_its_data_is_said_to_be_unrecorded(
 
 
 @pytest.mark.parametrize(
-    ("drop", "sentence"), [(0.01, "1.0% fewer are answered"), (-0.02, "2.0% more are"), (0.0, "as many are answered")]
+    ("drop", "sentence"),
+    [(0.01, "1.0% fewer are recognised"), (-0.02, "2.0% more are"), (0.0, "as many are recognised")],
 )
 def test_what_compilation_cost_is_among_the_limits(drop: float, sentence: str) -> None:
     assert sentence in card(version(replace(COMPILE, metrics={"accuracy_drop": drop})))
@@ -172,7 +173,7 @@ def test_what_records_do_not_tell_is_left_out_and_not_made_up() -> None:
     bare = replace(TRAIN, facts={}, metrics={}, params={}, environment={}, inputs={})
     given = Version(LOCAL, TEACHER, "v1.0", "teacher", (), {"train": bare}, bare)
     text = card(given)
-    assert "The record of its making does not tell what it takes and gives." in text
+    assert "The record of its producer does not state the sizes of input and output." in text
     assert "```python" not in text
     assert "None" not in text
     assert check_document("metrics", document_of_version("metrics", given)) == []

@@ -67,9 +67,7 @@ def test_a_wrong_secret_is_told_and_not_shown(s3: Server, filled: Bucket, tmp_pa
         with pytest.raises(PokeflowError, match=f"the secret key does not match the access key|{asked_first}") as told:
             ask()
         assert s3.secret not in str(told.value)
-    with pytest.raises(
-        PokeflowError, match="rejects the signature: the secret key does not match the access key"
-    ):
+    with pytest.raises(PokeflowError, match="rejects the signature: the secret key does not match the access key"):
         filled.read("a")
     require_unchanged(s3, filled)
 

@@ -70,7 +70,7 @@ def _sum(receipts: list[Receipt], label: str) -> float | Unknown:
 
 def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructure:
     """Build the manifest's ``infrastructure``: bucket, region, and machines that produced the newest versions."""
-    local = Unknown("the tree lies in a local folder")
+    local = Unknown("the tree is in a local folder")
     return fill(
         Infrastructure,
         {

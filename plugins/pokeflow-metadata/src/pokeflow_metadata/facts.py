@@ -95,7 +95,7 @@ def facts_of(record: Record) -> ModelFacts:
             try:
                 values.setdefault(name, msgspec.convert(value, kind))
             except msgspec.ValidationError:
-                reason = f"{'.'.join((part, *keys))} of {record.task} is {value!r}, which this cannot be"
+                reason = f"{'.'.join((part, *keys))} of {record.task} is {value!r}, which is not a possible value"
                 reasons.setdefault(name, reason)
     return ModelFacts(**values, reasons={name: why for name, why in reasons.items() if name not in values})
 

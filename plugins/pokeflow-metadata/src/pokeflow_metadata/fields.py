@@ -89,7 +89,7 @@ def _stated_value(
     value = facts.get(name)
     if value is None:
         return NOTHING
-    label = f"{name}, as it was told when it was migrated,"
+    label = f"{name}, as stated at its migration,"
     if not isinstance(value, kind) or isinstance(value, bool):
         return _cannot_be(label, value)
     if isinstance(value, NUMBER) and not bounds[0] <= value <= bounds[1]:
@@ -110,4 +110,4 @@ def _formatted(label: str, value: Any, form: Callable[[Any], Any] | None) -> Any
 
 
 def _cannot_be(label: str, value: Any) -> Unknown:
-    return Unknown(f"{label} is {value!r}, which this cannot be")
+    return Unknown(f"{label} is {value!r}, which is not a possible value")

@@ -13,8 +13,8 @@ POWER = ("power_w", "power_consumption_w")
 
 def describe_limitations(version: Version) -> Iterator[str]:
     """Yield a Markdown list item for each limitation that the records show."""
-    sentences = [*_queries(version), *_chance(version), *_loss(version.making), *_machine(version)]
-    for sentence in sentences or ["The records show none; that is no proof that there are none."]:
+    sentences = [*_queries(version), *_chance(version), *_loss(version.producer), *_machine(version)]
+    for sentence in sentences or ["The records show none. That does not prove that there are none."]:
         yield f"- {sentence}"
 
 
@@ -23,17 +23,17 @@ def _queries(version: Version) -> Iterator[str]:
     data = facts_of(prepared) if prepared else ModelFacts()
     if data.query_kind == SIMULATED:
         yield (
-            "The queries are simulated captures of pictures that are among the references: the figures say how well a "
-            "photo of a known picture is found, not how a stranger's photo fares."
+            "The queries are simulated captures of pictures that are among the references: the figures state how well "
+            "a capture of a known picture is recognised, not how well a user's photo is."
         )
     if data.query_kind is None:
         yield "Whether the queries are photos or simulated captures is not recorded."
     if bench is None:
-        yield "No benchmark is recorded: its figures are of the queries that its making was judged by."
+        yield "No benchmark is recorded: the figures were measured on the queries by which training was evaluated."
     else:
         yield from _shared(facts_of(bench).shared_artwork, data.shared_artwork)
     if data.data_kind == SYNTHETIC:
-        yield "The cards are drawn by a program: the figures say that the chain works, and nothing of real cards."
+        yield "The cards are drawn by a program: the figures show that the pipeline works, nothing about real cards."
     if data.data_kind is None:
         yield "Whether the data are photos or drawn by a program is not recorded."
 
@@ -52,7 +52,7 @@ def _chance(version: Version) -> Iterator[str]:
     cards = prepared.metrics.get("test_cards") if prepared else None
     if cards and "benchmark" in version.records:
         yield f"The test split has {cards:,.0f} cards: a single one of them moves an accuracy by {1 / cards:.1%}."
-    seed = _inside(version.making.params, "loop", "seed")
+    seed = _inside(version.producer.params, "loop", "seed")
     if seed is not None:
         yield f"The figures are of one run with seed {seed}; how much they vary with the seed was not measured."
 
@@ -60,9 +60,9 @@ def _chance(version: Version) -> Iterator[str]:
 def _loss(producer: Record) -> Iterator[str]:
     drop, least = producer.metrics.get("accuracy_drop"), producer.metrics.get("cosine_to_parent_min")
     if drop is not None:
-        yield f"Of the queries that compilation was judged by, {_describe_drop(drop)} answered right after it."
+        yield f"Of the queries that evaluate compilation, {_describe_drop(drop)} recognised correctly after it."
     if least is not None:
-        yield f"The embedding that compilation changed most has a cosine of {least:.3f} to its parent's."
+        yield f"The embedding that compilation changed most has a cosine similarity of {least:.3f} to its parent's."
 
 
 def _describe_drop(drop: float) -> str:
@@ -74,7 +74,7 @@ def _machine(version: Version) -> Iterator[str]:
     if bench is None:
         return
     if device := facts_of(bench).device:
-        yield f"Times are of one machine ({device}) and say little of any other."
+        yield f"Times were measured on one machine ({device}); other machines differ."
     if not any(bench.metrics.get(name) is not None for name in POWER):
         yield "Power was not measured."
 

@@ -25,12 +25,12 @@ def describe_loading(version: Version) -> Iterator[str]:
     code = _code(version)
     if code is not None:
         yield from ("", "```python", code, "```")
-    elif format_ := facts_of(version.making).format:
+    elif format_ := facts_of(version.producer).format:
         yield from ("", f"Its format is {format_}.")
 
 
 def _code(version: Version) -> str | None:
-    producer, prepared = version.making, version.records.get("prepare")
+    producer, prepared = version.producer, version.records.get("prepare")
     length = facts_of(producer).embedding_dim
     spec = prepared.params.get("preprocessing") if prepared else None
     if not _is_onnx(version) or not isinstance(spec, Mapping) or not {"size", "mean", "std"} <= set(spec):
@@ -40,5 +40,5 @@ def _code(version: Version) -> str | None:
 
 
 def _is_onnx(version: Version) -> bool:
-    files = [file.path for file in version.making.files]
+    files = [file.path for file in version.producer.files]
     return any(path.endswith(".onnx") for path in files)

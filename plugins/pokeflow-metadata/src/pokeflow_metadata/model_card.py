@@ -20,7 +20,7 @@ from pokeflow_metadata.values import Unknown, cost, figure
 
 Lines = Iterator[str]
 
-MADE = {
+PRODUCED = {
     "train": "Trained",
     "distill": "Distilled",
     "compile": "Compiled",
@@ -34,7 +34,7 @@ def model_card(version: Version) -> bytes:
         "Lineage": _lineage,
         "Intended use": _use,
         "Training data": _data,
-        "How it was made": _making,
+        "How it was produced": _production,
         "Evaluation": _evaluation,
         "Limitations": limitations.describe_limitations,
         "Time, cost and energy": _cost,
@@ -47,18 +47,18 @@ def model_card(version: Version) -> bytes:
 
 
 def _opening(version: Version) -> Lines:
-    producer = version.making
-    how = MADE.get(producer.stage, f"Made by stage {producer.stage}")
+    producer = version.producer
+    how = PRODUCED.get(producer.stage, f"Produced by stage {producer.stage}")
     on = day_of(producer, units.day)
     day = "" if isinstance(on, Unknown) else f" on {on}"
     of = f" from `{version.parents[0]}`" if version.parents else ""
-    yield f"A {version.type} of the project {_cell(version.about.name)}. {how}{of}{day}."
+    yield f"A model of type {version.type} in the project {_cell(version.about.name)}. {how}{of}{day}."
     yield ""
-    yield "Every figure here is of a record of the run that measured it; what no run measured is said to be unknown."
+    yield "Every figure is from the record of the run that measured it; a figure that no run measured is unknown."
 
 
 def _details(version: Version) -> Lines:
-    producer = version.making
+    producer = version.producer
     bench = version.records.get("benchmark")
     rows = {
         "Architecture": fact(producer, "architecture"),
@@ -77,8 +77,8 @@ def _details(version: Version) -> Lines:
         ("", ""),
         [
             *_recorded(rows),
-            ("Made by", f"{producer.stage} with {producer.backend}, revision {producer.revision}"),
-            ("Digest of all that decided it", f"`{producer.digest}`"),
+            ("Produced by", f"{producer.stage} with {producer.backend}, revision {producer.revision}"),
+            ("Digest of everything that determined it", f"`{producer.digest}`"),
             ("Content of its files", f"`{producer.content}`"),
         ],
     )
@@ -86,40 +86,40 @@ def _details(version: Version) -> Lines:
 
 def _lineage(version: Version) -> Lines:
     if not version.parents:
-        yield "It descends from no other model."
+        yield "It has no parent model."
     for parent in version.parents:
         model = parent.partition(":")[0]
-        content = read(version.making, model)
-        task = next((task for task in version.making.inputs if task.partition(":")[2] == model), None)
-        how = f", {relation(version.making, task)}" if task else ""
+        content = read(version.producer, model)
+        task = next((task for task in version.producer.inputs if task.partition(":")[2] == model), None)
+        how = f", {relation(version.producer, task)}" if task else ""
         yield f"- `{parent}`{how}" + (f", content `{content}`" if content else "")
-    for task, content in version.making.inputs.items():
+    for task, content in version.producer.inputs.items():
         if task.startswith("prepare:"):
             yield f"- the data set `{task}`, content `{content}`"
 
 
 def _use(version: Version) -> Lines:
-    facts = facts_of(version.making)
+    facts = facts_of(version.producer)
     size, length = facts.input_size, facts.embedding_dim
     if size is None or length is None:
-        yield "The record of its making does not tell what it takes and gives."
+        yield "The record of its producer does not state the sizes of input and output."
         return
     yield (
-        f"It turns a picture of {units.square(size)} pixels into an embedding of {length} numbers. A picture is "
-        "recognised as the reference whose embedding is nearest by cosine; the references must be embedded by this "
-        "very version."
+        f"It converts a picture of {units.square(size)} pixels to an embedding of {length} numbers. A picture is "
+        "recognised as the reference whose embedding has the highest cosine similarity; the references must be "
+        "embedded by this exact version."
     )
     yield ""
     yield (
-        "It answers with the nearest reference to whatever it is shown. How it tells pictures of nothing it knows from "
-        "pictures of what it knows was not measured."
+        "It returns the nearest reference for any picture. How well it rejects pictures of unknown items was not "
+        "measured."
     )
 
 
 def _data(version: Version) -> Lines:
     prepared = version.records.get("prepare")
     if prepared is None:
-        content = next((c for task, c in version.making.inputs.items() if task.startswith("prepare:")), None)
+        content = next((c for task, c in version.producer.inputs.items() if task.startswith("prepare:")), None)
         yield "The record of the data set is not part of this version" + (
             f"; its content is `{content}`." if content else "."
         )
@@ -138,8 +138,8 @@ def _data(version: Version) -> Lines:
     yield from _code("json", _json(prepared.params))
 
 
-def _making(version: Version) -> Lines:
-    producer = version.making
+def _production(version: Version) -> Lines:
+    producer = version.producer
     how = approach_of(producer)
     if producer.stage == "distill" and not isinstance(how, Unknown):
         yield f"Approach: {how.replace('_', ' ')}."
@@ -156,7 +156,7 @@ def _making(version: Version) -> Lines:
 def _evaluation(version: Version) -> Lines:
     bench = version.records.get("benchmark")
     if bench is None:
-        yield "No benchmark of this version was there when it was published."
+        yield "This version was published without a benchmark."
         yield ""
     else:
         yield "### Benchmark"
@@ -174,9 +174,9 @@ def _evaluation(version: Version) -> Lines:
             if value is not None:
                 yield f"- {name}: {_cell(value)}"
         yield ""
-    yield "### While it was made"
+    yield "### During training"
     yield ""
-    yield from _figures(version.making)
+    yield from _figures(version.producer)
 
 
 def _figures(record: Record) -> Lines:
@@ -188,7 +188,7 @@ def _figures(record: Record) -> Lines:
         yield "No figures."
     yield ""
     if record.metrics:
-        yield f"- Protocol: {_cell(facts_of(record).protocol or 'the record tells none')}"
+        yield f"- Protocol: {_cell(facts_of(record).protocol or 'not recorded')}"
     for name in record.metrics:
         value = figure(record, name)
         if isinstance(value, Unknown):
@@ -205,14 +205,14 @@ def _baseline(prepared: Record | None) -> Lines:
 
 def _cost(version: Version) -> Lines:
     rows = []
-    for record in (version.making, version.records.get("benchmark")):
+    for record in (version.producer, version.records.get("benchmark")):
         if record is not None:
             price = cost(record)
             bill = f"unknown: {price.reason}" if isinstance(price, Unknown) else f"{price:.2f} US dollars"
             rows.append((record.task, record.executor, f"{record.seconds:,.1f} s", bill))
     yield from _table(("task", "executor", "time", "cost"), rows)
     yield ""
-    yield "The energy that this took was not measured, so nothing is said of emissions."
+    yield "Energy was not measured, so emissions are unknown."
 
 
 def _recorded(rows: Mapping[str, Any]) -> list[tuple[str, Any]]:

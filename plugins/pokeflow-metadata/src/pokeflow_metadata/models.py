@@ -73,7 +73,7 @@ def model(about: About, receipt: Receipt, all_versions: Versions) -> forms.Entry
 
 def _network(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) -> Object:
     """Return the manifest fields of a network that every model type has."""
-    producer, bench = records.get("making"), records.get("benchmark")
+    producer, bench = records.get("producer"), records.get("benchmark")
     return {
         "architecture": first(fact(producer, "architecture"), first_stated(receipt_facts, "architecture")),
         "parameters": first(
@@ -97,7 +97,7 @@ def _network(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) ->
 
 def _parameters(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) -> int | Unknown:
     count: int | Unknown = first(
-        fact(records.get("making"), "parameters"),
+        fact(records.get("producer"), "parameters"),
         first_stated(receipt_facts, "parameters_count", "parameters", kind=int),
     )
     return count
@@ -105,7 +105,7 @@ def _parameters(records: Mapping[str, Record], receipt_facts: Mapping[str, Any])
 
 def _of_type(type_: str, records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) -> Object:
     """Return the manifest fields that only this type of model has."""
-    producer, bench = records.get("making"), records.get("benchmark")
+    producer, bench = records.get("producer"), records.get("benchmark")
     trained = {
         "training_job": first(fact(producer, "training_job"), first_stated(receipt_facts, "training_job")),
         "training_date": first(
@@ -147,7 +147,7 @@ def _is_untold(value: Any) -> bool:
 def s3_path(about: About, folder: str | Unknown) -> str | Unknown:
     """Return the S3 URI of a folder in the published tree; Unknown if the tree is local or the folder is unknown."""
     if not about.uri.startswith("s3://"):
-        return Unknown("the tree lies in a local folder")
+        return Unknown("the tree is in a local folder")
     return folder if isinstance(folder, Unknown) else f"{about.uri.rstrip('/')}/{folder}"
 
 
@@ -172,7 +172,7 @@ def _compression(receipt: Receipt, all_versions: Versions, recorded: str | Unkno
 def _metrics(receipt: Receipt, all_versions: Versions) -> forms.Metrics:
     """Return the metrics of a version, and the protocol of each known one."""
     records, receipt_facts = records_of(receipt), receipt.facts
-    evaluation, producer = accuracy_record(records), records.get("making")
+    evaluation, producer = accuracy_record(records), records.get("producer")
     fields: Object = {
         "top1_accuracy": _share(evaluation, receipt_facts, *TOP1),
         "top5_accuracy": _share(evaluation, receipt_facts, "top5_accuracy"),
@@ -182,7 +182,7 @@ def _metrics(receipt: Receipt, all_versions: Versions) -> forms.Metrics:
         fields["embedding_quality"] = EMBEDDING_QUALITY
     if receipt.type == "student":
         fields["accuracy_gap"], protocol["accuracy_gap"] = _gap(receipt, published.teacher(receipt, all_versions))
-    for name, value in _of_making(receipt.type, producer, receipt_facts).items():
+    for name, value in _of_producer(receipt.type, producer, receipt_facts).items():
         fields[name], protocol[name] = value, _protocol(receipt, producer)
     if not records:
         # Without any record, all metrics are unknown for the same reason.
@@ -201,7 +201,7 @@ def _share(record: Record | None, receipt_facts: Mapping[str, Any], *names: str)
     return share
 
 
-def _of_making(type_: str, producer: Record | None, receipt_facts: Mapping[str, Any]) -> Object:
+def _of_producer(type_: str, producer: Record | None, receipt_facts: Mapping[str, Any]) -> Object:
     """Return the metrics that training or compilation measures for this type of model only."""
     figures = {
         "student": {"cosine_similarity_to_teacher": ("cosine_similarity", 1.001)},
@@ -223,7 +223,7 @@ def _of_making(type_: str, producer: Record | None, receipt_facts: Mapping[str, 
 def accuracy_record(records: Mapping[str, Record]) -> Record | None:
     """Return the record that supplies the accuracies: benchmark (test split), else training (val split), or None."""
     names = {*TOP1, "top5_accuracy"}
-    candidates = (records[stage] for stage in (benchmarks.BENCHMARK, "making") if stage in records)
+    candidates = (records[stage] for stage in (benchmarks.BENCHMARK, "producer") if stage in records)
     return next((record for record in candidates if names & set(record.metrics)), None)
 
 
@@ -257,7 +257,7 @@ def _gap(receipt: Receipt, teacher: Receipt | Unknown) -> tuple[float | Unknown,
 
 def _performance(receipt: Receipt) -> forms.Performance:
     records, receipt_facts = records_of(receipt), receipt.facts
-    bench, producer = records.get(benchmarks.BENCHMARK), records.get("making")
+    bench, producer = records.get(benchmarks.BENCHMARK), records.get("producer")
     latency, frames, power = (
         "latency_p50_ms",
         ("throughput_fps", "throughput_fps_batch1"),

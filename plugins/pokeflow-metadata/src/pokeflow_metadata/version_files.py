@@ -26,7 +26,7 @@ def metrics(version: Version) -> Object:
         forms.Metrics,
         {
             **_header(version),
-            "making": metrics_form(version.making),
+            "making": metrics_form(version.producer),
             "benchmark": Unknown(NOT_BENCHMARKED) if benchmark is None else metrics_form(benchmark),
         },
     )
@@ -35,7 +35,7 @@ def metrics(version: Version) -> Object:
 
 def training_config(version: Version) -> Object:
     """Build ``training_config.json``: backend, parameters, inputs and software that determined the version."""
-    producer = version.making
+    producer = version.producer
     form = fill(
         forms.TrainingConfig,
         {
@@ -54,10 +54,12 @@ def training_config(version: Version) -> Object:
     return plain(form)
 
 
-def metrics_form(record: Record) -> forms.Making | forms.Benchmark:
+def metrics_form(record: Record) -> forms.ProducerMetrics | forms.Benchmark:
     """Return the metrics of a record with their protocol, and of a benchmark also its conditions."""
     benchmark_conditions = conditions(record) if record.stage == BENCHMARK else {}
-    form: type[forms.Making | forms.Benchmark] = forms.Benchmark if record.stage == BENCHMARK else forms.Making
+    form: type[forms.ProducerMetrics | forms.Benchmark] = (
+        forms.Benchmark if record.stage == BENCHMARK else forms.ProducerMetrics
+    )
     return fill(
         form,
         {
@@ -84,6 +86,6 @@ def _header(version: Version) -> Object:
         "model": version.model,
         "version": version.version,
         "type": version.type,
-        "digest": version.making.digest,
-        "content": version.making.content,
+        "digest": version.producer.digest,
+        "content": version.producer.content,
     }

@@ -42,7 +42,7 @@ def task(model: str = "teacher", stage: str = "train", version: str = "v1.0", di
 
 def files(given: Task, uri: str = "s3://bucket/p") -> Files:
     return requests.files_of(
-        RemoteStore(uri), given, run.making_key(given), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
+        RemoteStore(uri), given, run.run_key(given), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
     )
 
 
@@ -183,6 +183,6 @@ def test_types_that_are_not_for_processing_train_whatever_it_is():
 
 def test_makings_differ_by_inputs_and_by_what_they_replace():
     one, two = task(), dataclasses.replace(task(), replaces="2026-01-01T00:00:00.000000+00:00")
-    assert run.making_key(one) == run.making_key(task()) != run.making_key(two)
+    assert run.run_key(one) == run.run_key(task()) != run.run_key(two)
     assert files(one).checkpoints != files(two).checkpoints
-    assert files(one).making == "s3://bucket/p/jobs/d/m"
+    assert files(one).task_prefix == "s3://bucket/p/jobs/d/m"

@@ -17,16 +17,16 @@ Approach = Literal["knowledge_distillation", "task_specific_finetuning"]
 class _Accuracies:
     top1_accuracy: Annotated[
         float | None,
-        describe_field("Share of queries answered right first; what they were stands in protocol.", **Share),
+        describe_field("Share of queries whose first match is right; protocol describes the queries.", **Share),
     ]
     top5_accuracy: Annotated[
-        float | None, describe_field("Share of queries with the right answer among the first five.", **Share)
+        float | None, describe_field("Share of queries with the right match among the first five.", **Share)
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Protocols:
-    protocol: Annotated[dict[str, str], describe_field("For each known figure, which task measured it and how.")]
+    protocol: Annotated[dict[str, str], describe_field("Task and method that measured each known figure.")]
     reasons: Reasons
 
 
@@ -39,7 +39,7 @@ class _EmbeddingQuality:
 class _AgainstTeacher:
     accuracy_gap: Annotated[
         float | None,
-        describe_field("The teacher's top-1 accuracy less the student's, a difference of shares.", **Difference),
+        describe_field("The teacher's top-1 accuracy minus the student's, a difference of shares.", **Difference),
     ]
     cosine_similarity_to_teacher: Annotated[
         float | None,
@@ -54,28 +54,30 @@ class _AgainstParent:
     ]
     accuracy_drop: Annotated[
         float | None,
-        describe_field("Top-1 accuracy before compilation less that after it, a difference of shares.", **Difference),
+        describe_field(
+            "Top-1 accuracy before compilation minus top-1 accuracy after it, a difference of shares.", **Difference
+        ),
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OtherMetrics(_Protocols, _Accuracies):
-    """The figures of a model of no known type."""
+    """Figures of a model of another type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherMetrics(_Protocols, _EmbeddingQuality, _Accuracies):
-    """A teacher's figures."""
+    """Figures of a teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudentMetrics(_Protocols, _AgainstTeacher, _Accuracies):
-    """A student's figures."""
+    """Figures of a student."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizedMetrics(_Protocols, _AgainstParent, _Accuracies):
-    """A compiled model's figures."""
+    """Figures of a compiled model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,48 +87,57 @@ class Performance:
     inference_latency_ms: Annotated[
         float | None, describe_field("Median time of the network alone, in milliseconds.", minimum=0)
     ]
-    throughput_fps: Annotated[float | None, describe_field("Pictures a second.", minimum=0)]
+    throughput_fps: Annotated[float | None, describe_field("Pictures per second.", minimum=0)]
     power_consumption_w: Annotated[float | None, describe_field("Power, in watts.", minimum=0)]
-    device: Annotated[str | None, describe_field("What it was measured on.")]
+    device: Annotated[str | None, describe_field("Device on which it was measured.")]
     reasons: Reasons
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Network:
-    version: Annotated[str, describe_field("The version shown: the one made last.")]
+    version: Annotated[str, describe_field("The version described here: the one produced last.")]
     type: Annotated[str | None, describe_field("The model's type in the lineage.")]
     parent_model: Annotated[str | None, describe_field("The parent in the lineage, <model>:<version>.")]
     architecture: Annotated[str | None, describe_field("The network.")]
-    parameters: Annotated[str | None, describe_field("How many parameters, in short, as 304M.")]
-    parameters_count: Annotated[int | None, describe_field("How many parameters.", minimum=0)]
+    parameters: Annotated[str | None, describe_field("Number of parameters, abbreviated, such as 304M.")]
+    parameters_count: Annotated[int | None, describe_field("Number of parameters.", minimum=0)]
     embedding_dim: Annotated[int | None, describe_field("Length of an embedding.", minimum=1)]
-    input_size: Annotated[str | None, describe_field("Pixels of a picture, as 224x224.")]
-    framework: Annotated[str | None, describe_field("What made it, with its version.")]
+    input_size: Annotated[str | None, describe_field("Size of a picture in pixels, such as 224x224.")]
+    framework: Annotated[str | None, describe_field("Framework that produced it, with its version.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Trained:
-    training_job: Annotated[str | None, describe_field("The SageMaker job that made it.")]
-    training_date: Annotated[str | None, describe_field("The day its making ended, UTC.", pattern=DAY)]
+    training_job: Annotated[str | None, describe_field("The SageMaker job that produced it.")]
+    training_date: Annotated[
+        str | None, describe_field("Day on which the task that produced it ended, UTC.", pattern=DAY)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Compressed:
     compression_ratio: Annotated[
-        str | None, describe_field("The teacher's parameters over its own, as 64.7x.", pattern=r"^\d+(\.\d+)?x$")
+        str | None,
+        describe_field(
+            "The teacher's number of parameters divided by its own, such as 64.7x.", pattern=r"^\d+(\.\d+)?x$"
+        ),
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Compiled:
-    format: Annotated[str | None, describe_field("Of the compiled file.")]
-    quantization: Annotated[str | None, describe_field("To which numbers, and how.")]
-    size: Annotated[str | None, describe_field("Of the compiled network, as 14.5MB.", pattern=r"^\d+(\.\d+)?MB$")]
+    format: Annotated[str | None, describe_field("Format of the compiled file.")]
+    quantization: Annotated[str | None, describe_field("Number type and method of the quantization.")]
+    size: Annotated[
+        str | None, describe_field("Size of the compiled network, such as 14.5MB.", pattern=r"^\d+(\.\d+)?MB$")
+    ]
     target_hardware: Annotated[
         str | None,
-        describe_field("What it was compiled for; where the compiler does not say, what it was measured on."),
+        describe_field(
+            "Device for which it was compiled; the device of the benchmark if the compiler does not name one."
+        ),
     ]
-    compilation_date: Annotated[str | None, describe_field("The day its compilation ended, UTC.", pattern=DAY)]
+    compilation_date: Annotated[str | None, describe_field("Day on which its compilation ended, UTC.", pattern=DAY)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +145,17 @@ class _Published:
     size_mb: Annotated[float | None, describe_field("Size of the network's files in 10^6 bytes.", minimum=0)]
     model_registry_arn: Annotated[str | None, describe_field("The model package in SageMaker's registry.")]
     s3_path: Annotated[str | None, describe_field("The folder of this version on S3.", pattern="^s3://")]
-    digest: Annotated[str | None, describe_field("Of all that decided this version.")]
-    content: Annotated[str | None, describe_field("Of the files that its making left.")]
-    cost_usd: Annotated[float | None, describe_field("What its making cost, in US dollars.")]
+    digest: Annotated[str | None, describe_field("Digest of everything that determined this version.")]
+    content: Annotated[str | None, describe_field("Digest of the files of the task that produced it.")]
+    cost_usd: Annotated[float | None, describe_field("Cost of the task that produced it, in US dollars.")]
     versions: Annotated[
-        list[str], describe_field("All published versions of the model, in the order people count.", minItems=1)
+        list[str], describe_field("All published versions of the model, in ascending order.", minItems=1)
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Approach:
-    training_approach: Annotated[Approach | None, describe_field("How it was taught, by its losses.")]
+    training_approach: Annotated[Approach | None, describe_field("Training approach, derived from its losses.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +187,7 @@ class OptimizedModel(_Published, _Compiled, _Network):
 
 @dataclass(frozen=True, kw_only=True)
 class Model(_Published, _Network):
-    """A model of any other type, or of none that is known."""
+    """A model of any other type, or of an unknown one."""
 
     metrics: OtherMetrics
     performance: Performance

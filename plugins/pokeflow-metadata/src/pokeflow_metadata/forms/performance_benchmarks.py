@@ -27,18 +27,18 @@ from pokeflow_metadata.forms.common import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """One benchmark: its figures and what they mean nothing without."""
+    """One benchmark: its figures and their conditions."""
 
     backend: Backend
     revision: Revision
-    digest: Annotated[str, describe_field("Of the benchmark's task.")]
+    digest: Annotated[str, describe_field("Digest of the benchmark's task.")]
     device: Device
     threads: Threads
     runtime: Runtime
     runs: Runs
     timing: Timing
     protocol: Protocol
-    executor: Annotated[str, describe_field("Where the task ran.")]
+    executor: Annotated[str, describe_field("Executor of the task.")]
     started: Started
     finished: Finished
     cost_usd: Cost
@@ -50,23 +50,23 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The benchmark of a version beside the benchmark of a version that it comes from."""
+    """Comparison of the benchmarks of a version and of an ancestor."""
 
     against: Annotated[str | None, describe_field("The other version.")]
     latency_ratio: Annotated[
         float | None,
         describe_field(
-            "This version's latency_p50_ms over the other's, on the same device and threads: below 1 is faster.",
+            "This version's latency_p50_ms divided by the other's, on the same device and threads: below 1 is faster.",
             minimum=0,
         ),
     ]
     size_ratio: Annotated[
-        float | None, describe_field("This version's size_mb over the other's: below 1 is smaller.", minimum=0)
+        float | None, describe_field("This version's size_mb divided by the other's: below 1 is smaller.", minimum=0)
     ]
     accuracy_gap: Annotated[
         float | None,
         describe_field(
-            "The other's top1_accuracy less this version's, under the same protocol: above 0 is what this one lacks.",
+            "The other's top1_accuracy minus this version's, under the same protocol: above 0, this one is worse.",
             minimum=-1,
             maximum=1,
         ),
@@ -76,19 +76,19 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparisons:
-    """A version beside those that it comes from."""
+    """Comparisons of a version with its ancestors."""
 
-    parent: Annotated[Comparison, describe_field("Against the parent in the lineage.")]
-    teacher: Annotated[Comparison, describe_field("Against the nearest teacher.")]
+    parent: Annotated[Comparison, describe_field("Comparison with the parent in the lineage.")]
+    teacher: Annotated[Comparison, describe_field("Comparison with the nearest teacher.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionBenchmark:
-    """What was measured of one version."""
+    """Benchmarks and comparisons of one version."""
 
     type: Annotated[str | None, describe_field("The model's type in the lineage.")]
     digest: Annotated[str | None, describe_field("Digest of the task that produced this version.")]
-    benchmarks: Annotated[list[Benchmark], describe_field("Every benchmark of it.")]
+    benchmarks: Annotated[list[Benchmark], describe_field("Every benchmark of the version.")]
     comparisons: Annotated[Comparisons, describe_field("Derived from the benchmarks.")]
     reasons: Reasons
 
@@ -99,4 +99,4 @@ class PerformanceBenchmarks:
 
     project: ProjectName
     schema_version: SchemaVersion
-    models: Annotated[dict[str, dict[str, VersionBenchmark]], describe_field("By model and version.")]
+    models: Annotated[dict[str, dict[str, VersionBenchmark]], describe_field("Benchmarks by model and version.")]

@@ -16,13 +16,13 @@ SECOND = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
 class Experiment:
     """One experiment."""
 
-    name: Annotated[str, describe_field("Its name in tracking.")]
-    run_count: Annotated[int, describe_field("How many of its runs are in the training history.", minimum=1)]
+    name: Annotated[str, describe_field("Name of the experiment in the tracking server.")]
+    run_count: Annotated[int, describe_field("Number of its runs in the training history.", minimum=1)]
     best_run_id: Annotated[
         str | None, describe_field("The run with the highest top-1 accuracy of those that have one.")
     ]
     stages: (
-        Annotated[list[str], describe_field("What ran in it, where that is more than one thing.", minItems=2)]
+        Annotated[list[str], describe_field("Models that were trained in it, if there are several.", minItems=2)]
         | msgspec.UnsetType
     ) = msgspec.UNSET
     reasons: Reasons
@@ -30,9 +30,9 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiments:
-    """What tracking keeps."""
+    """Contents of the tracking server."""
 
-    mlflow_tracking_uri: Annotated[str | None, describe_field("Where tracking is.")]
+    mlflow_tracking_uri: Annotated[str | None, describe_field("Address of the tracking server.")]
     experiments: Annotated[list[Experiment], describe_field("The experiments of the training history.")]
     reasons: Reasons
 
@@ -42,7 +42,7 @@ class TrainingData:
     """The data set."""
 
     s3_path: Annotated[str | None, describe_field("The folder of the link on S3.", pattern="^s3://")]
-    num_classes: Annotated[int | None, describe_field("How many cards there are to tell apart.", minimum=0)]
+    num_classes: Annotated[int | None, describe_field("Number of cards to distinguish.", minimum=0)]
     train_samples: Annotated[int | None, describe_field("Cards of the train split.", minimum=0)]
     val_samples: Annotated[int | None, describe_field("Cards of the val split.", minimum=0)]
     test_samples: Annotated[int | None, describe_field("Cards of the test split.", minimum=0)]
@@ -52,25 +52,25 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationData:
-    """What compilation is calibrated on."""
+    """Data set with which the compiler is calibrated."""
 
     s3_path: Annotated[str | None, describe_field("The folder of the link on S3.", pattern="^s3://")]
-    num_samples: Annotated[int | None, describe_field("How many pictures.", minimum=0)]
+    num_samples: Annotated[int | None, describe_field("Number of pictures.", minimum=0)]
     size_mb: Annotated[float | None, describe_field("Size of the pictures' file in 10^6 bytes.", minimum=0)]
     reasons: Reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datasets:
-    """What models are made from."""
+    """Data sets of the models."""
 
     training: Annotated[TrainingData, describe_field("The data set.")]
-    calibration: Annotated[CalibrationData, describe_field("What compilation is calibrated on.")]
+    calibration: Annotated[CalibrationData, describe_field("Data set with which the compiler is calibrated.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Infrastructure:
-    """Where the project lies and was made."""
+    """Location of the project, and machines that produced it."""
 
     s3_bucket: Annotated[str | None, describe_field("The bucket of the tree.")]
     region: Annotated[str | None, describe_field("The bucket's region.")]
@@ -81,7 +81,7 @@ class Infrastructure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostTracking:
-    """What the published versions cost; each making is counted once. A sum is known only where every part is."""
+    """Cost of the published versions; each task is counted once. A sum is known only if every part is."""
 
     SCHEMA: ClassVar[dict[str, Any]] = {
         "patternProperties": {
@@ -92,16 +92,16 @@ class CostTracking:
         }
     }
     total_training_cost_usd: Annotated[
-        float | None, describe_field("Of all teachers and students, in US dollars; compilation is not in it.")
+        float | None, describe_field("Cost of all teachers and students in US dollars, without compilation.")
     ]
-    teacher_training_cost: Annotated[float | None, describe_field("Of all teachers, in US dollars.")]
+    teacher_training_cost: Annotated[float | None, describe_field("Cost of all teachers in US dollars.")]
     student_stage1_cost: Annotated[
-        float | None, describe_field("Of all students whose parent is no student, in US dollars.")
+        float | None, describe_field("Cost in US dollars of all students whose parent is not a student.")
     ]
     student_stage2_cost: Annotated[
-        float | None, describe_field("Of all students whose parent is a student of the first stage, in US dollars.")
+        float | None, describe_field("Cost in US dollars of all students whose parent is a student of the first stage.")
     ]
-    compilation_cost: Annotated[float | None, describe_field("Of all compiled models, in US dollars.")]
+    compilation_cost: Annotated[float | None, describe_field("Cost of all compiled models in US dollars.")]
     reasons: Reasons
 
 
@@ -127,25 +127,25 @@ BY_TYPE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectManifest:
-    """The project at a glance."""
+    """Summary of the project."""
 
     project_name: Annotated[str, describe_field("The project's name.")]
     project_id: Annotated[str | None, describe_field("Assigned by a service that keeps projects, such as SageMaker.")]
-    created_at: Annotated[str | None, describe_field("When the first of the recorded runs began, UTC.", pattern=SECOND)]
-    last_updated: Annotated[str | None, describe_field("When the last of them ended, UTC.", pattern=SECOND)]
+    created_at: Annotated[str | None, describe_field("Start of the first recorded run, UTC.", pattern=SECOND)]
+    last_updated: Annotated[str | None, describe_field("End of the last recorded run, UTC.", pattern=SECOND)]
     version: Annotated[str, describe_field("The project's own version.")]
     schema_version: SchemaVersion
-    description: Annotated[str, describe_field("What the project is.")]
+    description: Annotated[str, describe_field("Description of the project.")]
     models: Annotated[
         dict[str, Any],
         describe_field("The newest version of each model, in the order of the lineage.", additionalProperties=BY_TYPE),
     ]
-    experiments: Annotated[Experiments, describe_field("What tracking keeps.")]
-    datasets: Annotated[Datasets, describe_field("What models are made from.")]
-    infrastructure: Annotated[Infrastructure, describe_field("Where the project lies and was made.")]
+    experiments: Annotated[Experiments, describe_field("Contents of the tracking server.")]
+    datasets: Annotated[Datasets, describe_field("Data sets of the models.")]
+    infrastructure: Annotated[Infrastructure, describe_field("Location of the project, and machines that produced it.")]
     cost_tracking: Annotated[
         CostTracking,
-        describe_field("What the published versions cost; a sum is known only where every part is."),
+        describe_field("Cost of the published versions; a sum is known only if every part is."),
     ]
     reasons: Reasons
 

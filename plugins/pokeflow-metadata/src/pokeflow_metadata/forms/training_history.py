@@ -23,21 +23,21 @@ from pokeflow_metadata.forms.common import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One run of a task that makes a model."""
+    """One run of a task that produces a model."""
 
-    id: Annotated[str, describe_field("Of this run: a hash of task, digest and start.", pattern="^[0-9a-f]{16}$")]
+    id: Annotated[str, describe_field("Id of this run: a hash of task, digest and start.", pattern="^[0-9a-f]{16}$")]
     task: Annotated[str, describe_field("The task's name, stage:model.")]
     stage: Annotated[str, describe_field("The stage that ran.")]
-    model: Annotated[str, describe_field("The model that was made.")]
+    model: Annotated[str, describe_field("The model that was produced.")]
     version: Annotated[
         str, describe_field("Its version in the configuration at that time; any number of runs share one.")
     ]
     type: ModelType
-    digest: Annotated[str, describe_field("Of all that decided the result.")]
-    content: Annotated[str, describe_field("Of the files that were left.")]
+    digest: Annotated[str, describe_field("Digest of everything that determined the result.")]
+    content: Annotated[str, describe_field("Digest of the files of the result.")]
     backend: Backend
     revision: Revision
-    executor: Annotated[str, describe_field("Where it ran.")]
+    executor: Annotated[str, describe_field("Executor of the run.")]
     status: Annotated[Literal["finished"], describe_field("Only finished runs leave a record.")]
     started: Started
     finished: Finished
@@ -46,15 +46,15 @@ class Entry:
     params: Params
     inputs: Inputs
     metrics: Figures
-    experiment: Annotated[str | None, describe_field("The experiment that tracking keeps the run in.")]
-    run_id: Annotated[str | None, describe_field("The run's id in tracking.")]
-    tracking_uri: Annotated[str | None, describe_field("Where that tracking is.")]
+    experiment: Annotated[str | None, describe_field("Experiment of the run in the tracking server.")]
+    run_id: Annotated[str | None, describe_field("Id of the run in the tracking server.")]
+    tracking_uri: Annotated[str | None, describe_field("Address of the tracking server.")]
     reasons: Reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingHistory:
-    """Every run that made a model, ever; only ever added to."""
+    """Every run that ever produced a model; entries are only added."""
 
     project: ProjectName
     schema_version: SchemaVersion

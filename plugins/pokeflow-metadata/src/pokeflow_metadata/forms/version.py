@@ -28,13 +28,13 @@ from pokeflow_metadata.forms.common import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Making:
+class ProducerMetrics:
     """The figures of the task that produced the version, and what they mean."""
 
     task: Annotated[str, describe_field("The task that measured.")]
     backend: Backend
     revision: Revision
-    digest: Annotated[str, describe_field("Of the task.")]
+    digest: Annotated[str, describe_field("Digest of the task.")]
     inputs: Inputs
     started: Started
     finished: Finished
@@ -47,12 +47,12 @@ class Making:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """The figures of a benchmark, what they mean, and under which conditions they were taken."""
+    """The figures of a benchmark, their meanings, and the conditions under which they were measured."""
 
     task: Annotated[str, describe_field("The task that measured.")]
     backend: Backend
     revision: Revision
-    digest: Annotated[str, describe_field("Of the task.")]
+    digest: Annotated[str, describe_field("Digest of the task.")]
     inputs: Inputs
     started: Started
     finished: Finished
@@ -70,42 +70,40 @@ class Benchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """Which version a document is of."""
+    """The version that a document describes."""
 
     schema_version: SchemaVersion
     project: ProjectName
     model: Annotated[str, describe_field("The model.")]
     version: Annotated[str, describe_field("Its version.")]
     type: ModelType
-    digest: Annotated[str, describe_field("Of all that decided this version.")]
-    content: Annotated[str, describe_field("Of the files that its making left.")]
+    digest: Annotated[str, describe_field("Digest of everything that determined this version.")]
+    content: Annotated[str, describe_field("Digest of the files of the task that produced it.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(About):
-    """Every figure of a version's making and benchmark."""
+    """Every figure of a version's production and benchmark."""
 
-    making: Annotated[Making, describe_field("The making's figures.")]
-    benchmark: Annotated[Benchmark | None, describe_field("The benchmark's figures.")]
+    making: Annotated[ProducerMetrics, describe_field("Figures of the task that produced the version.")]
+    benchmark: Annotated[Benchmark | None, describe_field("Figures of the benchmark.")]
     reasons: Reasons
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(About):
-    """All that decided a version."""
+    """Everything that determined a version."""
 
-    task: Annotated[str, describe_field("The task that made it.")]
+    task: Annotated[str, describe_field("The task that produced it.")]
     stage: Annotated[str, describe_field("Its stage.")]
     backend: Backend
     revision: Revision
     parents: Annotated[list[str], describe_field("<model>:<version>, the parent in the lineage first.")]
     inputs: Inputs
     params: Params
-    preprocessing: Annotated[str | None, describe_field("Hash of the preprocessing that the model takes for granted.")]
+    preprocessing: Annotated[str | None, describe_field("Hash of the preprocessing that the model expects.")]
     environment: Annotated[
         dict[str, Any],
-        describe_field(
-            "The software it was made with, as the record has it; a null in here was unknown to the record."
-        ),
+        describe_field("Software that produced it, as recorded; a null in here is unknown."),
     ]
     reasons: Reasons

@@ -30,7 +30,7 @@ def bill(record: Record, params: JobParams) -> Bill | None:
     kind: Kind = "processing" if ":processing-job/" in arn else "training"
     try:
         description = Job(kind, name, region).describe()
-        attempts = [description, *_earlier(kind, name, record.digest, region, jobs.making_uri(kind, description))]
+        attempts = [description, *_earlier(kind, name, record.digest, region, jobs.task_prefix(kind, description))]
     except aws.NotFoundError as error:
         return Bill(None, f"the job no longer exists in SageMaker: {error}")
     if description[jobs.NAMES[kind].status] in RUNNING:
@@ -50,14 +50,14 @@ def _price_recorded_seconds(record: Record, params: JobParams) -> Bill:
     return Bill(round(total, 6), "", {"price": price.source})
 
 
-def _earlier(kind: Kind, name: str, digest: str, region: str, making: str) -> list[dict[str, Any]]:
-    """Return the descriptions of the other ended attempts at the same making."""
+def _earlier(kind: Kind, name: str, digest: str, region: str, prefix: str) -> list[dict[str, Any]]:
+    """Return the descriptions of the other ended attempts with the same task prefix."""
     base = f"{name.partition(digest)[0]}{digest}"
-    if not making or digest not in name:
+    if not prefix or digest not in name:
         return []
     ended = [job for _, job, status in jobs.attempts(kind, base, region) if job.name != name and status not in RUNNING]
     descriptions = (job.describe() for job in ended)
-    return [described for described in descriptions if jobs.making_uri(kind, described) == making]
+    return [described for described in descriptions if jobs.task_prefix(kind, described) == prefix]
 
 
 def _sum(kind: Kind, attempts: list[dict[str, Any]], region: str, params: JobParams, names: dict[str, Any]) -> Bill:

@@ -146,8 +146,8 @@ def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
     return str(uris[0]) if uris else ""
 
 
-def making_uri(kind: Kind, described: Mapping[str, Any]) -> str:
-    """Return the prefix of the task URI that is common to all jobs of the same making."""
+def task_prefix(kind: Kind, described: Mapping[str, Any]) -> str:
+    """Return the prefix of a job's task URI that is common to all attempts with the same inputs."""
     return task_uri(kind, described).rstrip("/").rpartition("/")[0]
 
 

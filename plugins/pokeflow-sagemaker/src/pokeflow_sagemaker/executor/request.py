@@ -61,8 +61,11 @@ class Files:
     checkpoints: str
 
     @property
-    def making(self) -> str:
-        """Common prefix of the task URIs of one making; what follows it depends on settings that change no result."""
+    def task_prefix(self) -> str:
+        """Prefix of the task URI that is common to all attempts with the same inputs.
+
+        The rest of the URI depends on settings that do not change the result.
+        """
         return self.task.rstrip("/").rpartition("/")[0]
 
 
@@ -81,24 +84,24 @@ def base_name(task: TaskId) -> str:
     return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
 
 
-def making_key(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
+def run_key(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
     """Return the key of a run: a hash of the inputs' contents and of the record that it replaces."""
     read = sorted((record.task, record.content) for record in inputs)
     return hashlib.sha256(json.dumps([read, replaces]).encode()).hexdigest()[:16]
 
 
-def files_of(shared: RemoteStore, task: TaskId, making: str, code: str, task_file: str) -> Files:
+def files_of(shared: RemoteStore, task: TaskId, run: str, code: str, task_file: str) -> Files:
     """Return the URIs of a job's files.
 
     Args:
         shared: the store.
         task: the task.
-        making: key of the making; see ``making_key``.
+        run: key of the run; see ``run_key``.
         code: key prefix of the uploaded code.
         task_file: key of ``task.json``.
 
     """
-    key = f"{task.stage}-{task.model}-{task.digest}/{making}"
+    key = f"{task.stage}-{task.model}-{task.digest}/{run}"
     return Files(
         code=f"{shared.uri}/{code}",
         task=f"{shared.uri}/{task_file.rpartition('/')[0]}/",

@@ -38,7 +38,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     region = aws.region(params.account.region)
     runs_as = RunsAs(region, params.account.role or default_role(params.account.project, region))
     objects = open_shared(bucket)
-    files = requests.files_of(bucket, task, making_key(task), code.send(objects, backend), send(objects, task))
+    files = requests.files_of(bucket, task, run_key(task), code.send(objects, backend), send(objects, task))
     job = _attach_or_start(task, params, files, runs_as, objects)
     try:
         described = watch.wait(job, params.client.poll_seconds)
@@ -52,7 +52,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
 def send(objects: ObjectStore, task: Task) -> str:
     """Upload ``task.json`` and the task's telemetry files for a job, and return the key of ``task.json``."""
     text = dump_task(task)
-    folder = f"jobs/{task.digest}/{making_key(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
+    folder = f"jobs/{task.digest}/{run_key(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
     telemetry = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in telemetry_files(task)}
     for key, content in [*((key, file.read_bytes()) for file, key in telemetry.items()), (f"{folder}/task.json", text)]:
         with suppress(PreconditionError):  # the first launcher's file stays
@@ -60,9 +60,9 @@ def send(objects: ObjectStore, task: Task) -> str:
     return f"{folder}/task.json"
 
 
-def making_key(task: Task) -> str:
-    """Return the key of a task's making, as used in requests."""
-    return requests.making_key((item.record for item in task.inputs), task.replaces)
+def run_key(task: Task) -> str:
+    """Return the key of a task's inputs, as used in requests."""
+    return requests.run_key((item.record for item in task.inputs), task.replaces)
 
 
 def telemetry_files(task: Task) -> list[Path]:
@@ -108,7 +108,7 @@ def _attach_or_start(task: Task, params: JobParams, files: Files, runs_as: RunsA
 
 
 def _is_same(job: Job, files: Files) -> bool:
-    return jobs.making_uri(job.kind, job.describe()) == files.making
+    return jobs.task_prefix(job.kind, job.describe()) == files.task_prefix
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Run:
     def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the step."""
         kind = kind_of(self.machine, self.stage)
-        files = requests.files_of(settings.shared, self, requests.making_key(), settings.code[self.plugin], self.task)
+        files = requests.files_of(settings.shared, self, requests.run_key(), settings.code[self.plugin], self.task)
         arguments = requests.request(kind, "", self, self.machine, files, settings.runs_as)
         arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")
         step: dict[str, Any] = {"Name": self.name, "Type": kind.capitalize(), "Arguments": arguments}

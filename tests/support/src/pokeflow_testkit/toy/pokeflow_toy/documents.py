@@ -21,7 +21,7 @@ def scores(project: Project) -> dict[str, Any]:
 
 
 def note(version: Version) -> bytes:
-    return f"{version.model} {version.version}: {version.making.metrics.get('score')}\n".encode()
+    return f"{version.model} {version.version}: {version.producer.metrics.get('score')}\n".encode()
 
 
 SCORES = DocumentKind("scores", "project", scores, schema=Scores)
