@@ -21,15 +21,15 @@ def digest(parts: Sequence[Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
-def decisive(value: Any) -> Any:
+def digest_params(value: Any) -> Any:
     """Return parameters as plain data, without fields that change no result (``metadata={"digest": False}``)."""
     if is_dataclass(value) and not isinstance(value, type):
         names = (field.name for field in fields(value) if field.metadata.get("digest", True))
-        return {name: decisive(getattr(value, name)) for name in names}
+        return {name: digest_params(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(key): decisive(item) for key, item in value.items()}
+        return {str(key): digest_params(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [decisive(item) for item in value]
+        return [digest_params(item) for item in value]
     return value
 
 

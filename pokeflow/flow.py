@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pokeflow.digest import decisive, digest
+from pokeflow.digest import digest, digest_params
 from pokeflow.errors import Fault
 from pokeflow.stages import DATA, PREPARE
 from pokeflow.types import About, Backend, Budget, Input, LayoutEntry, RemoteStore, Task, call_plugin, task_path
@@ -176,7 +176,7 @@ def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
         step.type,
         backend.name,
         backend.revision,
-        call_plugin(f"the parameters of {step.name}", decisive, step.params),
+        call_plugin(f"the parameters of {step.name}", digest_params, step.params),
         fingerprint,
         [step.model, step.version] if backend.identity_in_digest else None,
         # A backend may distinguish its inputs by their type.

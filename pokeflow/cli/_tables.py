@@ -125,9 +125,8 @@ def publication(flow: Flow, result: "PublishResult", *, dry_run: bool = False) -
     changes = [change for comparison in result.comparisons for change in comparison.to_send]
     parts = []
     if dry_run and changes:
-        rows = [
-            (c.state, text.format_size(c.item.placed.size), c.item.placed.path, c.item.placed.source) for c in changes
-        ]
+        to_write = [(change.state, change.item.published) for change in changes]
+        rows = [(state, text.format_size(file.size), file.path, file.source) for state, file in to_write]
         parts.append(table(("", "size", "path", "from"), rows))
     if result.comparisons:
         head = ("unit", "files", "new", "changed", "unchanged", "to send" if dry_run else "sent")
@@ -136,7 +135,7 @@ def publication(flow: Flow, result: "PublishResult", *, dry_run: bool = False) -
         parts.append("No finished result belongs in the tree yet. Run 'pokeflow' first.")
     if result.gaps:
         parts.append("missing, and what would produce it:\n" + "\n".join(_gaps(result)))
-    size = text.format_size(sum(change.item.placed.size for change in changes))
+    size = text.format_size(sum(change.item.published.size for change in changes))
     files = text.format_count(len(changes), "file")
     uri = trees.open_tree(flow).objects.uri
     if dry_run:
@@ -149,7 +148,7 @@ def publication(flow: Flow, result: "PublishResult", *, dry_run: bool = False) -
 
 def _unit(comparison: "Comparison") -> tuple[str, ...]:
     states = Counter(change.state for change in comparison.changes)
-    size = text.format_size(sum(change.item.placed.size for change in comparison.to_send))
+    size = text.format_size(sum(change.item.published.size for change in comparison.to_send))
     changed, present = states["changed"] + states["altered"], states["same"] + states["newer there"]
     counts = (len(comparison.changes), states["new"], changed, present)
     return (comparison.publication.receipt.unit, *(str(count) for count in counts), size)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pokeflow.digest import content, decisive
+from pokeflow.digest import content, digest_params
 from pokeflow.engine import _environment as environment
 from pokeflow.errors import PokeflowError
 from pokeflow.stages import REGISTER
@@ -43,7 +43,7 @@ def build_record(
         version=task.version,
         type=task.type,
         digest=task.digest,
-        params=decisive(task.params),
+        params=digest_params(task.params),
         inputs={i.record.task: i.record.content for i in task.inputs},
         metrics={name: None if value is None else float(value) for name, value in result.metrics.items()},
         facts={**result.facts, **simulated},

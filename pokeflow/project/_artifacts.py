@@ -23,7 +23,7 @@ from pokeflow.types import File, LayoutEntry, Record
 class Item:
     """A file for the tree and the source of its bytes: a local file, memory, or a key of the shared store."""
 
-    placed: PublishedFile
+    published: PublishedFile
     source: Path | bytes | str
 
 
@@ -60,7 +60,7 @@ def collect(flow: Flow, records: Mapping[str, Record], store: Store) -> tuple[li
         _require_unique_paths(items)
         receipt = _receipt(unit, leaves[0].model, flow, records)
         if receipt is not None and items:
-            files = tuple(sorted((item.placed for item in items), key=lambda placed: placed.path))
+            files = tuple(sorted((item.published for item in items), key=lambda published: published.path))
             publications.append(Publication(replace(receipt, files=files), tuple(items)))
     return publications, gaps
 
@@ -68,11 +68,11 @@ def collect(flow: Flow, records: Mapping[str, Record], store: Store) -> tuple[li
 def _require_unique_paths(items: list[Item]) -> None:
     by_path: dict[str, PublishedFile] = {}
     for item in items:
-        path = item.placed.path
+        path = item.published.path
         if path in by_path:
-            both = f"{by_path[path].source} and {item.placed.source}"
+            both = f"{by_path[path].source} and {item.published.source}"
             raise PokeflowError(f"layout: {both} have the same path {path}. Give one of them another path.")
-        by_path[path] = item.placed
+        by_path[path] = item.published
 
 
 def _by_unit(flow: Flow) -> dict[str, list[LayoutEntry]]:

@@ -45,7 +45,7 @@ class Comparison:
 def compare(objects: ObjectStore, publications: Iterable[Publication]) -> list[Comparison]:
     """Compare publications with the tree, using a few listings whatever the number of files."""
     publications = list(publications)
-    paths = [item.placed.path for publication in publications for item in publication.items]
+    paths = [item.published.path for publication in publications for item in publication.items]
     listing = {entry.key: entry for prefix in _prefixes(paths) for entry in objects.list(prefix)}
     marks = {entry.key: entry for entry in objects.list(RECEIPTS)}
     return [_compare_one(objects, publication, listing, marks) for publication in publications]
@@ -63,12 +63,10 @@ def _compare_one(
         receipt = publication.receipt
     if old is not None and (refused := receipts.differences(old, receipt)):
         return Comparison(publication, (), complete=False, refused=tuple(refused))
-    changes = [_change(objects, item, listing.get(item.placed.path), old, mark) for item in publication.items]
-    if any(change.state in ("changed", "altered") and not change.item.placed.fixed for change in changes):
+    changes = [_change(objects, item, listing.get(item.published.path), old, mark) for item in publication.items]
+    if any(change.state in ("changed", "altered") and not change.item.published.fixed for change in changes):
         later = _later_paths(objects, receipt, marks)
-        changes = [
-            replace(change, state="newer there") if change.item.placed.path in later else change for change in changes
-        ]
+        changes = [replace(c, state="newer there") if c.item.published.path in later else c for c in changes]
     complete = old is not None and receipts.merge(old, receipt) == old
     return Comparison(publication, tuple(changes), complete)
 
@@ -82,8 +80,8 @@ def _without_reworded(publication: Publication, old: Receipt) -> Publication:
         is_text = name != published.source and not documents.has_schema(name)
         return is_text and prior is not None and prior.source == published.source and prior.sha256 != published.sha256
 
-    items = tuple(item for item in publication.items if not is_reworded(item.placed))
-    return Publication(replace(publication.receipt, files=tuple(item.placed for item in items)), items)
+    items = tuple(item for item in publication.items if not is_reworded(item.published))
+    return Publication(replace(publication.receipt, files=tuple(item.published for item in items)), items)
 
 
 def _later_paths(objects: ObjectStore, receipt: Receipt, marks: Mapping[str, ObjectInfo]) -> set[str]:
@@ -98,7 +96,7 @@ def _later_paths(objects: ObjectStore, receipt: Receipt, marks: Mapping[str, Obj
 def _change(
     objects: ObjectStore, item: Item, entry: ObjectInfo | None, old: Receipt | None, mark: ObjectInfo | None
 ) -> Change:
-    published = item.placed
+    published = item.published
     if entry is None:
         return Change(item, "new")
     old_file = next((file for file in old.files if file.path == published.path), None) if old else None

@@ -64,7 +64,7 @@ def publish(flow: Flow, records: Mapping[str, Record]) -> PublishResult:
 
 def _send(tree: Tree, comparison: Comparison) -> None:
     def send(change: Change, advance: object) -> None:
-        file, source, match = change.item.placed, change.item.source, change.etag or ABSENT
+        file, source, match = change.item.published, change.item.source, change.etag or ABSENT
         if isinstance(source, Path):
             tree.objects.upload(source, file.path, sha256=file.sha256, match=match, advance=advance)  # type: ignore[arg-type]
         elif isinstance(source, bytes):
@@ -73,7 +73,7 @@ def _send(tree: Tree, comparison: Comparison) -> None:
             tree.objects.copy(tree.store, source, file.path, match=match, advance=advance)  # type: ignore[arg-type]
 
     changes = comparison.to_send
-    total = sum(change.item.placed.size for change in changes)
+    total = sum(change.item.published.size for change in changes)
     each(send, changes, label=f"publishing {comparison.publication.receipt.unit}", total=total)
 
 

@@ -25,7 +25,7 @@ class Item:
     entry: ObjectInfo
     kind: Kind
     leaf: LayoutEntry | None = None
-    placed: PublishedFile | None = None
+    published: PublishedFile | None = None
     receipt: Receipt | None = None
 
     @property
@@ -36,8 +36,8 @@ class Item:
     @property
     def origin(self) -> str:
         """Description of the file's source."""
-        if self.placed is not None:
-            return self.placed.source
+        if self.published is not None:
+            return self.published.source
         if self.kind == "document" and self.leaf is not None:
             return f"document:{self.leaf.document}"
         return {
@@ -97,8 +97,8 @@ def scan(tree: Tree) -> Inventory:
     items = []
     for entry in tree.objects.list():
         leaf = leaves.find(entry.key)
-        receipt, placed = current_receipts.get(entry.key, (None, None))
-        items.append(Item(entry, _kind(entry.key, leaf, placed, intact), leaf, placed, receipt))
+        receipt, published = current_receipts.get(entry.key, (None, None))
+        items.append(Item(entry, _kind(entry.key, leaf, published, intact), leaf, published, receipt))
     return Inventory(tree, tuple(items), tuple(_states(tree.leaves, items)), valid, damaged)
 
 
@@ -145,13 +145,13 @@ class Leaves:
         return None
 
 
-def _kind(path: str, leaf: LayoutEntry | None, placed: PublishedFile | None, intact: set[str]) -> Kind:
+def _kind(path: str, leaf: LayoutEntry | None, published: PublishedFile | None, intact: set[str]) -> Kind:
     if path.startswith(RECEIPTS):
         # An unreadable receipt is reported as damaged, which is more specific than an orphan.
         return "receipt" if path in intact or path.endswith(".json") else "orphan"
-    if placed is not None:
-        is_document = placed.source.startswith("document:")
-        return "link" if placed.source == LINK else "document" if is_document else "file"
+    if published is not None:
+        is_document = published.source.startswith("document:")
+        return "link" if published.source == LINK else "document" if is_document else "file"
     # A version's file counts only once a receipt, which is written last, names it.
     if leaf is None or leaf.model or leaf.file is not None:
         return "written" if leaf is not None and writes_itself(leaf) else "orphan"

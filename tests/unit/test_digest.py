@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow.digest import content, decisive, digest, sha256
+from pokeflow.digest import content, digest, digest_params, sha256
 from pokeflow.types import File
 
 
@@ -45,7 +45,7 @@ def test_other_values_have_another_digest(one: list[Any], other: list[Any]) -> N
 
 
 def test_fields_that_decide_nothing_are_left_out_at_any_depth() -> None:
-    assert decisive(Params()) == {
+    assert digest_params(Params()) == {
         "inner": {"lr": 0.1},
         "many": [{"lr": 0.1}, {"lr": 0.2}],
         "named": {"1": {"lr": 0.3}},
@@ -54,7 +54,7 @@ def test_fields_that_decide_nothing_are_left_out_at_any_depth() -> None:
 
 
 def test_a_dataclass_itself_is_a_value_as_any_other() -> None:
-    assert decisive(Inner) is Inner
+    assert digest_params(Inner) is Inner
 
 
 def test_the_content_of_files_depends_on_their_paths_and_checksums() -> None:

@@ -53,7 +53,7 @@ def test_files_are_found_by_pattern_and_by_part_of_their_path(tree: Tree, text: 
 
 def test_a_file_is_found_by_its_checksum(tree: Tree) -> None:
     found = inventory.scan(tree)
-    placed = next(item.placed for item in found.items if item.path.endswith(".hef"))
+    placed = next(item.published for item in found.items if item.path.endswith(".hef"))
     assert placed is not None
     assert [item.path for item in found_by(found, placed.sha256).files] == [placed.path]
 

@@ -102,7 +102,8 @@ def test_a_card_has_the_sections_that_people_look_for() -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "A model of type student in the project pokemon-card-recognition. Distilled from `dinov3-teacher:v1.0` on 2026-01-10.",
+        "A model of type student in the project pokemon-card-recognition. "
+        "Distilled from `dinov3-teacher:v1.0` on 2026-01-10.",
         "| Parameters | 4.7M (4,700,000) |",
         f"- `{TEACHER}:v1.0`, distillation, content `{TRAIN.content}`",
         "Approach: knowledge distillation.",

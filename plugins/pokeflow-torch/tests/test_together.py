@@ -24,7 +24,7 @@ import json, os, sys, time, torch
 from dataclasses import replace
 from pathlib import Path
 torch.set_num_threads(1)
-from pokeflow.digest import decisive
+from pokeflow.digest import digest_params
 from pokeflow.types import Input, Record, Task
 from pokeflow_torch.stages.profile import run
 from pokeflow_torch import augment, step
@@ -82,7 +82,7 @@ def attempt(wish):
 def profile():
     step.Learner.train = mode
     made = folder / "even" / "out0"
-    about = replace(record, stage="train", backend="torch", type="teacher", params=decisive(PARAMS["even"]))
+    about = replace(record, stage="train", backend="torch", type="teacher", params=digest_params(PARAMS["even"]))
     work, out = (folder / "profile" / (part + rank) for part in ("work", "out"))
     for part in (work, out):
         part.mkdir(parents=True, exist_ok=True)

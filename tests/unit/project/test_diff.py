@@ -32,7 +32,7 @@ def item_of(tmp_path: Path, text: str) -> diff.Item:
 
 def state_of(tree: Folder, published: diff.Item, item: diff.Item, text: str, *, age: int) -> str:
     """Publish one file, let it hold ``text`` ``age`` seconds before its receipt was written, and compare another."""
-    receipt = Receipt("models/m/v1", (published.placed,), model="m", version="v1")
+    receipt = Receipt("models/m/v1", (published.published,), model="m", version="v1")
     receipts.put(tree, receipt)
     tree.write(PATH, text.encode(), match=None)
     os.utime(tree.path(PATH), (RECEIPT_TIME - age,) * 2)

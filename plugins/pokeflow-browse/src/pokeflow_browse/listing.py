@@ -241,7 +241,7 @@ def _plain(node: Node) -> dict[str, Any]:
     if node.item is None:
         fields["maker"] = node.leaf.maker if node.missing and node.leaf else None
         return fields | {"files": node.files, "gaps": node.gaps, "orphans": node.orphans}
-    published, receipt = node.item.placed, node.item.receipt
+    published, receipt = node.item.published, node.item.receipt
     fields |= {
         "origin": node.item.origin,
         "orphan": node.item.kind == "orphan",

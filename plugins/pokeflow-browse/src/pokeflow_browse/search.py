@@ -72,7 +72,7 @@ def _matcher(text: str) -> Callable[[str], bool]:
 
 def _is_file(item: Item, text: str, matches: Callable[[str], bool]) -> bool:
     name = item.path.rpartition("/")[2]
-    return matches(item.path) or matches(name) or _is_digest(text, (item.placed.sha256,) if item.placed else ())
+    return matches(item.path) or matches(name) or _is_digest(text, (item.published.sha256,) if item.published else ())
 
 
 def _is_digest(text: str, digests: Iterable[str]) -> bool:

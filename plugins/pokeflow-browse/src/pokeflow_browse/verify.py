@@ -85,7 +85,7 @@ def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     document_items = [item for item in contents.items if item.kind == "document"]
     link_items = [item for item in contents.items if item.kind == "link"]
     current = inventory.current(contents.receipts)
-    to_check = [item for item in document_items if _is_checked(item) and not (quick and item.placed)]
+    to_check = [item for item in document_items if _is_checked(item) and not (quick and item.published)]
     problems = [
         *_empty(contents),
         *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in contents.damaged.items()),
@@ -101,7 +101,7 @@ def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     order = {kind: rank for rank, kind in enumerate(KINDS)}
     problems.sort(key=lambda problem: (order[problem.kind], problem.path))
     size = sum(published.size for _, published in current.values())
-    read = sum(1 for item in document_items if not (quick and item.placed))
+    read = sum(1 for item in document_items if not (quick and item.published))
     return Verdict(tuple(problems), len(current), size, len(contents.receipts), read, len(link_items), quick)
 
 

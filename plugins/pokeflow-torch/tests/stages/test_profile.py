@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow.digest import decisive
+from pokeflow.digest import digest_params
 from pokeflow.types import Input, Task
 from pokeflow_torch.params import Optim, ProfileParams, TrainParams
 from pokeflow_torch.stages import distill
@@ -28,7 +28,7 @@ def rows(file):
 def profiling(folder, made, kind, params, data, *more):
     """The task that profiles what lies in ``made``, ``more`` inputs beside it."""
     stage = {"teacher": "train", "student": "distill"}[kind]
-    about = replace(record(stage, kind), params=decisive(params))
+    about = replace(record(stage, kind), params=digest_params(params))
     for part in ("work", "out"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     inputs = (Input(about, made), *more, Input(record("prepare", "data"), data))

@@ -79,7 +79,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 def _file(item: Item) -> dict[str, Any]:
     fields = {"kind": item.kind, "path": item.path, "size": item.entry.size, "origin": item.origin}
-    receipt, published = item.receipt, item.placed
+    receipt, published = item.receipt, item.published
     return fields | {
         "model": receipt.model or None if receipt else None,
         "version": receipt.version or None if receipt else None,

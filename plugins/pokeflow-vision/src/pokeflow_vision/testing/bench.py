@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
-from pokeflow.digest import content, decisive
+from pokeflow.digest import content, digest_params
 from pokeflow.engine import error_message, executors
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
@@ -231,7 +231,7 @@ def _record(outcome: TaskOutcome) -> Record:
     }
     other_fields = {
         "task": task.name,
-        "params": decisive(task.params),
+        "params": digest_params(task.params),
         "environment": {},
         "seconds": 0.0,
         "cost_usd": None,
