@@ -16,7 +16,7 @@ is logged to the logger ``pokeflow``; the current folder, signal handlers and Hy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pokeflow.errors import WAITING, ConfigError, Fault, PokeflowError, TaskError, UnavailableError
+from pokeflow.errors import EXIT_UNAVAILABLE, ConfigError, Fault, PokeflowError, TaskError, UnavailableError
 from pokeflow.hookspecs import hookimpl
 from pokeflow.types import (
     Backend,
@@ -123,19 +123,19 @@ def run(
     since = since or engine.now()
     planned = plan(flow, since=since) if planned is None else planned
     publish = flow.publish if publish is None else publish
-    manager, waiting = plugins.manager(), None
+    manager, unavailable = plugins.manager(), None
     try:
         result = engine.run(flow, plugins.registry(manager), manager.hook, since, planned)
     except TaskError as error:
-        if error.exit_code != WAITING:
+        if error.exit_code != EXIT_UNAVAILABLE:
             raise
-        result, waiting = engine.RunResult(flow, error.records, error.ran), error
+        result, unavailable = engine.RunResult(flow, error.records, error.ran), error
     if publish:
         from pokeflow.project import publish as publish_records
 
         publish_records(flow, result.records)
-    if waiting:
-        raise waiting
+    if unavailable:
+        raise unavailable
     return result
 
 

@@ -111,7 +111,7 @@ class Failure:
         return (UnavailableError if self.unavailable else PokeflowError)(f"{what}{self.message}")
 
 
-WAITING = 3
+EXIT_UNAVAILABLE = 3
 """Exit code of a run in which nothing failed, but a task needs something that is unavailable here."""
 
 
@@ -130,5 +130,5 @@ class TaskError(PokeflowError):
         failed: bool = True,
         records: Mapping[str, Any] | None = None,
     ) -> None:
-        self.ran, self.records, self.exit_code = tuple(ran), records or {}, 1 if failed else WAITING
+        self.ran, self.records, self.exit_code = tuple(ran), records or {}, 1 if failed else EXIT_UNAVAILABLE
         super().__init__(message)

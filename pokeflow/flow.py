@@ -161,9 +161,9 @@ def step_to_dict(step: Step) -> dict[str, Any]:
     return {
         **{name: getattr(step, name) for name in names},
         "backend": step.backend.name,
-        "on": step.executor,
+        "executor": step.executor,
         "params": msgspec.to_builtins(step.params),
-        "place": msgspec.to_builtins(step.executor_params),
+        "executor_params": msgspec.to_builtins(step.executor_params),
     }
 
 

@@ -185,13 +185,13 @@ def document_schema(form: type, *others: type, complete: bool = True) -> dict[st
 def _dataclasses_of(kinds: Sequence[Any]) -> set[type]:
     """Return the dataclasses among types and, recursively, among the types of their fields."""
     result: set[type] = set()
-    waiting = list(kinds)
-    while waiting:
-        kind = waiting.pop()
+    pending = list(kinds)
+    while pending:
+        kind = pending.pop()
         if dataclasses.is_dataclass(kind) and kind not in result:
             result.add(typing.cast("type", kind))
-            waiting += hints(typing.cast("type", kind)).values()
-        waiting += typing.get_args(kind)
+            pending += hints(typing.cast("type", kind)).values()
+        pending += typing.get_args(kind)
     return result
 
 

@@ -12,7 +12,7 @@ from pokeflow import plugins
 from pokeflow.cli._arguments import CONFIG_DIR, QUIET, RUN_FLAGS, VERBOSE, parser_of
 from pokeflow.cli._lookup import known_commands
 from pokeflow.config import distribution_of
-from pokeflow.errors import STOPPED, WAITING, ConfigError, PokeflowError
+from pokeflow.errors import EXIT_UNAVAILABLE, STOPPED, ConfigError, PokeflowError
 from pokeflow.types import Command
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def exit_codes() -> str:
             "The input is wrong: the configuration, a flag, a name. Every fault is printed; nothing was changed.",
         ),
         (
-            WAITING,
+            EXIT_UNAVAILABLE,
             "Nothing failed, but a task needs something unavailable: a vendor's compiler, a device. The rest is done; "
             "the next run tries again.",
         ),

@@ -33,7 +33,15 @@ PURPOSE = {
     "experiment": "A named set of changes; several as `experiment=[cpu,targets]`",
     "sweep": "A named sweep",
 }
-SHARED = (settings.Model, settings.Work, settings.Executor, Gate, Budget, settings.Source, settings.CloudWork)
+SHARED = (
+    settings.Model,
+    settings.StageSettings,
+    settings.Executor,
+    Gate,
+    Budget,
+    settings.Source,
+    settings.CloudSettings,
+)
 """Types with a table of their own, to which others link."""
 _COMMENT = re.compile(r"^\s*(\w+):(?: [^#\n]*?)?\s+# (.+)$", re.MULTILINE)
 _TEXT = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value", object: "any value"}
@@ -229,11 +237,12 @@ def _yaml(value: Any) -> str:
 
 
 def _title(kind: type) -> str:
-    return {settings.CloudWork: "Cloud work"}.get(kind, kind.__name__)
+    titles = {settings.StageSettings: "Stage settings", settings.CloudSettings: "Cloud settings"}
+    return titles.get(kind, kind.__name__)
 
 
 def _anchor(kind: type) -> str:
-    return f"type-{kind.__name__.lower()}"
+    return f"type-{_title(kind).lower().replace(' ', '-')}"
 
 
 def _distribution(package: str) -> str:

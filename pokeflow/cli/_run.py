@@ -18,7 +18,7 @@ from pokeflow.cli import sweep
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.engine import PlannedStep, RunResult
-from pokeflow.errors import WAITING, TaskError
+from pokeflow.errors import EXIT_UNAVAILABLE, TaskError
 from pokeflow.flow import Flow
 
 log = logging.getLogger("pokeflow")
@@ -59,19 +59,19 @@ def _run(composed: composition.Composition, command: str, since: str) -> int:
 
 def _job(flow: Flow, since: str, planned: Sequence[PlannedStep] | None = None) -> float | None:
     """Run a flow, print its results and return its objective."""
-    waiting = None
+    unavailable = None
     try:
         result = pokeflow.run(flow, since=since, planned=planned, publish=False)
     except TaskError as error:
-        if error.exit_code != WAITING:
+        if error.exit_code != EXIT_UNAVAILABLE:
             raise
-        result, waiting = RunResult(flow, error.records, error.ran), error
+        result, unavailable = RunResult(flow, error.records, error.ran), error
     print(tables.models(flow, result.records))
-    if waiting is None:
+    if unavailable is None:
         log.info("%s", tables.count(result))
     _publish(flow, result)
-    if waiting:
-        raise waiting
+    if unavailable:
+        raise unavailable
     return result.objective
 
 

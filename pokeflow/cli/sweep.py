@@ -25,7 +25,7 @@ from pokeflow.cli import _hydra_job as hydra_job
 from pokeflow.config import composition, omegaconf, open_store
 from pokeflow.config.resolver import resolve
 from pokeflow.engine import error_message
-from pokeflow.errors import WAITING, PokeflowError, TaskError
+from pokeflow.errors import EXIT_UNAVAILABLE, PokeflowError, TaskError
 from pokeflow.flow import Sweep
 from pokeflow.objects import ObjectStore
 from pokeflow.text import table
@@ -43,7 +43,7 @@ FAILED = math.nan
 class Trial:
     """One job of a sweep: its overrides, the objective it reached (None: unknown) and the error that ended it.
 
-    ``waits`` is True if the error is no failure, and a task only needs something unavailable.
+    ``unavailable`` is True if the error is no failure, and a task only needs something unavailable.
     """
 
     number: int
@@ -51,7 +51,7 @@ class Trial:
     objective: float | None
     ran: int
     error: str | None = None
-    waits: bool = False
+    unavailable: bool = False
 
 
 def write(folder: Path, trial: Trial, sweep: str, remote: ObjectStore | None) -> None:
@@ -120,12 +120,12 @@ def run(arguments: composition.Arguments, since: str) -> int:
         callbacks.notify("on_multirun_end", config=config, config_name=hydra_job.NAME)
     trials = _trials(config)
     _print(trials)
-    failed = any(trial.error and not trial.waits for trial in trials)
-    return 1 if failed else WAITING if any(trial.waits for trial in trials) else 0
+    failed = any(trial.error and not trial.unavailable for trial in trials)
+    return 1 if failed else EXIT_UNAVAILABLE if any(trial.unavailable for trial in trials) else 0
 
 
 def run_trial(config: DictConfig) -> float | None:
-    """Run one trial, called by Hydra; return its objective, or NaN if it failed, or waits and has no objective."""
+    """Run one trial, called by Hydra; return its objective, or NaN if it has none."""
     hydra_config = HydraConfig.get()
     overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
     name = name_of(hydra_config.sweep.dir)
@@ -141,16 +141,17 @@ def run_trial(config: DictConfig) -> float | None:
         try:
             result = pokeflow.run(flow, since=hydra_config.job.env_set[SINCE])
         except TaskError as error:
-            if error.exit_code != WAITING:
+            if error.exit_code != EXIT_UNAVAILABLE:
                 raise
             failure, result = error, engine.RunResult(flow, error.records, error.ran)
         value, ran = result.objective, len(result.ran)
     except Exception as error:  # noqa: BLE001 - reported in the table of trials
         failure, ran = error, len(getattr(error, "ran", ()))
-    text, waits = error_message(failure) if failure else None, getattr(failure, "exit_code", None) == WAITING
-    trial = Trial(hydra_config.job.num, overrides, value, ran, text, waits)
+    text = error_message(failure) if failure else None
+    unavailable = getattr(failure, "exit_code", None) == EXIT_UNAVAILABLE
+    trial = Trial(hydra_config.job.num, overrides, value, ran, text, unavailable)
     write(Path(hydra_config.runtime.output_dir), trial, name, _remote(config))
-    return FAILED if failure and not (waits and value is not None) else value
+    return FAILED if failure and not (unavailable and value is not None) else value
 
 
 def _trials(config: DictConfig) -> list[Trial]:
@@ -189,8 +190,8 @@ def _missing_outcome(number: int, folder: str) -> Trial:
 
 
 def _objective(trial: Trial) -> str:
-    if trial.error and not trial.waits:
+    if trial.error and not trial.unavailable:
         return "failed"
     if trial.objective is None:
-        return "waiting" if trial.waits else "unknown"
+        return "unavailable" if trial.unavailable else "unknown"
     return f"{trial.objective:.4f}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pokeflow.config._search_path import NAME
-from pokeflow.config.settings import Executor, Model, Settings, Work
+from pokeflow.config.settings import Executor, Model, Settings, StageSettings
 from pokeflow.errors import Fault, unknown
 from pokeflow.flow import Service, Step
 from pokeflow.plugins import Registry
@@ -37,20 +37,20 @@ class Builder:
             path = f"lineage.models.{name}"
             self._check_model(path, name, model)
             parents = tuple(f"{models[p].stage}:{p}" for p in model.parents if p in models)
-            own = Work(model.backend, model.params, model.executor)
+            own = StageSettings(model.backend, model.params, model.executor)
             if model.stage in (None, *self.registry.stages):
                 self._add(model.stage, own, name, model, (*parents, *data), path)
             else:
                 self.faults.append(unknown(f"{path}.stage", "stage", model.stage, self.registry.stages, HINT))
             before: tuple[str, ...] = (f"{model.stage}:{name}",)
-            for stage, work in {**self.settings.lineage.post_stages, **model.post_stages}.items():
+            for stage, chosen in {**self.settings.lineage.post_stages, **model.post_stages}.items():
                 key = f"{path}.post_stages.{stage}" if stage in model.post_stages else f"lineage.post_stages.{stage}"
-                if work is None or work.backend is None or (work.optional and stage not in self.registry.stages):
+                if chosen is None or chosen.backend is None or (chosen.optional and stage not in self.registry.stages):
                     continue
                 if f"{stage}:{name}" in before:
                     self.faults.append(Fault(key, f"the stage {stage!r} already produces {name}. Remove it."))
                     continue
-                step = self._add(stage, work, name, model, (*before, *data), key, parents)
+                step = self._add(stage, chosen, name, model, (*before, *data), key, parents)
                 if step is None or not step.backend.terminal:
                     before = (*before, f"{stage}:{name}")
         return self.by_name
@@ -58,15 +58,15 @@ class Builder:
     def _add_data(self) -> tuple[str, ...]:
         """Add the step that prepares the data set, if the configuration names one; return its name in a tuple."""
         data: dict[Any, Any] = dict(self.settings.data or {})
-        # Written like a stage's work, except that the parameters are siblings of the backend's name.
+        # Written like a stage's settings, except that the parameters are siblings of the backend's name.
         values = {key: data.pop(key) for key in ("backend", "executor", "on", "True") if key in data}
-        work = parse(Work, {"backend": None, **values}, "data", self.faults)
-        if work is None or work.backend is None:
+        chosen = parse(StageSettings, {"backend": None, **values}, "data", self.faults)
+        if chosen is None or chosen.backend is None:
             return ()
-        backend = backend_of(PREPARE, work.backend, "data.backend", self.registry, self.faults)
+        backend = backend_of(PREPARE, chosen.backend, "data.backend", self.registry, self.faults)
         params = backend and params_of(backend, data, "data", self.faults)
         if backend and params is not None:
-            step = Step(PREPARE, backend, DATA, "", DATA, params, (), *self._executor("data", work.executor))
+            step = Step(PREPARE, backend, DATA, "", DATA, params, (), *self._executor("data", chosen.executor))
             self.by_name[step.name] = step
         return (f"{PREPARE}:{DATA}",)
 
@@ -88,7 +88,7 @@ class Builder:
     def _add(
         self,
         stage: str,
-        work: Work,
+        chosen: StageSettings,
         name: str,
         model: Model,
         needs: tuple[str, ...],
@@ -96,9 +96,9 @@ class Builder:
         parents: tuple[str, ...] = (),
     ) -> Step | None:
         """Add and return a step; a ``terminal`` backend may also read the results of the model's ``parents``."""
-        executor = self._executor(path, work.executor)
-        backend = backend_of(stage, work.backend, f"{path}.backend", self.registry, self.faults)
-        params = backend and params_of(backend, work.params, f"{path}.params", self.faults)
+        executor = self._executor(path, chosen.executor)
+        backend = backend_of(stage, chosen.backend, f"{path}.backend", self.registry, self.faults)
+        params = backend and params_of(backend, chosen.params, f"{path}.params", self.faults)
         if backend is None or params is None:
             return None
         needs = (*needs, *parents) if backend.terminal else needs

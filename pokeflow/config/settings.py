@@ -22,7 +22,7 @@ class Executor:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class StageSettings:
     """A backend, its parameters, and the executor that runs it (by default the one of the group ``executor``).
 
     Without a backend the stage is skipped. If ``optional``, it is also skipped if no installed plugin implements it.
@@ -35,7 +35,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class CloudWork:
+class CloudSettings:
     """Parameters of a command that works in the cloud or, with a ``backend``, of a stage."""
 
     params: dict[str, Any] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Model:
     parents: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     executor: str | Executor | None = field(default=None, metadata=_EXECUTOR)
-    post_stages: dict[str, Work | None] = field(default_factory=dict, metadata=_POST_STAGES)
+    post_stages: dict[str, StageSettings | None] = field(default_factory=dict, metadata=_POST_STAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Lineage:
 
     name: str
     models: dict[str, Model]
-    post_stages: dict[str, Work | None] = field(default_factory=dict, metadata=_POST_STAGES)
+    post_stages: dict[str, StageSettings | None] = field(default_factory=dict, metadata=_POST_STAGES)
     objective: str | None = None
     gates: dict[str, Gate] = field(default_factory=dict)
 
@@ -99,11 +99,11 @@ class Target:
     """
 
     name: str
-    compile: Work
-    benchmark: Work
-    profile: Work | None = None
-    package: Work | None = None
-    bundle: Work | None = None
+    compile: StageSettings
+    benchmark: StageSettings
+    profile: StageSettings | None = None
+    package: StageSettings | None = None
+    bundle: StageSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Settings:
     executor: Executor = field(metadata=_EXECUTOR)
     tracking: dict[str, Any]
     registry: dict[str, Any] = field(default_factory=dict)
-    cloud: dict[str, CloudWork | None] = field(default_factory=dict)
+    cloud: dict[str, CloudSettings | None] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
     stages: tuple[str, ...] | None = None
     force: tuple[str, ...] = ()

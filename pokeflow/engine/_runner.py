@@ -51,7 +51,7 @@ def run(
     outbox = tracking.TrackingOutbox(flow, hook, runner.store)
     outbox.catch_up()
     failures: list[str] = []
-    absent: list[str] = []
+    unavailable: list[str] = []
     blocked: list[str] = []
     for item in planned:
         step = item.step
@@ -61,14 +61,14 @@ def run(
         try:
             runner.finish(item, outbox)
         except UnavailableError as error:
-            absent.append(_unavailable(runner.store, step, error))
+            unavailable.append(_unavailable(runner.store, step, error))
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; other tasks continue
             failures.append(_failure(runner.store, step, error))
     outbox.finish()
-    if failures or absent:
-        waiting = [f"Not run: {', '.join(blocked)} (a task that they need did not finish)."] if blocked else []
+    if failures or unavailable:
+        not_run = [f"Not run: {', '.join(blocked)} (a task that they need did not finish)."] if blocked else []
         hint = f"Finished tasks are kept. Resume with: {flow.command}"
-        text = "\n".join([*failures, *absent, *waiting, hint])
+        text = "\n".join([*failures, *unavailable, *not_run, hint])
         raise TaskError(text, runner.ran, failed=bool(failures), records=runner.done)
     return RunResult(flow, runner.done, tuple(runner.ran))
 
@@ -92,7 +92,7 @@ class Runner:
         if reused is not None:
             self.store.share(reused)
             outbox.fetch_remote(step, reused)
-        record = self._with_cost(step, reused or self.make(step))
+        record = self._with_cost(step, reused or self.run_once(step))
         if step.name in self.ran and not record.simulated:
             outbox.track(step, record)
         self.done[step.name] = record
@@ -101,7 +101,7 @@ class Runner:
         """Decide whether a step is reused, by the present content of the store."""
         return decide(self.flow, self.store, step, self.done, self.since)
 
-    def make(self, step: Step) -> Record:
+    def run_once(self, step: Step) -> Record:
         """Run a step once no other process runs it; reuse the result if that process finished it."""
         if self.registry.executors[step.executor].remote:
             # The job itself holds the claim, because it continues if this process dies.
@@ -135,7 +135,7 @@ class Runner:
         seconds = time.perf_counter() - clock
         price, why = _price(step, executor, seconds)
         record = records.build_record(
-            task, step.backend, result, on=step.executor, started=started, seconds=seconds, price=price, why=why
+            task, step.backend, result, executor=step.executor, started=started, seconds=seconds, price=price, why=why
         )
         if not record.simulated:
             tracking.enqueue(self.flow, store, step, started)

@@ -54,10 +54,10 @@ def main(args: Sequence[str]) -> int:
     """Run the task; return 0, or 1 with a ``Failure`` as JSON in the file that ``--failure`` names."""
     parser = argparse.ArgumentParser("python -m pokeflow.engine.job", description=__doc__)
     parser.add_argument("task", type=Path, help="the task's file")
-    parser.add_argument("--on", required=True, help="name of the executor that started this job")
+    parser.add_argument("--executor", required=True, help="name of the executor that started this job")
     parser.add_argument("--root", type=Path, required=True, help="local folder for inputs and the result")
     parser.add_argument("--work", type=Path, help="folder for checkpoints that outlives this machine")
-    parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="environment entry")
+    parser.add_argument("--environment", action="append", default=[], metavar="KEY=VALUE", help="environment entry")
     parser.add_argument("--verdicts", type=Path, help="file for the verdicts of the task's gates, as JSON")
     parser.add_argument("--failure", type=Path, help="file for the reason of a failure, as JSON")
     options = parser.parse_args(args)
@@ -68,9 +68,9 @@ def main(args: Sequence[str]) -> int:
     try:
         raw = json.loads(options.task.read_bytes())
         task, backend = worker.load(_with_inputs(raw), plugins.registry(plugins.manager()))
-        environment = dict(pair.split("=", 1) for pair in options.told)
+        environment = dict(pair.split("=", 1) for pair in options.environment)
         folders = {"root": options.root, "work": options.work, "telemetry": options.task.parent / TELEMETRY}
-        record = make(task, backend, on=options.on, environment=environment, **folders)
+        record = run_task(task, backend, executor=options.executor, environment=environment, **folders)
         if record is not None and options.verdicts is not None:
             options.verdicts.parent.mkdir(parents=True, exist_ok=True)
             options.verdicts.write_bytes(msgspec.json.encode(_verdicts(raw["gates"], task, record)))
@@ -91,11 +91,11 @@ def _write_failure(file: Path, reason: str) -> None:
         out.write(reason)
 
 
-def make(
+def run_task(
     task: Task,
     backend: Backend,
     *,
-    on: str,
+    executor: str,
     root: Path,
     work: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -123,14 +123,14 @@ def make(
             task = _with_local_folders(store, task, work or local_work, output)
             if telemetry is not None and telemetry.is_dir():
                 shutil.copytree(telemetry, task.work / TELEMETRY, dirs_exist_ok=True)
-            log.info("%s: %s on %s", task.name, backend.name, on)
+            log.info("%s: %s on %s", task.name, backend.name, executor)
             records.require_real(task)
             result = worker.run(task, backend)
             records.require_unchanged(store, task, backend)
             claim.require_held()
         seconds = time.perf_counter() - clock
         record = records.build_record(
-            task, backend, result, on=on, started=started, seconds=seconds, price=None, why=UNBILLED
+            task, backend, result, executor=executor, started=started, seconds=seconds, price=None, why=UNBILLED
         )
         record = replace(record, environment={**record.environment, **(environment or {})})
         if work is not None and (work / TELEMETRY).is_dir():

@@ -43,7 +43,7 @@ QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def served(place: Place, endpoint: str) -> Iterator[str]:
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=place.folder, env=env, stdout=out, stderr=out, start_new_session=True)
         try:
-            until = time.monotonic() + PATIENCE
+            until = time.monotonic() + TIMEOUT
             while True:
                 try:
                     urllib.request.urlopen(f"{address}/health", timeout=2).close()
@@ -149,7 +149,7 @@ def served(place: Place, endpoint: str) -> Iterator[str]:
             yield address
         finally:
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
 
 
 def subjects(place: Place, bucket: str, far_bucket: Way, server: str, far_server: Way) -> list[Subject]:

@@ -224,7 +224,7 @@ def test_a_step_is_plain_data_for_whoever_receives_the_whole_flow() -> None:
         "needs": ("train:a",),
         "fingerprint": None,
         "backend": "toy",
-        "on": "cloud",
+        "executor": "cloud",
         "params": {"lr": 0.1, "note": ""},
-        "place": {"lr": 0.1, "note": ""},
+        "executor_params": {"lr": 0.1, "note": ""},
     }

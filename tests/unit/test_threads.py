@@ -17,7 +17,7 @@ atexit.register(lambda: pathlib.Path(os.environ["TOLD"]).write_text(os.environ.g
 ENTRIES = {
     "command": [POKEFLOW, "plugins"],
     "worker": [sys.executable, "-m", "pokeflow.engine.worker", "task/task.json", str(os.getpid())],
-    "job": [sys.executable, "-m", "pokeflow.engine.job", "task/task.json", "--on", "x", "--root", "store"],
+    "job": [sys.executable, "-m", "pokeflow.engine.job", "task/task.json", "--executor", "x", "--root", "store"],
 }
 
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from pokeflow import PokeflowError
-from pokeflow_torch import augment, step, together
+from pokeflow_torch import augment, distributed, step
 from pokeflow_torch.params import Optim
 from pokeflow_torch.step import Cards, Learner, Plan, Stepper
 
@@ -76,14 +76,14 @@ def moments(made):
 
 def test_a_gradient_over_the_limit_is_scaled_to_the_limit(stepper):
     made = stepper(Recorder(1e4), clip=0.5)
-    result = made.make(0, LABELS)
+    result = made.train_step(0, LABELS)
     assert result.norm.item() > 100
     assert (10 * moments(made)).norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
 def test_a_gradient_under_the_limit_is_left_alone(stepper):
     made = stepper(Recorder(), clip=1e9)
-    result = made.make(0, LABELS)
+    result = made.train_step(0, LABELS)
     assert (10 * moments(made)).norm().item() == pytest.approx(result.norm.item(), rel=1e-4)
 
 
@@ -91,7 +91,7 @@ def test_views_are_the_cards_of_the_batch_normalised_by_the_data_sets_mean_and_d
     learner = Recorder()
     made = stepper(learner)
     learner.eval()  # as a validation leaves it
-    made.make(0, LABELS)
+    made.train_step(0, LABELS)
     ((images, labels, training),) = learner.received
     clean = torch.from_numpy(cards.images[LABELS]).permute(0, 3, 1, 2).float() / 255
     made = augment.views(clean, step.reseed(3, 0, 0), 0.0)
@@ -110,8 +110,8 @@ def test_views_of_a_step_are_drawn_from_seed_and_step(stepper, monkeypatch):
 
     monkeypatch.setattr(augment, "views", views)
     made = stepper(strength=0.7)
-    made.make(0, LABELS)
-    made.make(1, LABELS)
+    made.train_step(0, LABELS)
+    made.train_step(1, LABELS)
     assert drawn == [(step.reseed(3, n, 0).initial_seed(), 0.7) for n in (0, 1)]
 
 
@@ -119,7 +119,7 @@ def test_a_step_moves_the_weights_at_the_rate_of_its_position(stepper):
     learner = Recorder()
     made = stepper(learner, weight_decay=0.0, clip=1e9)
     before = learner.network.layer.weight.detach().clone()
-    result = made.make(5, LABELS)
+    result = made.train_step(5, LABELS)
     assert result.lr == pytest.approx(0.1 * step.rate(5, TOTAL, 0.0))
     # AdamW's first step is as long as its rate, whatever the gradient.
     moved = (learner.network.layer.weight.detach() - before).abs()
@@ -140,19 +140,19 @@ class Half:
 
 def test_a_process_with_a_larger_part_of_the_batch_has_a_larger_weight(stepper, machine, cards, monkeypatch):
     batch = np.array([4, 1, 5, 0, 2])
-    alone = stepper().make(0, batch[::2])
-    agreed = together.StepSummary({"loss": 1.0}, None)
-    monkeypatch.setattr(together, "agree", lambda *_: agreed)
-    monkeypatch.setattr(together, "share_moments", lambda *_: None)
+    alone = stepper().train_step(0, batch[::2])
+    agreed = distributed.StepSummary({"loss": 1.0}, None)
+    monkeypatch.setattr(distributed, "reduce_step", lambda *_: agreed)
+    monkeypatch.setattr(distributed, "share_moments", lambda *_: None)
     half = Stepper(Half(machine), "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
     half.begin()
     # Three of five views, where an equal part were a half.
-    assert half.make(0, batch).norm.item() == pytest.approx(1.2 * alone.norm.item(), rel=1e-5)
+    assert half.train_step(0, batch).norm.item() == pytest.approx(1.2 * alone.norm.item(), rel=1e-5)
 
 
 def test_a_resumed_state_is_shared_with_the_other_processes(machine, cards, monkeypatch):
     shared = []
-    monkeypatch.setattr(together, "share_moments", lambda _, optimizer: shared.append(optimizer))
+    monkeypatch.setattr(distributed, "share_moments", lambda _, optimizer: shared.append(optimizer))
     made = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
     made.begin()
     assert shared == [made.optimizer.optimizer]
@@ -161,17 +161,17 @@ def test_a_resumed_state_is_shared_with_the_other_processes(machine, cards, monk
 def test_gradients_do_not_add_up_over_steps(stepper):
     learner = Recorder()
     made = stepper(learner)
-    made.make(0, LABELS)
+    made.train_step(0, LABELS)
     assert all(weight.grad is None or not weight.grad.any() for weight in learner.parameters())
 
 
 def test_a_step_returns_every_term_and_the_signal_that_arrived(stepper):
     learner = Recorder()
-    result = stepper(learner).make(0, LABELS, lambda: 15)
+    result = stepper(learner).train_step(0, LABELS, lambda: 15)
     assert result.values["term"] == 7.0
     assert result.values["loss"] > 0
     assert result.signal == 15
-    assert stepper().make(0, LABELS).signal is None
+    assert stepper().train_step(0, LABELS).signal is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -180,7 +180,7 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_is_an_error(stepper, valu
     made = stepper(learner)
     before = [weight.detach().clone() for weight in learner.parameters()]
     with pytest.raises(PokeflowError, match=r"train:m: the loss is (nan|inf) at step 4 of 10\. Lower optim\.lr"):
-        made.make(4, LABELS)
+        made.train_step(4, LABELS)
     assert all(torch.equal(old, new) for old, new in zip(before, learner.parameters(), strict=True))
 
 
@@ -188,7 +188,7 @@ def test_the_averaged_network_follows_the_weights_by_its_decay(stepper):
     learner = Recorder()
     made = stepper(learner, ema=0.2)
     first = made.shadow.layer.weight.clone()
-    made.make(9, LABELS)
+    made.train_step(9, LABELS)
     trained = learner.network.layer.weight.detach()
     torch.testing.assert_close(made.shadow.layer.weight, first + 0.8 * (trained - first))
     assert not made.shadow.training
@@ -198,7 +198,7 @@ def test_the_averaged_network_follows_the_weights_by_its_decay(stepper):
 def test_the_shipped_network_is_the_trained_one_where_nothing_is_averaged(stepper):
     learner = Recorder()
     made = stepper(learner, ema=None)
-    made.make(0, LABELS)
+    made.train_step(0, LABELS)
     assert torch.equal(made.shadow.layer.weight, learner.network.layer.weight)
 
 
@@ -211,18 +211,18 @@ def test_phases_follow_one_another_in_order_and_none_is_left_out(stepper):
         yield
         seen.append("end")
 
-    stepper(phase=phase).make(0, LABELS)
+    stepper(phase=phase).train_step(0, LABELS)
     assert seen == [word for name in step.PHASES for word in (name, "end")]
 
 
 def test_a_step_after_a_saved_state_is_the_step_that_would_have_followed(stepper, machine):
     straight = stepper(ema=0.5)
-    straight.make(0, LABELS)
+    straight.train_step(0, LABELS)
     saved = copy.deepcopy(straight.state())
-    straight.make(1, LABELS)
+    straight.train_step(1, LABELS)
     resumed = Stepper(machine, "train:m", Recorder(), straight.plan)
     resumed.begin(saved)
-    resumed.make(1, LABELS)
+    resumed.train_step(1, LABELS)
     for part in ("learner", "shadow"):
         for name, value in straight.state()[part].items():
             assert torch.equal(value, resumed.state()[part][name]), (part, name)
@@ -231,7 +231,7 @@ def test_a_step_after_a_saved_state_is_the_step_that_would_have_followed(stepper
 
 def test_a_batch_of_one_view_is_an_error(stepper):
     with pytest.raises(PokeflowError, match=r"loop\.batch_size: 1 views"):
-        stepper().make(0, LABELS[:1])
+        stepper().train_step(0, LABELS[:1])
 
 
 def test_weights_of_convolutions_lie_channels_last(machine, cards):
@@ -241,7 +241,7 @@ def test_weights_of_convolutions_lie_channels_last(machine, cards):
     plan = Plan(cards, Optim(), 0.0, 3, TOTAL)
     made = Stepper(machine, "train:m", learner, plan)
     made.begin()
-    made.make(0, LABELS)
+    made.train_step(0, LABELS)
     assert learner.received[0][0].is_contiguous(memory_format=torch.channels_last)
     assert learner.extra.weight.is_contiguous(memory_format=torch.channels_last)
 

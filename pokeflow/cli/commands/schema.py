@@ -38,12 +38,13 @@ def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
     schemas = dict(zip(settings.GROUPS, references[: len(settings.GROUPS)], strict=True))
     params = dict(zip(registry.backends, references[len(settings.GROUPS) :], strict=True))
     for stage in registry.stages:
-        definitions[f"work {stage}"] = _work(stage, params, definitions["Work"])
+        definitions[f"stage {stage}"] = _stage_settings(stage, params, definitions["StageSettings"])
     target, lineage, model = definitions["Target"], definitions["Lineage"], definitions["Model"]
     for stage in ("compile", "benchmark"):
-        target["properties"][stage] = or_interpolation(_reference(f"work {stage}"))
+        target["properties"][stage] = or_interpolation(_reference(f"stage {stage}"))
     later = {
-        stage: or_interpolation({"anyOf": [_reference(f"work {stage}"), {"type": "null"}]}) for stage in registry.stages
+        stage: or_interpolation({"anyOf": [_reference(f"stage {stage}"), {"type": "null"}]})
+        for stage in registry.stages
     }
     for owner in (lineage, model):
         owner["properties"]["post_stages"] = {"type": "object", "properties": later, "additionalProperties": False}
@@ -78,11 +79,11 @@ def model_types() -> list[str]:
 Params = dict[tuple[str, str], dict[str, Any]]
 
 
-def _work(stage: str, params: Params, work: dict[str, Any]) -> dict[str, Any]:
+def _stage_settings(stage: str, params: Params, base: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a backend and its parameters below a key that names the stage."""
     names = [name for owner, name in params if owner == stage]
     rules = [_when({"backend": n}, {"properties": {"params": or_interpolation(params[stage, n])}}) for n in names]
-    return {**work, "properties": {**work["properties"], "backend": or_interpolation({"enum": names})}, "allOf": rules}
+    return {**base, "properties": {**base["properties"], "backend": or_interpolation({"enum": names})}, "allOf": rules}
 
 
 def _group_schema(stage: str, params: Params, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _group_schema(stage: str, params: Params, definitions: dict[str, Any]) -> di
     names = [name for owner, name in params if owner == stage]
     schema["properties"]["backend"] = {"enum": [*names, None]}
     for name in names:
-        executor = definitions["Work"]["properties"]["executor"] if stage == PREPARE else None
+        executor = definitions["StageSettings"]["properties"]["executor"] if stage == PREPARE else None
         definition = definitions[params[stage, name]["$ref"].rpartition("/")[2]]
         siblings = {"backend": {"const": name}, **({"executor": executor} if executor else {})}
         definitions[f"{stage} {name}"] = {**definition, "properties": {**siblings, **definition["properties"]}}

@@ -45,7 +45,7 @@ def told(caplog: pytest.LogCaptureFixture) -> None:
 
 def made(shared: RemoteStore, root: Path, name: str, *inputs: Record, **more: object) -> Record:
     task, backend = task_of(shared, name, *inputs)
-    record = job.make(task, backend, on="elsewhere", root=root, **more)
+    record = job.run_task(task, backend, executor="elsewhere", root=root, **more)
     assert record is not None
     return record
 
@@ -68,7 +68,7 @@ def test_a_second_job_finds_it_made(shared, tmp_path):
     first = made(shared, tmp_path / "a", "train:teacher")
     assert made(shared, tmp_path / "b", "train:teacher") == first
     task, backend = task_of(shared, "train:teacher")
-    again = job.make(replace(task, replaces=first.started), backend, on="elsewhere", root=tmp_path / "c")
+    again = job.run_task(replace(task, replaces=first.started), backend, executor="elsewhere", root=tmp_path / "c")
     assert again is not None
     assert again.started > first.started
 
@@ -96,19 +96,19 @@ def test_an_input_that_the_bucket_lacks_is_told(shared, bucket, tmp_path):
 def test_a_task_without_a_bucket_is_refused(tmp_path, shared):
     task, backend = task_of(shared, "train:teacher")
     with pytest.raises(PokeflowError, match="names no bucket"):
-        job.make(replace(task, shared=None), backend, on="elsewhere", root=tmp_path)
+        job.run_task(replace(task, shared=None), backend, executor="elsewhere", root=tmp_path)
 
 
 def test_what_parameters_point_to_must_be_here_as_it_was_there(shared, tmp_path):
     task, backend = task_of(shared, "train:teacher")
     with pytest.raises(PokeflowError, match="Run this task with executor: local"):
-        job.make(task, replace(backend, fingerprint=lambda _: "other"), on="elsewhere", root=tmp_path)
+        job.run_task(task, replace(backend, fingerprint=lambda _: "other"), executor="elsewhere", root=tmp_path)
 
 
 def test_a_further_process_takes_part_and_commits_nothing(shared, bucket, tmp_path, monkeypatch):
     task, backend = task_of(shared, "train:teacher", note=str(tmp_path / "note"))
     monkeypatch.setenv("RANK", "1")
-    assert job.make(task, backend, on="elsewhere", root=tmp_path / "a") is None
+    assert job.run_task(task, backend, executor="elsewhere", root=tmp_path / "a") is None
     assert (tmp_path / "note").read_text().startswith("train:teacher")
     assert list(bucket.list("tasks/")) == []
     # Made already: the first process leaves at once, and nobody may wait for it.
@@ -116,7 +116,7 @@ def test_a_further_process_takes_part_and_commits_nothing(shared, bucket, tmp_pa
     made(shared, tmp_path / "b", "train:teacher")
     monkeypatch.setenv("RANK", "1")
     (tmp_path / "note").unlink()
-    assert job.make(task, backend, on="elsewhere", root=tmp_path / "c") is None
+    assert job.run_task(task, backend, executor="elsewhere", root=tmp_path / "c") is None
     assert not (tmp_path / "note").exists()
 
 
@@ -125,7 +125,7 @@ def test_a_further_process_that_waits_in_vain_leaves_once_it_is_made(shared, tmp
     (tmp_path / "task.json").write_bytes(job.dump(task))
     program = (
         "import sys; from pokeflow.engine import job; job.POLL = job.GRACE = 0.1; "
-        "sys.exit(job.main(['task.json', '--on', 'elsewhere', '--root', 'waiting']))"
+        "sys.exit(job.main(['task.json', '--executor', 'elsewhere', '--root', 'waiting']))"
     )
     env = environment(RANK="1")
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=env, stdout=subprocess.PIPE) as process:
@@ -154,7 +154,7 @@ def test_the_file_of_a_task_tells_nothing_of_the_machine_that_wrote_it(shared, t
 def test_a_failure_is_left_for_whoever_waits(tmp_path, text, reason):
     (tmp_path / "task.json").write_text(text)
     failure = tmp_path / "output" / "failure"
-    args = [str(tmp_path / "task.json"), "--on", "elsewhere", "--root", str(tmp_path), "--failure", str(failure)]
+    args = [str(tmp_path / "task.json"), "--executor", "elsewhere", "--root", str(tmp_path), "--failure", str(failure)]
     command = [sys.executable, "-m", "pokeflow.engine.job", *args]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 1
@@ -170,7 +170,7 @@ def test_a_machine_that_lacks_what_a_task_needs_is_told_apart_from_a_failure(sha
     task, _ = task_of(shared, "train:teacher", absent=True)
     (tmp_path / "task.json").write_bytes(job.dump(task))
     failure = tmp_path / "failure"
-    args = ["task.json", "--on", "elsewhere", "--root", "a", "--failure", str(failure)]
+    args = ["task.json", "--executor", "elsewhere", "--root", "a", "--failure", str(failure)]
     command = [sys.executable, "-m", "pokeflow.engine.job", *args]
     assert subprocess.run(command, cwd=tmp_path, env=environment(), check=False).returncode == 1
     assert Failure.loads(failure.read_text()) == Failure("no compiler here. Install the toy compiler 2.0.", True)
@@ -179,7 +179,8 @@ def test_a_machine_that_lacks_what_a_task_needs_is_told_apart_from_a_failure(sha
 def test_who_is_asked_to_stop_lets_go_of_the_claim(shared, bucket, tmp_path):
     task, _ = task_of(shared, "train:teacher", seconds=600.0)
     (tmp_path / "task.json").write_bytes(job.dump(task))
-    command = [sys.executable, "-m", "pokeflow.engine.job", "task.json", "--on", "x", "--root", "a", "--work", "work"]
+    options = ["--executor", "x", "--root", "a", "--work", "work"]
+    command = [sys.executable, "-m", "pokeflow.engine.job", "task.json", *options]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any("begins at step 0" in line for line in process.stdout)

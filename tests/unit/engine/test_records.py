@@ -41,7 +41,7 @@ def test_a_record_tells_what_was_left_and_why_a_price_is_unknown(tmp_path: Path)
     output.mkdir()
     (output / "model.txt").write_text("x")
     task = step.task((), tmp_path, output)
-    told = {"on": "there", "started": making.now(), "seconds": 2.0}
+    told = {"executor": "there", "started": making.now(), "seconds": 2.0}
     record = making.build_record(task, step.backend, Result({"score": 1}), **told, price=None, why="nobody knows")
     assert (record.metrics, record.cost_usd, record.reasons) == ({"score": 1.0}, None, {"cost_usd": "nobody knows"})
     assert [file.path for file in record.files] == ["model.txt"]
@@ -70,7 +70,7 @@ def test_a_record_names_the_step_its_backend_and_its_machine(tmp_path: Path):
     inputs = (Input(build_record("prepare:data", content="c1"), tmp_path),)
     task, started = step.task(inputs, tmp_path, tmp_path), making.now()
     record = making.build_record(
-        task, step.backend, result, on="there", started=started, seconds=2.0, price=0.0, why="unused"
+        task, step.backend, result, executor="there", started=started, seconds=2.0, price=0.0, why="unused"
     )
     assert (record.task, record.stage, record.model, record.version) == ("train:teacher", "train", "teacher", "v1.0")
     assert (record.type, record.digest, record.backend, record.revision) == ("teacher", step.digest, "toy", "1")
@@ -89,7 +89,7 @@ def test_a_result_of_a_simulated_input_is_simulated(tmp_path: Path, simulated: l
     step = build_flow(tmp_path / "store", TOY_MODELS).step("train:teacher")
     records = [build_record(f"train:m{i}", facts={"simulated": True} if it else {}) for i, it in enumerate(simulated)]
     task = step.task(tuple(Input(record, tmp_path) for record in records), tmp_path, tmp_path)
-    told = {"on": "there", "started": "2026", "seconds": 2.0, "price": None, "why": "nobody knows"}
+    told = {"executor": "there", "started": "2026", "seconds": 2.0, "price": None, "why": "nobody knows"}
     assert making.build_record(task, step.backend, Result(), **told).facts.get("simulated") is fact
 
 

@@ -32,7 +32,7 @@ class Cluster:
         if self.instead is not None:
             self.instead(task)
             return
-        job.make(task, backend, on="cluster", root=self.root / f"job{len(self.tasks)}")
+        job.run_task(task, backend, executor="cluster", root=self.root / f"job{len(self.tasks)}")
         self.afterwards(task)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pokeflow import Executor, NoParams, Result, Task, UnavailableError, engine, hookimpl, plugins
 from pokeflow.engine import _runner as runner
-from pokeflow.errors import WAITING, TaskError
+from pokeflow.errors import EXIT_UNAVAILABLE, TaskError
 from pokeflow.flow import Flow, Service
 from pokeflow.store._local import Store
 from pokeflow.types import Backend, Record, RemoteStore
@@ -76,7 +76,7 @@ def test_what_is_unavailable_is_no_failure_and_says_what_is_ready(flow_of, tmp_p
     flow = flow_of({**TWO, "a": TWO["a"].changed(absent=True)})
     with pytest.raises(TaskError) as told:
         run(flow)
-    assert told.value.exit_code == WAITING
+    assert told.value.exit_code == EXIT_UNAVAILABLE
     output = Store(flow.root).work(flow.step("train:a")) / "output"
     assert str(told.value).startswith(
         f"train:a unavailable: no compiler here. Install the toy compiler 2.0.\n  files prepared for it: {output}\n"

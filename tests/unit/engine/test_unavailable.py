@@ -12,7 +12,7 @@ from pokeflow.config.resolver import resolve
 from pokeflow.engine import RunResult
 from pokeflow.engine import _runner as runner
 from pokeflow.engine import _tracking as tracking
-from pokeflow.errors import WAITING, PokeflowError, TaskError
+from pokeflow.errors import EXIT_UNAVAILABLE, PokeflowError, TaskError
 from pokeflow.project import _publish as publish
 from pokeflow.store._local import Store
 from pokeflow_testkit.support import TOY, TOY_FLOW, contents
@@ -41,7 +41,7 @@ def test_a_task_that_lacks_its_compiler_waits_and_the_others_are_made(flow_of, e
     monkeypatch.setenv("PYTHONPATH", str(TOY))
     with pytest.raises(TaskError) as told:
         run(flow_of(ABSENT, f"executor={executor}"))
-    assert told.value.exit_code == WAITING
+    assert told.value.exit_code == EXIT_UNAVAILABLE
     assert "compile:tiny unavailable: no compiler here. Install the toy compiler 2.0." in str(told.value)
     assert "Not run: benchmark:tiny, register:tiny (a task that they need did not finish)." in str(told.value)
     assert "failed" not in str(told.value)
@@ -80,7 +80,7 @@ def test_it_is_tried_again_the_next_time(flow_of) -> None:
 
 def test_the_command_tells_what_is_made_publishes_it_and_says_so_by_its_exit_code(cli, tmp_path: Path) -> None:
     done = cli(*TOY_FLOW, ABSENT, "publish=true")
-    assert done.returncode == WAITING
+    assert done.returncode == EXIT_UNAVAILABLE
     assert "student  v1.0" in done.stdout
     assert "tiny  " not in done.stdout
     assert "no compiler here. Install the toy compiler 2.0." in done.stderr
@@ -90,7 +90,7 @@ def test_the_command_tells_what_is_made_publishes_it_and_says_so_by_its_exit_cod
 
 def test_a_sweep_waits_as_a_run_does_and_publishes_what_is_made(cli, tmp_path: Path) -> None:
     done = cli("-m", *TOY_FLOW, ABSENT, "lineage.models.tiny.params.lr=1,2", "publish=true")
-    assert done.returncode == WAITING
+    assert done.returncode == EXIT_UNAVAILABLE
     assert [line.split()[2:] for line in done.stdout.splitlines() if line[:2] in ("0 ", "1 ")] == [
         ["0.1000", "4", "run"],
         ["0.1000", "0", "run"],
@@ -102,8 +102,11 @@ def test_a_sweep_waits_as_a_run_does_and_publishes_what_is_made(cli, tmp_path: P
 
 def test_a_trial_without_its_objective_is_told_as_waiting(cli) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.objective=tiny.score", "lineage.models.tiny.params.absent=true,false")
-    assert done.returncode == WAITING
-    assert [line.split()[2] for line in done.stdout.splitlines() if line[:2] in ("0 ", "1 ")] == ["waiting", "0.0100"]
+    assert done.returncode == EXIT_UNAVAILABLE
+    assert [line.split()[2] for line in done.stdout.splitlines() if line[:2] in ("0 ", "1 ")] == [
+        "unavailable",
+        "0.0100",
+    ]
 
 
 def test_a_sweep_in_which_one_fails_and_one_waits_has_failed(cli) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pokeflow.cli._lookup import known_commands
-from pokeflow.errors import STOPPED, WAITING, ConfigError, PokeflowError
+from pokeflow.errors import EXIT_UNAVAILABLE, STOPPED, ConfigError, PokeflowError
 from pokeflow.text import COLUMNS
 from pokeflow_metadata.facts import ModelFacts
 from pokeflow_metadata.forms import models as forms
@@ -143,7 +143,7 @@ def test_every_command_is_in_the_reference() -> None:
 
 def test_every_exit_code_is_in_the_reference() -> None:
     text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
-    for code in (0, PokeflowError.exit_code, ConfigError.exit_code, WAITING, 130, 141, STOPPED):
+    for code in (0, PokeflowError.exit_code, ConfigError.exit_code, EXIT_UNAVAILABLE, 130, 141, STOPPED):
         assert f"| `{code}` |" in text
 
 

@@ -28,7 +28,7 @@ SHARE = 10
 
 So publishing takes at most a tenth of the time, however long the histories of a run have grown.
 """
-PATIENCE = 10.0
+FLUSH_TIMEOUT = 10.0
 """Longest time in seconds that a call waits until its change is published."""
 LEAVING = 60.0
 """Longest time in seconds that a process takes at exit to publish its last changes."""
@@ -75,7 +75,7 @@ class Flusher:
         """Publish one unit in the calling thread; return whether that succeeded. Errors are logged as warnings."""
         copy = self.replica.copy
         try:
-            with self.replica.publishing, self.replica.lock.acquire(timeout=PATIENCE):
+            with self.replica.publishing, self.replica.lock.acquire(timeout=FLUSH_TIMEOUT):
                 publish(self.replica, [mark for mark in copy.marks() if (mark.kind, mark.id) == (kind, identity)])
         except (Timeout, PokeflowError) as error:
             log.warning("%s: %s", self.replica.uri, error)
@@ -83,22 +83,22 @@ class Flusher:
         return True
 
     def flush_soon(self) -> None:
-        """Have all changes published now, and wait for at most ``PATIENCE`` s; then the thread continues alone."""
+        """Have all changes published now, and wait for at most ``FLUSH_TIMEOUT`` s; then the thread continues alone."""
         if not self._thread.is_alive():
-            self.flush(PATIENCE)
+            self.flush(FLUSH_TIMEOUT)
             return
         with self._changed:
             # A round in progress may have begun before the change, so the next one is needed.
             needed_rounds = self._rounds + (2 if self._busy else 1)
             self.wake.set()
-            self._changed.wait_for(lambda: self._rounds >= needed_rounds, PATIENCE)
+            self._changed.wait_for(lambda: self._rounds >= needed_rounds, FLUSH_TIMEOUT)
 
     def round(self) -> bool:
         """Publish once, in the thread; return whether all changes are published."""
         with self._changed:
             self.wake.clear()
             self._busy = True
-        is_published = self.flush(PATIENCE)
+        is_published = self.flush(FLUSH_TIMEOUT)
         with self._changed:
             self._rounds, self._busy = self._rounds + 1, False
             self._changed.notify_all()

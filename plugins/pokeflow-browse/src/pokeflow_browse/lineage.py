@@ -124,12 +124,12 @@ def neighbourhood(lineage: Graph, name: str) -> Graph:
 
 
 def _reach(start: Iterable[str], neighbours: Mapping[str, list[str]]) -> set[str]:
-    reached, waiting = set(start), list(start)
-    while waiting:
-        for key in neighbours.get(waiting.pop(), ()):
+    reached, pending = set(start), list(start)
+    while pending:
+        for key in neighbours.get(pending.pop(), ()):
             if key not in reached:
                 reached.add(key)
-                waiting.append(key)
+                pending.append(key)
     return reached
 
 

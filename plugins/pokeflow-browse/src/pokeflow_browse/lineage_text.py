@@ -43,9 +43,9 @@ def _family(
     graph: Graph, root: str, children: dict[str, list[Edge]], other_parents: dict[str, list[Edge]]
 ) -> Iterator[str]:
     # A stack instead of recursion: a chain of versions may be longer than Python's recursion limit.
-    waiting: list[tuple[str, str] | str] = [(root, "")]
-    while waiting:
-        job = waiting.pop()
+    pending: list[tuple[str, str] | str] = [(root, "")]
+    while pending:
+        job = pending.pop()
         if isinstance(job, str):
             yield job.rstrip()
             continue
@@ -56,9 +56,9 @@ def _family(
         for position, edge in reversed(list(enumerate(below))):
             alone, last = len(below) == 1, position == len(below) - 1
             inner = indent if alone else indent + ("     " if last else "  │  ")
-            waiting.append((edge.child, inner))
-            waiting.append(f"{inner}  ▼" if alone else f"{inner}▼")
-            waiting.append(
+            pending.append((edge.child, inner))
+            pending.append(f"{inner}  ▼" if alone else f"{inner}▼")
+            pending.append(
                 f"{indent}  {'│' if alone else '└─' if last else '├─'} {strip_control_characters(edge.relation)}"
             )
 

@@ -225,12 +225,12 @@ def _describe_link(link: Link | str) -> str:
 
 def plain(top: Node, depth: int = DEPTH) -> Iterator[dict[str, Any]]:
     """Yield every node down to a depth as plain data, for JSON output; no node is summed up."""
-    waiting = [(top, depth)]
-    while waiting:
-        node, levels = waiting.pop()
+    pending = [(top, depth)]
+    while pending:
+        node, levels = pending.pop()
         yield _plain(node)
         if levels > 0 and not (node.collapsed and node is not top):
-            waiting += [(node.children[name], levels - 1) for name in sorted(node.children, reverse=True)]
+            pending += [(node.children[name], levels - 1) for name in sorted(node.children, reverse=True)]
 
 
 def _plain(node: Node) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_an_address_without_a_file_is_reached_too(monkeypatch):
 
 def test_a_listener_that_does_not_read_is_not_waited_for(heard, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", heard.getsockname())
-    monkeypatch.setattr(systemd, "PATIENCE", 0.01)
+    monkeypatch.setattr(systemd, "TIMEOUT", 0.01)
     assert systemd.notify(systemd.ALIVE)
     assert any(not systemd.notify(systemd.ALIVE) for _ in range(10_000))
 

@@ -120,7 +120,7 @@ def test_a_command_that_fails_or_is_not_there_is_told():
 
 
 def test_a_command_that_does_not_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(service, "PATIENCE", 0.05)
+    monkeypatch.setattr(service, "TIMEOUT", 0.05)
     assert "timed out after 0.05 seconds" in run_command("sleep 5")
 
 

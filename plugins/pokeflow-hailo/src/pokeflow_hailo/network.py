@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BATCH = 8
 """Frames per batch."""
-PATIENCE = 10_000
+TIMEOUT_MS = 10_000
 """Timeout of a batch in milliseconds."""
 INSTALL = "Install HailoRT 4.20 to 4.23 (Raspberry Pi OS: sudo apt install hailo-all) and its python3-hailort."
 ABSENT = {64: "its driver is not installed", 74: "no chip is free or connected"}
@@ -105,7 +105,7 @@ class HailoNetwork:
                     frames = self._frames[: len(part)]
                     for frame, picture in zip(frames, part, strict=True):
                         frame.input().set_buffer(picture)
-                    self._configured.run(frames, PATIENCE)
+                    self._configured.run(frames, TIMEOUT_MS)
                     for at, frame in enumerate(frames, start):
                         embeddings[at] = frame.output().get_buffer().reshape(self.dim)
             except self._error as error:

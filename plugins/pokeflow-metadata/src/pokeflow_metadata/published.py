@@ -66,9 +66,9 @@ def parent(receipt: Receipt, all_versions: Versions) -> Receipt | Unknown:
 def teacher(receipt: Receipt, all_versions: Versions) -> Receipt | Unknown:
     """Return the nearest published teacher among the ancestors of a version, or Unknown with the reason."""
     missing: Unknown | None = None
-    waiting, visited = [receipt], {version_name(receipt)}
-    while waiting:
-        child = waiting.pop(0)
+    pending, visited = [receipt], {version_name(receipt)}
+    while pending:
+        child = pending.pop(0)
         for of in child.parents:
             ancestor = relative(child, of, all_versions)
             if isinstance(ancestor, Unknown):
@@ -77,7 +77,7 @@ def teacher(receipt: Receipt, all_versions: Versions) -> Receipt | Unknown:
                 return ancestor
             elif version_name(ancestor) not in visited:
                 visited.add(version_name(ancestor))
-                waiting.append(ancestor)
+                pending.append(ancestor)
     return missing or Unknown("it descends from no teacher")
 
 

@@ -197,7 +197,7 @@ def test_requests_at_once_are_all_answered_each_with_its_own(served, port):
 
 
 def test_more_at_once_than_memory_is_kept_for_are_sent_away_and_a_ping_is_answered_all_the_while(served, gate):
-    code = f"serve.WAITING = 2; {seconds(threads=1)}\n{gate.code}"
+    code = f"serve.MAX_WAITING = 2; {seconds(threads=1)}\n{gate.code}"
     with started(served.folder, code) as (_, port), ThreadPoolExecutor(4) as many:
         gate.shut()
         held = [many.submit(ask, port, body=PICTURE)]

@@ -36,7 +36,7 @@ def configured(folder, **files):
 
 
 def told(command):
-    return {command[i + 1] for i, word in enumerate(command) if word == "--told"}
+    return {command[i + 1] for i, word in enumerate(command) if word == "--environment"}
 
 
 def test_a_training_job_becomes_the_program_with_its_checkpoints(ml, became, monkeypatch):
@@ -46,7 +46,7 @@ def test_a_training_job_becomes_the_program_with_its_checkpoints(ml, became, mon
     monkeypatch.setenv("TRAINING_JOB_ARN", "arn")
     container.main(["task.json", "1", "failure"])
     (command,) = became
-    assert command[:6] == [sys.executable, "-u", "-m", "pokeflow.engine.job", "task.json", "--on"]
+    assert command[:6] == [sys.executable, "-u", "-m", "pokeflow.engine.job", "task.json", "--executor"]
     assert command[command.index("--work") + 1] == str(ml / "checkpoints")
     assert told(command) == {"training_job=job", "training_job_arn=arn", "host=algo-1"}
 

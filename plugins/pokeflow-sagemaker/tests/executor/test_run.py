@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from pokeflow import PokeflowError, UnavailableError
-from pokeflow.errors import WAITING, TaskError
+from pokeflow.errors import EXIT_UNAVAILABLE, TaskError
 from pokeflow_sagemaker.executor import code, run, watch
 from pokeflow_sagemaker.executor.jobs import Job
 from pokeflow_sagemaker.executor.params import JobParams
@@ -205,7 +205,7 @@ def test_a_wait_in_vain_is_given_up_and_says_that_the_job_goes_on(machine, monke
 def test_a_job_whose_machine_lacks_a_compiler_waits_as_a_task_here_does(machine):
     with pytest.raises(TaskError) as told:
         machine.run("lineage.models.tiny.params.absent=true", "models=[tiny]", "stages=[compile]")
-    assert told.value.exit_code == WAITING
+    assert told.value.exit_code == EXIT_UNAVAILABLE
     said = next(line for line in str(told.value).splitlines() if line.startswith("compile:tiny"))
     assert said.startswith("compile:tiny unavailable: ")
     assert "no compiler here. Install the toy compiler 2.0." in said

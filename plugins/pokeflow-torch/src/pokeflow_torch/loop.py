@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from pokeflow import progress
 from pokeflow.types import Task
-from pokeflow_torch import checkpoint, telemetry, together
+from pokeflow_torch import checkpoint, distributed, telemetry
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Loop, Optim
 from pokeflow_torch.step import Cards, Learner, Plan, Stepper
@@ -39,7 +39,7 @@ class FitResult:
 
 
 def fit(
-    machine: Accelerator,
+    accelerator: Accelerator,
     task: Task,
     learner: Learner,
     cards: Cards,
@@ -54,7 +54,7 @@ def fit(
     writes while the others wait; a signal to any of them stops all after the same step.
 
     Args:
-        machine: Device, precision and processes.
+        accelerator: Device, precision and processes.
         task: The running task.
         learner: The network to train, with its loss.
         cards: The training cards.
@@ -74,12 +74,12 @@ def fit(
 
     """
     batch, per_epoch = batches(loop, len(cards.images))
-    total, first = per_epoch * loop.epochs, machine.is_main_process
-    stepper = Stepper(machine, task.name, learner, Plan(cards, optim, strength, loop.seed, total))
+    total, first = per_epoch * loop.epochs, accelerator.is_main_process
+    stepper = Stepper(accelerator, task.name, learner, Plan(cards, optim, strength, loop.seed, total))
     resume_state = checkpoint.latest(task.work, task.digest) if first else None
     stepper.begin(resume_state)
     initial: dict[str, Any] = {"step": 0, "sums": {}, "history": []}
-    position = together.same(machine, lambda: {name: (resume_state or initial)[name] for name in initial})
+    position = distributed.run_on_main(accelerator, lambda: {name: (resume_state or initial)[name] for name in initial})
     step, sums, history = position["step"], position["sums"], position["history"]
     if step and first:
         log.info("%s: resumed at step %d of %d", task.name, step, total)
@@ -89,9 +89,9 @@ def fit(
 
     saved_at = time.monotonic()
     with (
-        checkpoint.stop_requests(repeated=machine.num_processes > 1) as stop_request,
+        checkpoint.stop_requests(repeated=accelerator.num_processes > 1) as stop_request,
         progress.bar(task.name, total) if first else nullcontext(_ignore_progress) as advance,
-        telemetry.open_telemetry(task.work, step, machine.device, active=first) as metrics,
+        telemetry.open_telemetry(task.work, step, accelerator.device, active=first) as metrics,
     ):
         advance(step)
         order = epoch_order(loop, len(cards.images), step // per_epoch)
@@ -99,7 +99,7 @@ def fit(
             epoch, index = divmod(step, per_epoch)
             if index == 0:
                 order, sums = epoch_order(loop, len(cards.images), epoch), {}
-            result = stepper.make(step, order[index * batch : (index + 1) * batch], lambda: stop_request.signal)
+            result = stepper.train_step(step, order[index * batch : (index + 1) * batch], lambda: stop_request.signal)
             step += 1
             for name, value in result.values.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -108,21 +108,21 @@ def fit(
             if index + 1 == per_epoch:
                 row = {"epoch": epoch + 1, "step": step, **{f"train_{n}": v / per_epoch for n, v in sums.items()}}
                 if loop.validate_every and (epoch + 1) % loop.validate_every == 0 and step < total:
-                    row |= together.same(machine, lambda: validate(stepper.shadow))
+                    row |= distributed.run_on_main(accelerator, lambda: validate(stepper.shadow))
                 history.append(row)
                 metrics.epoch(row)
             # A single process also stops for a signal after the loss; several can agree on it only in the next step.
-            if (number := result.signal if machine.num_processes > 1 else stop_request.signal) is not None:
+            if (number := result.signal if accelerator.num_processes > 1 else stop_request.signal) is not None:
                 if first:
                     checkpoint.write(task.work, task.digest, step, state())
                     log.info("%s: stopped after writing a checkpoint of step %d", task.name, step)
                 # A process that exits earlier would make the launcher end the others before the state is saved.
-                machine.wait_for_everyone()
+                accelerator.wait_for_everyone()
                 stop_request.leave(number)
             elif first and time.monotonic() - saved_at >= loop.checkpoint_seconds and step < total:
                 checkpoint.write(task.work, task.digest, step, state())
                 saved_at = time.monotonic()
-    machine.wait_for_everyone()
+    accelerator.wait_for_everyone()
     if first and loop.keep_checkpoint:
         checkpoint.keep(task.output, state())
     return FitResult(stepper.shadow, history, first)

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pokeflow.errors import PokeflowError
-from pokeflow_torch import augment, together
+from pokeflow_torch import augment, distributed
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Optim
 
@@ -72,20 +72,20 @@ class Stepper:
 
     def __init__(
         self,
-        machine: Accelerator,
+        accelerator: Accelerator,
         task: str,
         learner: Learner,
         plan: Plan,
         phase: Callable[[str], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self.machine, self.task, self.plan, self.phase = machine, task, plan, phase
+        self.accelerator, self.task, self.plan, self.phase = accelerator, task, plan, phase
         self.layout = torch.channels_last if learner.network.convolutional else torch.contiguous_format
-        self.learner = learner.to(machine.device).to(memory_format=self.layout)
+        self.learner = learner.to(accelerator.device).to(memory_format=self.layout)
         self.shadow = copy.deepcopy(learner.network).eval().requires_grad_(False)
         self.optimizer: Any = torch.optim.AdamW(groups(learner, plan.optim.weight_decay), lr=plan.optim.lr)
         self.model: Any = None
         self.mean, self.std = (
-            torch.tensor(v, device=machine.device).view(1, 3, 1, 1) for v in (plan.cards.mean, plan.cards.std)
+            torch.tensor(v, device=accelerator.device).view(1, 3, 1, 1) for v in (plan.cards.mean, plan.cards.std)
         )
 
     def begin(self, state: dict[str, Any] | None = None) -> None:
@@ -99,12 +99,11 @@ class Stepper:
             self.learner.load_state_dict(state["learner"])
             self.shadow.load_state_dict(state["shadow"])
             self.optimizer.load_state_dict(state["optimizer"])
-        self.model, self.optimizer = self.machine.prepare(self.learner, self.optimizer)
-        together.share_moments(self.machine, self.optimizer.optimizer)
-        if (scaler := self.machine.scaler) is not None:
-            scaler.load_state_dict(
-                together.same(self.machine, lambda: state["scaler"] if state is not None else scaler.state_dict())
-            )
+        self.model, self.optimizer = self.accelerator.prepare(self.learner, self.optimizer)
+        distributed.share_moments(self.accelerator, self.optimizer.optimizer)
+        if (scaler := self.accelerator.scaler) is not None:
+            current = state["scaler"] if state is not None else scaler.state_dict()
+            scaler.load_state_dict(distributed.run_on_main(self.accelerator, lambda: current))
 
     def state(self) -> dict[str, Any]:
         """Return the state that later steps depend on, except the step number."""
@@ -112,10 +111,12 @@ class Stepper:
             "learner": self.learner.state_dict(),
             "shadow": self.shadow.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.machine.scaler.state_dict() if self.machine.scaler is not None else {},
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
         }
 
-    def make(self, step: int, batch: np.ndarray, stop_signal: Callable[[], int | None] = lambda: None) -> StepResult:
+    def train_step(
+        self, step: int, batch: np.ndarray, stop_signal: Callable[[], int | None] = lambda: None
+    ) -> StepResult:
         """Run one training step on the cards of ``batch``, which the processes share out.
 
         Args:
@@ -130,9 +131,9 @@ class Stepper:
             PokeflowError: If the loss is not finite, or ``batch`` has fewer than two views per process.
 
         """
-        machine, plan = self.machine, self.plan
-        rank, processes, device = machine.process_index, machine.num_processes, machine.device
-        share = together.part(machine, len(batch))
+        accelerator, plan = self.accelerator, self.plan
+        rank, processes, device = accelerator.process_index, accelerator.num_processes, accelerator.device
+        share = distributed.batch_share(accelerator, len(batch))
         self.learner.train()
         generator = reseed(plan.seed, step, rank)
         labels = batch[rank::processes]
@@ -141,9 +142,10 @@ class Stepper:
         with self.phase("augment"):
             images = augment.views(images, generator, plan.strength)
             images = ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
-        with self.phase("forward"), machine.autocast():
+        with self.phase("forward"), accelerator.autocast():
             terms: dict[str, Tensor] = self.model(images, torch.from_numpy(labels).to(device))
-        summary = together.agree(machine, {k: float(v.detach()) for k, v in terms.items()}, share, stop_signal())
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        summary = distributed.reduce_step(accelerator, values, share, stop_signal())
         if not math.isfinite(summary.values["loss"]):
             raise PokeflowError(
                 f"{self.task}: the loss is {summary.values['loss']} at step {step} of {plan.total}. Lower optim.lr "
@@ -153,16 +155,16 @@ class Stepper:
         with self.phase("backward"):
             # Gradients are averaged over the processes, so a process with a larger part must have a larger weight.
             weight = share * processes
-            machine.backward(terms["loss"] if weight == 1 else terms["loss"] * weight)
+            accelerator.backward(terms["loss"] if weight == 1 else terms["loss"] * weight)
         with self.phase("optimizer"):
-            norm: Tensor = machine.clip_grad_norm_(self.learner.parameters(), plan.optim.clip)
+            norm: Tensor = accelerator.clip_grad_norm_(self.learner.parameters(), plan.optim.clip)
             lr = plan.optim.lr * rate(step, plan.total, plan.optim.warmup)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
             self.optimizer.zero_grad()
         with self.phase("average"):
-            if machine.is_main_process:
+            if accelerator.is_main_process:
                 average(self.shadow, self.learner.network, plan.optim.ema, step)
         return StepResult(lr, summary.values, norm, summary.signal)
 

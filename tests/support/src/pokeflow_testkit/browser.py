@@ -22,7 +22,7 @@ FLAGS = (
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-PATIENCE = 60_000
+TIMEOUT = 60_000
 """Milliseconds that a page may take on a busy machine; it takes one to three seconds."""
 NOT_OURS = ("/mlflow/users/current",)
 """Console errors that any MLflow server gives: without logins it has nobody to name."""
@@ -63,7 +63,7 @@ def browsing(folder: Path, picture: Path) -> Iterator[Any]:
             args=arguments,
             viewport={"width": 1600, "height": 1200},
         )
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(TIMEOUT)
         context.add_init_script(f"Object.assign(localStorage, {json.dumps(SEEN)})")
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 
 CONTROL = "/_control"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds that a server may take to come up on a busy machine; it takes one or two."""
 FORGOTTEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN")
 
@@ -100,7 +100,7 @@ class Server:
     def _control(self, method: str, body: Mapping[str, Any] | None = None, path: str = "") -> Any:
         if self.folder:
             raise TypeError("This server has no faults and no counts: use moto's.")
-        connection = http.client.HTTPConnection(urlsplit(self.endpoint).netloc, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(urlsplit(self.endpoint).netloc, timeout=TIMEOUT)
         try:
             connection.request(method, CONTROL + path, None if body is None else json.dumps(body))
             answer = connection.getresponse()
@@ -132,13 +132,13 @@ def _started(command: Sequence[str], address: str, env: Mapping[str, str]) -> It
         listener = threading.Thread(target=listen, args=[process.stdout], daemon=True)
         listener.start()
         try:
-            if not told.wait(PATIENCE) or not found:
+            if not told.wait(TIMEOUT) or not found:
                 raise RuntimeError(f"{command[0]} did not start:\n{''.join(lines)}")
             yield found[0], process.pid
         finally:
             process.kill()
             process.wait()
-            listener.join(PATIENCE)
+            listener.join(TIMEOUT)
 
 
 @contextmanager

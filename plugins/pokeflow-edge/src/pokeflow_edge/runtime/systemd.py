@@ -7,7 +7,7 @@ import os
 import socket
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
-PATIENCE = 0.2
+TIMEOUT = 0.2
 
 
 def notify(*lines: str) -> bool:
@@ -19,7 +19,7 @@ def notify(*lines: str) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:
             # If nobody reads them, datagrams queue up and the sender would block for ever.
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             client.sendto("\n".join(lines).encode(), path)
     except OSError:
         return False

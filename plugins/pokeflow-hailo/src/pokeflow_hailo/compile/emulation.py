@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pokeflow import PokeflowError
-from pokeflow_hailo.compile.work import Work
+from pokeflow_hailo.compile.work import PreparedModel
 from pokeflow_vision import npyfile
 from pokeflow_vision.calibration import save_squares
 
@@ -20,7 +20,7 @@ HEADER = 128
 """Bytes of the header of an ``.npy`` file."""
 
 
-def write(folder: Path, work: Work) -> dict[str, Path]:
+def write(folder: Path, work: PreparedModel) -> dict[str, Path]:
     """Write the val queries and all references as uint8 N×S×S×3, and return the files by name in the request."""
     files = {}
     sides: dict[str, tuple[np.ndarray, Sequence[int]]] = {
@@ -38,7 +38,7 @@ def size(rows: int, dim: int) -> int:
     return HEADER + rows * dim * 4
 
 
-def read(folder: Path, work: Work) -> Mapping[str, "Embeddings"]:
+def read(folder: Path, work: PreparedModel) -> Mapping[str, "Embeddings"]:
     """Return (references, val queries) embeddings by stage; the first two stages use the float32 references."""
     queries = {stage: _read(folder / f"{stage}.npy", len(work.queries), work.graph.dim) for stage in STAGES}
     quantized = _read(folder / "quantized_references.npy", len(work.data.cards), work.graph.dim)

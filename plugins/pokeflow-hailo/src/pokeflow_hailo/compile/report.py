@@ -12,7 +12,7 @@ from pokeflow import PokeflowError, Result, digest
 from pokeflow_hailo import hef
 from pokeflow_hailo.compile import emulation, script
 from pokeflow_hailo.compile.reference import FRAMEWORK
-from pokeflow_hailo.compile.work import Work
+from pokeflow_hailo.compile.work import PreparedModel
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.hef import Header
 from pokeflow_vision import comparison, jsonfile, retrieval
@@ -28,7 +28,7 @@ CONFIG, REPORT, PROFILE = "hailo_config.yaml", "compilation_report.json", "dfc_p
 COMPILER = "Hailo Dataflow Compiler"
 
 
-def write_config(work: Work, compiler: "Toolchain | None", reason: str) -> None:
+def write_config(work: PreparedModel, compiler: "Toolchain | None", reason: str) -> None:
     """Write ``hailo_config.yaml``, all inputs of the HEF; an unknown compiler version is null with a ``reason``."""
     spec, params = work.data.preprocessing, work.params
     levels = params.script.levels
@@ -74,13 +74,13 @@ def write_config(work: Work, compiler: "Toolchain | None", reason: str) -> None:
     (work.task.output / CONFIG).write_text(text, encoding="utf-8")
 
 
-def _input(work: Work) -> list[int]:
+def _input(work: PreparedModel) -> list[int]:
     size = work.data.preprocessing.size
     return [1, size, size, 3]
 
 
 def write_report(
-    work: Work,
+    work: PreparedModel,
     compiler: "Toolchain",
     header: Header,
     runs: "tuple[Answer, Answer]",
@@ -150,7 +150,7 @@ def write_report(
     return Result(metrics, facts)
 
 
-def write_profile(work: Work, compiler: "Toolchain", file: Path) -> None:
+def write_profile(work: PreparedModel, compiler: "Toolchain", file: Path) -> None:
     """Write ``dfc_profile.json``: the compiler's estimate with its source, or null with a reason if it failed."""
     try:
         estimate = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
@@ -161,7 +161,7 @@ def write_profile(work: Work, compiler: "Toolchain", file: Path) -> None:
     jsonfile.write(work.task.output / PROFILE, {**profile, **provenance})
 
 
-def figures(work: Work, embeddings: "Mapping[str, Embeddings]") -> dict[str, float]:
+def figures(work: PreparedModel, embeddings: "Mapping[str, Embeddings]") -> dict[str, float]:
     """Return the quantised network's figures, and those of the stages before it prefixed with the stage's name."""
     metrics: dict[str, float] = {}
     for stage in reversed(emulation.STAGES):  # the quantised network, which runs on the chip, comes first
@@ -176,7 +176,7 @@ def figures(work: Work, embeddings: "Mapping[str, Embeddings]") -> dict[str, flo
     return metrics
 
 
-def sources(metrics: Mapping[str, float], work: Work) -> dict[str, str]:
+def sources(metrics: Mapping[str, float], work: PreparedModel) -> dict[str, str]:
     """Return the source of each figure."""
     pictures = f"on {len(work.queries)} {comparison.SPLIT} queries, against {FRAMEWORK} on the float32 network"
     stages = {

@@ -20,7 +20,7 @@ from pokeflow_vision.network import ONNX, model_and_data
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PreparedModel:
     """A prepared compilation, whose files are in ``task.output`` already.
 
     ``before`` are the float32 network's embeddings of references and val queries.
@@ -47,7 +47,7 @@ class Work:
         return self.task.output / f"{self.stem}{end}"
 
 
-def prepare_work(task: Task) -> Work:
+def prepare_model(task: Task) -> PreparedModel:
     """Check the network, write the calibration set and the model script, and embed with the float32 network."""
     params: CompileParams = task.params
     parent, data = model_and_data(task)
@@ -66,4 +66,4 @@ def prepare_work(task: Task) -> Work:
     (task.output / f"{stem}.alls").write_text(text, encoding="utf-8")
     config = calibration_config(task.output, data, images, domain, params)
     jsonfile.write(task.output / calibration.CONFIG, config)
-    return Work(task, params, parent, data, queries, network_graph, before, text, requested, config)
+    return PreparedModel(task, params, parent, data, queries, network_graph, before, text, requested, config)

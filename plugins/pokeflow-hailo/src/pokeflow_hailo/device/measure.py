@@ -22,7 +22,7 @@ import numpy as np
 
 UNAVAILABLE, FAILED = 3, 4
 # Timeout of a frame in milliseconds.
-PATIENCE = 10_000
+TIMEOUT_MS = 10_000
 # Pipelined batches while throughput is measured.
 DEPTH = 4
 ARCHITECTURES = {1: "hailo8", 2: "hailo8l"}
@@ -154,7 +154,7 @@ def embed(hailo: Any, request: dict[str, Any]) -> dict[str, int]:
         rows = np.empty((len(squares), network.dim), np.float32)
         for start in range(0, len(squares), request["batch"]):
             frames = [network.bindings(np.array(square)) for square in squares[start : start + request["batch"]]]
-            network.configured.run(frames, PATIENCE)
+            network.configured.run(frames, TIMEOUT_MS)
             for at, frame in enumerate(frames, start):
                 rows[at] = network.row(frame)
     np.save(request["embeddings"], rows)
@@ -187,7 +187,7 @@ def latency(hailo: Any, request: dict[str, Any], squares: np.ndarray) -> list[fl
         began = time.perf_counter()
         for run in range(request["warmup"] + request["runs"]):
             start = time.perf_counter()
-            network.configured.run([frames[run % len(frames)]], PATIENCE)
+            network.configured.run([frames[run % len(frames)]], TIMEOUT_MS)
             end = time.perf_counter()
             if run >= request["warmup"]:
                 milliseconds.append((end - start) * 1000)
@@ -218,13 +218,13 @@ def throughput(
             began = time.perf_counter()
 
             def finish() -> None:
-                under_way.popleft().wait(PATIENCE)
+                under_way.popleft().wait(TIMEOUT_MS)
                 finished.append((time.perf_counter() - began) * 1000)
 
             for run in range(runs):
                 if len(under_way) == DEPTH:
                     finish()
-                network.configured.wait_for_async_ready(timeout_ms=PATIENCE, frames_count=size)
+                network.configured.wait_for_async_ready(timeout_ms=TIMEOUT_MS, frames_count=size)
                 under_way.append(network.configured.run_async(sets[run % DEPTH], on_done))
                 heat.read(every=1.0)
                 if time.perf_counter() - began > seconds:

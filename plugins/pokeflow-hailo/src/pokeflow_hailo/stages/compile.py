@@ -17,7 +17,7 @@ from pokeflow_hailo.compile import emulation, report, script, toolchain
 from pokeflow_hailo.compile import log as reading
 from pokeflow_hailo.compile.log import LogSummary
 from pokeflow_hailo.compile.toolchain import Answer, Toolchain
-from pokeflow_hailo.compile.work import Work, prepare_work
+from pokeflow_hailo.compile.work import PreparedModel, prepare_model
 from pokeflow_vision import calibration, index, jsonfile
 from pokeflow_vision.network import INPUT
 
@@ -41,7 +41,7 @@ def run(task: Task) -> Result:
         PokeflowError: If the compiler fails, or optimised less than requested without ``allow_downgrade``.
 
     """
-    work = prepare_work(task)
+    work = prepare_model(task)
     with contextlib.ExitStack() as open_until_done:
         try:
             machine = open_until_done.enter_context(host.open_host(work.params.compiler.host))
@@ -61,7 +61,7 @@ def run(task: Task) -> Result:
     return report.write_report(work, compiler, header, (first, second), embeddings)
 
 
-def _optimize(work: Work, compiler: Toolchain, record: Callable[[str], None]) -> tuple[Path, Answer, bool]:
+def _optimize(work: PreparedModel, compiler: Toolchain, record: Callable[[str], None]) -> tuple[Path, Answer, bool]:
     """Return the folder of a finished optimisation, the compiler's answer, and whether it ran just now.
 
     The folder is named by a digest of all inputs, so that a run that was killed afterwards resumes from it. A result
@@ -125,7 +125,7 @@ def _load_finished(folder: Path) -> Answer | None:
         return None  # not finished, or by another version of this program
 
 
-def _require_requested(work: Work, summary: LogSummary) -> None:
+def _require_requested(work: PreparedModel, summary: LogSummary) -> None:
     """Raise a PokeflowError if the compiler optimised less than requested: it writes a valid HEF in any case."""
     off = [name for name, policy in asdict(work.params.script.algorithms).items() if policy == "disabled"]
     shortfalls = reading.downgrades(work.requested, summary, off)
@@ -136,7 +136,9 @@ def _require_requested(work: Work, summary: LogSummary) -> None:
         )
 
 
-def _compile(work: Work, compiler: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]) -> Answer:
+def _compile(
+    work: PreparedModel, compiler: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]
+) -> Answer:
     """Compile the quantised HAR, and write HEF, HARs and profile to the task's output."""
     into = work.task.work / "compiled"
     shutil.rmtree(into, ignore_errors=True)

@@ -8,7 +8,7 @@ from typing import Any
 from pokeflow import PokeflowError
 
 log = logging.getLogger("pokeflow")
-PATIENCE = 3600.0
+TIMEOUT = 3600.0
 FIRST, GROWS, LONGEST = 0.2, 1.5, 10.0
 """First polling interval in seconds, the factor by which it grows, and its maximum in seconds."""
 SAY_EVERY = 30.0
@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 
 def until_settled(
-    look: Callable[[], Row | None], key: str, moving: Container[str], resource: str, patience: float = PATIENCE
+    look: Callable[[], Row | None], key: str, moving: Container[str], resource: str, patience: float = TIMEOUT
 ) -> Row | None:
     """Poll while the status is one of ``moving``; return the description, or None if the resource is gone.
 

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 PORT = 8080
 READ_S, ANSWER_S, STOP_S = 30.0, 25.0, 25.0
 """Timeouts in seconds: to read a request, to answer it, and to finish the requests in progress at SIGTERM."""
-WAITING = 16
+MAX_WAITING = 16
 """Requests that may wait in addition to those being answered; each holds an image in memory."""
 LINGER = 0.5
 """Seconds to keep reading from a refused client: it would otherwise see a broken pipe instead of the response."""
@@ -93,7 +93,7 @@ class OpenModel:
     async def invocations(self, request: Request) -> Response:
         """Answer a request for inference; errors get a message and the fitting HTTP status."""
         self.busy = {future for future in self.busy if not future.done()}
-        if self.reading + len(self.busy) >= self.threads + WAITING:
+        if self.reading + len(self.busy) >= self.threads + MAX_WAITING:
             return self._refuse(503, "too many concurrent requests. Try again later.", retry=True)
         self.reading += 1
         try:

@@ -66,14 +66,14 @@ def distributions_of(package: str) -> list[metadata.Distribution]:
     plugin = next((entry.dist for entry in entries if entry.module.partition(".")[0] == package), None)
     if plugin is None:
         raise PokeflowError(f"{package} is not an installed plugin, and only plugins can be sent to a job.")
-    distributions, waiting = dict(always), [plugin]
-    while waiting:
-        distribution = waiting.pop()
+    distributions, pending = dict(always), [plugin]
+    while pending:
+        distribution = pending.pop()
         distributions[_canonical(distribution.name)] = distribution
         for name in _requirement_names(distribution) - distributions.keys():
             with suppress(metadata.PackageNotFoundError):  # requirements() reports it
                 candidate = metadata.distribution(name)
-                waiting += [candidate] if CORE in _requirement_names(candidate) else []
+                pending += [candidate] if CORE in _requirement_names(candidate) else []
     return list(distributions.values())
 
 
@@ -117,10 +117,10 @@ def requirements(distributions: list[metadata.Distribution]) -> list[str]:
     """Return the requirements that pip has to install in the container, pinned to the versions installed here."""
     by_name = {_canonical(d.name): d for d in distributions}
     pins: dict[str, str] = {}
-    waiting = [(d, "") for d in distributions]
+    pending = [(d, "") for d in distributions]
     visited: set[tuple[str, str]] = set()
-    while waiting:
-        distribution, extra = waiting.pop()
+    while pending:
+        distribution, extra = pending.pop()
         if (distribution.name, extra) in visited:
             continue
         visited.add((distribution.name, extra))
@@ -130,7 +130,7 @@ def requirements(distributions: list[metadata.Distribution]) -> list[str]:
             if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
                 continue
             if name in by_name:
-                waiting += [(by_name[name], more) for more in requirement.extras]
+                pending += [(by_name[name], more) for more in requirement.extras]
             elif name in OF_THE_IMAGE:
                 pins[name] = f"{name}{requirement.specifier}"
             else:

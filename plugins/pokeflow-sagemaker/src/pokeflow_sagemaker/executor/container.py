@@ -37,17 +37,17 @@ def main(args: list[str]) -> None:
         )
         sys.exit(1)
     work = ML / "checkpoints"
-    job = ["-m", "pokeflow.engine.job", task, "--on", "sagemaker", "--root", tempfile.mkdtemp(prefix="pokeflow-")]
+    job = ["-m", "pokeflow.engine.job", task, "--executor", "sagemaker", "--root", tempfile.mkdtemp(prefix="pokeflow-")]
     job += ["--failure", failure]
     if verdicts:
         job += ["--verdicts", verdicts[0]]
     if work.is_dir():
         job += ["--work", str(work)]
     for key, name in job_environment().items():
-        job += ["--told", f"{key}={name}"]
+        job += ["--environment", f"{key}={name}"]
     hosts, host = _hosts()
     if host:
-        job += ["--told", f"host={host}"]
+        job += ["--environment", f"host={host}"]
     each = 1 if processes == "1" else devices() if processes == "auto" else int(processes)
     command = [sys.executable, "-u", *job]
     if each * len(hosts) > 1:

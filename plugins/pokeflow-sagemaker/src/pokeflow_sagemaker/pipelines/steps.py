@@ -239,13 +239,13 @@ class Pipeline:
 
     def runs(self) -> Iterator[Run]:
         """Yield its jobs, those behind gates as well."""
-        waiting: list[Step] = list(self.steps)
-        while waiting:
-            step = waiting.pop(0)
+        pending: list[Step] = list(self.steps)
+        while pending:
+            step = pending.pop(0)
             if isinstance(step, Run):
                 yield step
             elif isinstance(step, Gates):
-                waiting += step.then
+                pending += step.then
 
     def definition(self, settings: "RunSettings") -> dict[str, Any]:
         """Return the pipeline definition; equal pipelines and equal settings give equal definitions."""

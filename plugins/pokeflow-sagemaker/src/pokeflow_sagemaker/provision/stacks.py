@@ -13,7 +13,7 @@ from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision import templates
 from pokeflow_sagemaker.provision.names import TAG
 
-PATIENCE = 1800.0
+TIMEOUT = 1800.0
 """Timeout in seconds for a stack or a project; typical is two minutes."""
 SLOWEST = 5.0
 _FAILED = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_FAILED")
@@ -209,7 +209,7 @@ def _require_success(region: str, stack: Stack, token: str) -> None:
         raise StackError(message, any(sign in reasons for sign in _DENIED))
 
 
-def poll(patience: float = PATIENCE) -> Iterator[None]:
+def poll(patience: float = TIMEOUT) -> Iterator[None]:
     """Yield whenever it is time to poll, until the timeout; the intervals grow from 0.1 s to ``SLOWEST``."""
     began, wait = time.monotonic(), 0.1
     while time.monotonic() - began < patience:
@@ -221,7 +221,7 @@ def poll(patience: float = PATIENCE) -> Iterator[None]:
 def timeout_error(resource: str) -> PokeflowError:
     """Return the error of a wait that timed out."""
     return PokeflowError(
-        f"{resource}: an operation is still in progress after {PATIENCE / 60:.0f} minutes. Run this again later."
+        f"{resource}: an operation is still in progress after {TIMEOUT / 60:.0f} minutes. Run this again later."
     )
 
 

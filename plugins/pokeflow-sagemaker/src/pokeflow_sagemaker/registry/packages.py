@@ -29,7 +29,7 @@ GATES = "pokeflow gates: "
 """Prefix of the approval description that pokeflow sets from the gates; any other description is a person's."""
 CARD = 100_000
 """Largest model card in characters."""
-PATIENCE = 300.0
+TIMEOUT = 300.0
 """Timeout in seconds for SageMaker's check of a new model package."""
 
 
@@ -159,7 +159,7 @@ def _wait_until_checked(client: Any, registration: Registration, arn: str) -> di
         return response
 
     package = waiting.until_settled(
-        look, "ModelPackageStatus", ("Pending", "InProgress"), _label(registration), PATIENCE
+        look, "ModelPackageStatus", ("Pending", "InProgress"), _label(registration), TIMEOUT
     )
     assert package
     if package["ModelPackageStatus"] == "Failed":

@@ -13,7 +13,7 @@ from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.schema import parse
 from pokeflow.stages import PREPARE
 from pokeflow.types import Input, Task
-from pokeflow_torch import checkpoint, evaluate, networks, together
+from pokeflow_torch import checkpoint, distributed, evaluate, networks
 from pokeflow_torch.learners import DistillLearner, MarginLearner, centres, training_cards
 from pokeflow_torch.loop import batches, epoch_order
 from pokeflow_torch.networks import Embedder
@@ -81,7 +81,7 @@ def find_training(task: Task) -> tuple[Input, TrainParams | DistillParams]:
     return training, params
 
 
-def build(task: Task, machine: Accelerator, steps: int) -> Subject:
+def build(task: Task, accelerator: Accelerator, steps: int) -> Subject:
     """Prepare the last ``steps`` steps of the training for profiling, from its last state.
 
     Without its teacher among the inputs, a student is profiled under its margin loss alone.
@@ -91,12 +91,12 @@ def build(task: Task, machine: Accelerator, steps: int) -> Subject:
     cards = training_cards(data)
     torch.manual_seed(params.loop.seed)
     network, _ = networks.load(training.folder)
-    network.to(machine.device)
+    network.to(accelerator.device)
     teacher = next((item for item in task.inputs[1:] if _is_teacher(item)), None)
     learner: Learner
     left_out = None
     if isinstance(params, DistillParams) and teacher is not None:
-        learner = _student(network, teacher, data, cards, params, machine)
+        learner = _student(network, teacher, data, cards, params, accelerator)
     else:
         learner = MarginLearner(network, centres(network, cards, data), params.margin)
         if isinstance(params, DistillParams):
@@ -118,14 +118,19 @@ def _is_teacher(item: Input) -> bool:
 
 
 def _student(
-    network: Embedder, teacher_input: Input, data: Dataset, cards: Cards, params: DistillParams, machine: Accelerator
+    network: Embedder,
+    teacher_input: Input,
+    data: Dataset,
+    cards: Cards,
+    params: DistillParams,
+    accelerator: Accelerator,
 ) -> Learner:
     teacher, _ = networks.load(teacher_input.folder)
-    teacher.to(machine.device)
+    teacher.to(accelerator.device)
     spec = data.preprocessing
     bank = evaluate.embed(teacher, data.references, range(len(data.cards)), spec, "teacher's references")
     learner = DistillLearner(network, teacher, torch.from_numpy(bank), data.cards_of("train"), params)
-    learner.standardize(evaluate.batches(cards.images, range(len(cards.images)), spec, machine.device))
+    learner.standardize(evaluate.batches(cards.images, range(len(cards.images)), spec, accelerator.device))
     return learner
 
 
@@ -157,4 +162,4 @@ def _last_state(training: Input, learner: Learner, *, complete: bool) -> tuple[d
 
 def accelerator(task: Task) -> Accelerator:
     """Create the accelerator with the precision of the training."""
-    return together.accelerator(find_training(task)[1].loop.precision)
+    return distributed.create_accelerator(find_training(task)[1].loop.precision)

@@ -10,7 +10,7 @@ from torch import Tensor
 from pokeflow.errors import PokeflowError
 from pokeflow.stages import PREPARE
 from pokeflow.types import Result, Task
-from pokeflow_torch import distill_report, evaluate, losses, networks, together
+from pokeflow_torch import distill_report, distributed, evaluate, losses, networks
 from pokeflow_torch.learners import DistillLearner, training_cards
 from pokeflow_torch.loop import fit
 from pokeflow_torch.model import facts, reasons, write_model
@@ -35,9 +35,9 @@ def run(task: Task) -> Result:
     spec = data.preprocessing
     folder = task.input(type="teacher").folder
     preprocessing.require_same(spec, preprocessing.read(folder), f"teacher {folder}")
-    machine = together.accelerator(params.loop.precision)
+    accelerator = distributed.create_accelerator(params.loop.precision)
     teacher, teacher_network = networks.load(folder)
-    teacher.to(machine.device)
+    teacher.to(accelerator.device)
     if teacher_network.embedding_dim != params.network.embedding_dim:
         raise PokeflowError(
             f"network.embedding_dim: {params.network.embedding_dim}, but the teacher's is "
@@ -51,20 +51,20 @@ def run(task: Task) -> Result:
     bank = evaluate.embed(teacher, data.references, range(len(data.cards)), spec, "teacher's references")
     teacher_queries = evaluate.embed(teacher, data.query_images, queries, spec, "teacher's val queries")
     learner = DistillLearner(student, teacher, torch.from_numpy(bank), data.cards_of("train"), params)
-    learner.standardize(evaluate.batches(cards.images, range(len(cards.images)), spec, machine.device))
+    learner.standardize(evaluate.batches(cards.images, range(len(cards.images)), spec, accelerator.device))
 
     def validate(network: Embedder) -> dict[str, float]:
         metrics = figures(learner, network, data, bank, teacher_queries)
         return {name: value for name, value in metrics.items() if value is not None}
 
-    fit_result = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
+    fit_result = fit(accelerator, task, learner, cards, params.optim, params.loop, params.augment, validate)
 
     def end() -> dict[str, float | None]:
         val_metrics = figures(learner, fit_result.network, data, bank, teacher_queries)
         write_model(task, fit_result, data, params.network, val_metrics)
         return val_metrics
 
-    metrics = together.same(machine, end)
+    metrics = distributed.run_on_main(accelerator, end)
     model_facts = facts(fit_result.network, data, params.network.name)
     ratio = networks.parameters(teacher) / model_facts["parameters"]
     model_facts |= {

@@ -24,7 +24,7 @@ from accelerate import Accelerator
 
 from pokeflow import progress
 from pokeflow.types import Result, Task
-from pokeflow_torch import networks, together
+from pokeflow_torch import distributed, networks
 from pokeflow_torch.profiling import clock, machine, page, rules, subject, tensors, trace
 from pokeflow_torch.profiling.clock import Clock
 from pokeflow_torch.profiling.subject import Subject
@@ -70,7 +70,7 @@ def run(task: Task) -> Result:
         result = _write(task, profiled, devices, statistics, timed_rows, traced_rows, samples, profiling, (peak, limit))
         return {"metrics": result.metrics, "facts": result.facts, "reasons": result.reasons}
 
-    return Result(**together.same(devices, end))
+    return Result(**distributed.run_on_main(devices, end))
 
 
 def _stepper(devices: Accelerator, task: Task, profiled: Subject) -> tuple[Clock, Stepper]:
@@ -84,7 +84,7 @@ def _record_statistics(
     stepper: Stepper, timer: Clock, steps: Iterator[tuple[int, np.ndarray]], statistics: TensorStatistics
 ) -> None:
     """Run one step, and record the statistics of all tensors in ``statistics`` before the weights change."""
-    scaler = stepper.machine.scaler
+    scaler = stepper.accelerator.scaler
     scale = scaler.get_scale() if scaler is not None else 1.0
 
     def after(part: str) -> None:
@@ -114,10 +114,10 @@ def _run_steps(
         return len(rows) >= MIN_STEPS and timer.now() - start > max_seconds
 
     for step, labels in islice(steps, count):
-        if math.isfinite(max_seconds) and together.same(stepper.machine, is_over):
+        if math.isfinite(max_seconds) and distributed.run_on_main(stepper.accelerator, is_over):
             break
         with timer.step() as row:
-            result = stepper.make(step, labels)
+            result = stepper.train_step(step, labels)
         rows.append({"step": step + 1, **row, "gradient_norm": float(result.norm), "lr": result.lr, **result.values})
     return rows
 

@@ -5,7 +5,7 @@ import torch
 
 from pokeflow.stages import PREPARE
 from pokeflow.types import Result, Task
-from pokeflow_torch import evaluate, losses, networks, together
+from pokeflow_torch import distributed, evaluate, losses, networks
 from pokeflow_torch.learners import MarginLearner, centres, training_cards
 from pokeflow_torch.loop import fit
 from pokeflow_torch.model import facts, reasons, write_model
@@ -19,16 +19,16 @@ def run(task: Task) -> Result:
     """Train the network of ``task.params`` on the references of the training cards; measure it on the val queries."""
     params: TrainParams = task.params
     data = dataset.read(task.input(stage=PREPARE).folder)
-    machine = together.accelerator(params.loop.precision)
+    accelerator = distributed.create_accelerator(params.loop.precision)
     torch.manual_seed(params.loop.seed)
-    network = networks.build(params.network, data.preprocessing.size).to(machine.device)
+    network = networks.build(params.network, data.preprocessing.size).to(accelerator.device)
     cards = training_cards(data)
     learner = MarginLearner(network, centres(network, cards, data), params.margin)
 
     def validate(shadow: Embedder) -> dict[str, float]:
         return {k: v for k, v in figures(shadow, data, params.margin)[0].items() if v is not None}
 
-    fit_result = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
+    fit_result = fit(accelerator, task, learner, cards, params.optim, params.loop, params.augment, validate)
 
     def end() -> dict[str, float | None]:
         val_metrics, references = figures(fit_result.network, data, params.margin)
@@ -36,7 +36,7 @@ def run(task: Task) -> Result:
         np.save(task.output / "references.npy", references.astype(np.float16))
         return val_metrics
 
-    metrics = together.same(machine, end)
+    metrics = distributed.run_on_main(accelerator, end)
     return Result(metrics, facts(fit_result.network, data, params.network.name), reasons(metrics))
 
 

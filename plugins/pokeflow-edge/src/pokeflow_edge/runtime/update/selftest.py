@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PATIENCE = 600.0
+TIMEOUT = 600.0
 """Timeout of a self-test in seconds."""
 
 
@@ -17,10 +17,10 @@ def run_self_test(folder: Path) -> str:
     env["PYTHONPATH"] = str(folder / "lib")
     try:
         process = subprocess.run(
-            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"it did not finish within {PATIENCE:g} seconds."
+        return f"it did not finish within {TIMEOUT:g} seconds."
     if process.returncode == 0:
         return ""
     errors = process.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}."]

@@ -17,7 +17,7 @@ PAUSE = 1.0
 """Seconds between two health checks."""
 NAMES = ("model", "version", "target", "preprocessing")
 """Fields that a service's response and its bundle share."""
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Timeout of a command in seconds."""
 
 
@@ -64,7 +64,7 @@ class Service:
 def run_command(command: str) -> str:
     """Run a command; return the reason of a failure, else ''."""
     try:
-        process = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=PATIENCE, check=False)
+        process = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return f"{command!r} failed ({error})"
     return f"{command!r} failed ({process.stderr.strip()[-500:] or process.returncode})" if process.returncode else ""

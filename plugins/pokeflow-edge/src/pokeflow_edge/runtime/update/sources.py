@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 from pokeflow.errors import PokeflowError
 
 BLOCK = 1 << 20
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Timeout of a connection in seconds, without a byte received."""
 
 
@@ -93,7 +93,7 @@ class Web(BaseSource):
         headers = {"Range": f"bytes={start}-"} if start else {}
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http and https only, see `source`
         try:
-            response = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310 - the same
+            response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310 - the same
         except urllib.error.HTTPError as error:
             error.close()
             raise PokeflowError(f"{url}: the server answered {error.code} {error.reason}.") from error
@@ -123,7 +123,7 @@ class Bucket(BaseSource):
             raise PokeflowError(
                 f"{self.label}: needs boto3 ({error}). Install it: apt install python3-boto3."
             ) from error
-        config = Config(connect_timeout=PATIENCE, read_timeout=PATIENCE, retries={"total_max_attempts": 5})
+        config = Config(connect_timeout=TIMEOUT, read_timeout=TIMEOUT, retries={"total_max_attempts": 5})
         self._client = boto3.client("s3", config=config)
 
     def _open(self, name: str, start: int) -> BinaryIO:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pokeflow import PokeflowError
-from pokeflow_torch import together
+from pokeflow_torch import distributed
 
 from .conftest import write_data
 
@@ -232,12 +232,12 @@ def test_a_batch_too_small_for_the_processes_is_refused():
         return SimpleNamespace(process_index=rank, num_processes=processes)
 
     with pytest.raises(PokeflowError, match=r"loop\.batch_size: 5 views per step for 3 processes.*Set 6 or more"):
-        together.part(machine(0, 3), 5)
-    assert np.isclose(sum(together.part(machine(rank, 3), 8) for rank in range(3)), 1)
-    assert together.part(machine(0, 1), 2) == 1
+        distributed.batch_share(machine(0, 3), 5)
+    assert np.isclose(sum(distributed.batch_share(machine(rank, 3), 8) for rank in range(3)), 1)
+    assert distributed.batch_share(machine(0, 1), 2) == 1
 
 
 def test_a_process_alone_passes_through():
     alone = SimpleNamespace(num_processes=1)
-    assert together.same(alone, lambda: {"a": 1.5}) == {"a": 1.5}
-    assert together.agree(alone, {"loss": 2.0}, 1.0, None) == together.StepSummary({"loss": 2.0}, None)
+    assert distributed.run_on_main(alone, lambda: {"a": 1.5}) == {"a": 1.5}
+    assert distributed.reduce_step(alone, {"loss": 2.0}, 1.0, None) == distributed.StepSummary({"loss": 2.0}, None)
