@@ -57,7 +57,7 @@ def groups() -> str:
         default = chosen.get(group, "null")
         found = ", ".join(f"`{option}`" for option in options(group))
         rows.append((f"`{group}`", PURPOSE[group], "–" if default == "null" else f"`{default}`", found))
-    return table(("group", "says", "default", "options"), rows)
+    return table(("group", "purpose", "default", "options"), rows)
 
 
 def settings_tables() -> str:
