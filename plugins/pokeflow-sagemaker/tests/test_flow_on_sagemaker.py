@@ -15,7 +15,7 @@ from pokeflow.errors import TaskError
 from pokeflow.store._local import Store
 from pokeflow_testkit.support import run_flow, toy_flow
 
-from .jobs_flow import SPOT, Launcher, begun, same, seconds, until
+from .jobs_flow import SPOT, Launcher, same, seconds, start_steps, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("containers")]
 TEACHER = ("models=[teacher]", "stages=[train]")
@@ -123,7 +123,7 @@ def test_a_spot_job_that_is_interrupted_goes_on_from_its_checkpoint(machine):
         machine.cloud.interrupt(name)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    steps = begun(machine.said(name))
+    steps = start_steps(machine.said(name))
     assert len(steps) == 2
     assert 0 < max(steps) < 30
     assert "Interrupted" in err
@@ -190,7 +190,7 @@ def test_what_is_forced_or_made_of_other_inputs_is_a_new_attempt_from_the_beginn
     assert forced.records["train:teacher"].started > since
     names = machine.created()
     assert names[2] == f"{names[0]}-2"
-    assert begun(machine.said(names[2])) == [0]
+    assert start_steps(machine.said(names[2])) == [0]
     assert machine.run(*run, "force=[teacher]", since=since).ran == ()
     assert forced.records["distill:student"] == first["distill:student"]
     # Another content of the same digest: its descendant is made again, as an attempt of its own.
@@ -267,7 +267,7 @@ def test_without_a_terminal_the_configuration_says_what_an_interrupt_does(machin
     until(lambda: machine.training(name)["TrainingJobStatus"] == "Stopped")
     assert machine.run(*run).ran == ("train:teacher",)
     assert machine.created() == [name, f"{name}-2"]
-    assert 0 < begun(machine.said(f"{name}-2"))[0] < 30
+    assert 0 < start_steps(machine.said(f"{name}-2"))[0] < 30
     (record,) = machine.run(*run).records.values()
     both = [machine.training(attempt)["BillableTimeInSeconds"] for attempt in machine.created()]
     assert record.environment["attempts"] == 2

@@ -50,7 +50,7 @@ def test_a_bundle_becomes_an_endpoint_that_has_answered(deployed):
     assert facts["url"] == f"https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/{NAME}/invocations"
     assert 0 < facts["answer_ms"] < 60_000
     assert facts["usd_per_hour"] == 0.115
-    assert deployed.runtime.asked == [(NAME, "image/png")]
+    assert deployed.runtime.requests == [(NAME, "image/png")]
     assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
     assert deployed.standing()["EndpointConfigName"] == facts["configuration"]
 
@@ -62,7 +62,7 @@ def test_the_second_deploy_changes_nothing_and_asks_again(deployed):
     assert deployed.cloud.mutating() == {}
     assert second["changed"] == "nothing"
     assert second["configuration"] == first["configuration"]
-    assert len(deployed.runtime.asked) == 2
+    assert len(deployed.runtime.requests) == 2
 
 
 def test_what_is_asked_of_aws_names_the_bundle_the_container_and_whose_it_is(deployed):
