@@ -181,7 +181,7 @@ def test_instance_types_without_processing_use_training_jobs():
     assert [key for key, _ in check(JobParams(instance_type="ml.p4d.24xlarge", job="processing"))] == ["instance_type"]
 
 
-def test_making_key_depends_on_the_replaced_record():
+def test_replacing_a_record_changes_the_key_and_checkpoints():
     one, two = task(), dataclasses.replace(task(), replaces="2026-01-01T00:00:00.000000+00:00")
     assert run.making_key(one) == run.making_key(task()) != run.making_key(two)
     assert files(one).checkpoints != files(two).checkpoints
