@@ -48,7 +48,7 @@ def versions() -> str:
     return "\n".join([f"pokeflow {pokeflow.__version__}", *lines])
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``pokeflow help``."""
     parser.add_argument("name", nargs="?", help="a command (default: an overview of all commands)")
 

@@ -1,4 +1,4 @@
-"""A compiled model, the tasks that measure it, and an interpreter that has HailoRT's double."""
+"""A compiled model, tasks that measure it, and an interpreter with HailoRT's double."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {"runs": 24, "warmup": 4, "max_seconds": 20.0}
 
 @dataclass(frozen=True)
 class ChipFlow:
-    """The folders of one flow. ``environment`` is what the double hears; ``python`` has it, and hears that."""
+    """The folders of one flow; ``python`` is an interpreter with HailoRT's double that sets ``environment``."""
 
     root: Path
     environment: dict[str, str]
@@ -36,43 +36,43 @@ class ChipFlow:
     @property
     def python(self) -> str:
         file = self.root / "device-python"
-        told = " ".join(f"{name}='{value}'" for name, value in self.environment.items())
-        file.write_text(f'#!/bin/sh\nexport PYTHONPATH={DOUBLES} {told}\nexec {sys.executable} "$@"\n')
+        variables = " ".join(f"{name}='{value}'" for name, value in self.environment.items())
+        file.write_text(f'#!/bin/sh\nexport PYTHONPATH={DOUBLES} {variables}\nexec {sys.executable} "$@"\n')
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
         return str(file)
 
-    def prepared(self, given: Any = None) -> Input:
-        return prepared(self.root, given)
+    def prepared(self, dataset: Any = None) -> Input:
+        return prepared(self.root, dataset)
 
     def compiled(self, architecture: str = "hailo8l", spec: Any = data.SPEC, **params: Any) -> Input:
-        """A folder with a HEF that is played by a small network; another architecture, another HEF."""
+        """Return a folder with a HEF that a small network plays; another architecture gives another HEF."""
         folder, played = self.root / "compiled", self.root / "played"
-        for made in (folder, played):
-            made.mkdir(exist_ok=True)
+        for path in (folder, played):
+            path.mkdir(exist_ok=True)
         network.write(played)
         spec.write(folder)
         content = hef_bytes.make(architecture)
         (folder / "model.hef").write_bytes(content)
         networks = {hashlib.sha256(content).hexdigest(): str(played / "model.onnx")}
         (self.root / "networks.json").write_text(json.dumps(networks))
-        made = record("compile", "optimized", architecture="small")
-        return Input(replace(made, params={"hw_arch": architecture, **params}), folder)
+        item = record("compile", "optimized", architecture="small")
+        return Input(replace(item, params={"hw_arch": architecture, **params}), folder)
 
     def two_outputs(self) -> Input:
-        """A compiled model whose network also gives what its pooling made."""
+        """Return a compiled model whose network has its pooling's result as a second output."""
         import onnx
 
-        made = self.compiled()
+        compiled = self.compiled()
         file = self.root / "played" / "model.onnx"
         model = onnx.load(file)
         size = model.graph.initializer[-2].dims[0]
         model.graph.output.append(onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, ["batch", size]))
         onnx.save(model, file)
-        return made
+        return compiled
 
     @contextmanager
     def held(self) -> Iterator[subprocess.Popen[str]]:
-        """Another process that has the chip until the block ends."""
+        """Start another process that holds the chip until the block ends."""
         code = "import hailo_platform; chip = hailo_platform.VDevice(); print('held', flush=True); input()"
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with subprocess.Popen([self.python, "-c", code], text=True, **pipes) as process:  # type: ignore[call-overload]
@@ -83,14 +83,14 @@ class ChipFlow:
                 process.kill()
 
     def opened(self, device: str = "local", *, python: str | None = None) -> AbstractContextManager[Chip]:
-        """The chip of a device with a compiled model beside it."""
+        """Open the chip of a device with a compiled model."""
         return chip.open_chip(device, python or self.python, self.compiled().folder / "model.hef")
 
     def timed(self, **wanted: Any) -> Measurement:
         squares = to_square(data.draw_dataset().references[:5], data.SPEC)
-        asked = {"runs": 20, "warmup": 2, "batch_sizes": (1, 8), "max_seconds": 20.0, **wanted}
-        with self.opened() as found:
-            return found.time(squares, **asked)
+        options = {"runs": 20, "warmup": 2, "batch_sizes": (1, 8), "max_seconds": 20.0, **wanted}
+        with self.opened() as opened:
+            return opened.time(squares, **options)
 
     def task(self, stage: str, params: Any, *inputs: Input) -> Task:
         work, output = self.root / f"work-{stage}", self.root / stage
@@ -115,7 +115,7 @@ def chip_flow(tmp_path: Path) -> ChipFlow:
 
 @pytest.fixture
 def hailortcli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """hailortcli(script) puts a program of that name, a shell script, before all others."""
+    """Return a function that puts a shell script named hailortcli before all other programs."""
 
     def put(script: str) -> None:
         folder = tmp_path / "bin"

@@ -1,4 +1,4 @@
-"""A compile task between drawn cards and their small network, and an interpreter that has the compiler's double."""
+"""Compile tasks on drawn cards and their small network, and an interpreter with the compiler's double."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ BEFORE = {
     "calibration_config.json",
     "hailo_config.yaml",
 }
-"""What is left without a compiler."""
+"""The files that are written without a compiler."""
 AFTER = BEFORE | {
     FILE,
     f"{STEM}.har",
@@ -40,7 +40,7 @@ IMAGES = 48
 
 
 def with_captures(times: int) -> Dataset:
-    """The drawn cards with each of the 72 captures of train cards so many times."""
+    """Return the drawn cards with each of the 72 captures of train cards repeated."""
     drawn = data.draw_dataset()
     again = [j for j, query in enumerate(drawn.queries) if query.split == CALIBRATION] * (times - 1)
     more = tuple(dataclasses.replace(drawn.queries[j], view=data.VIEWS + n) for n, j in enumerate(again))
@@ -49,7 +49,7 @@ def with_captures(times: int) -> Dataset:
 
 
 def without(split: str) -> Dataset:
-    """The drawn cards without the queries of a split."""
+    """Return the drawn cards without the queries of a split."""
     drawn = data.draw_dataset()
     kept = [j for j, query in enumerate(drawn.queries) if query.split != split]
     queries = tuple(drawn.queries[j] for j in kept)
@@ -64,11 +64,11 @@ def record(stage: str, type: str, **facts: Any) -> Record:
     return Record(**values)
 
 
-def prepared(root: Path, given: Dataset | None = None) -> Input:
-    """A data set as a prepare task leaves it."""
+def prepared(root: Path, dataset: Dataset | None = None) -> Input:
+    """Write a data set as a prepare task does."""
     folder = root / "prepare"
     folder.mkdir(exist_ok=True)
-    data.write(folder, given or data.draw_dataset())
+    data.write(folder, dataset or data.draw_dataset())
     return Input(record("prepare", "dataset"), folder)
 
 
@@ -79,8 +79,8 @@ class Flow:
     root: Path
     python: str
 
-    def prepared(self, given: Dataset | None = None) -> Input:
-        return prepared(self.root, given)
+    def prepared(self, dataset: Dataset | None = None) -> Input:
+        return prepared(self.root, dataset)
 
     def student(self, model: onnx.ModelProto | None = None, spec: Preprocessing = data.SPEC) -> Input:
         folder = self.root / "student"
@@ -90,19 +90,19 @@ class Flow:
         return Input(record("distill", "student", parameters=21504, architecture="small"), folder)
 
     def task(self, *inputs: Input, attempt: int = 1, python: str | None = "", **params: Any) -> Task:
-        """A compile task; each attempt has an empty output and the same work folder."""
+        """Return a compile task; each attempt has an empty output and the same work folder."""
         work, output = self.root / "work", self.root / f"output-{attempt}"
         work.mkdir(exist_ok=True)
         output.mkdir()
         compiler = Compiler(python=self.python if python == "" else python)
-        given = {"hw_arch": "hailo8l", "file": FILE, "script": Script("fast"), "calibration_images": IMAGES}
-        wanted = CompileParams(**{**given, "compiler": compiler, **params})
+        defaults = {"hw_arch": "hailo8l", "file": FILE, "script": Script("fast"), "calibration_images": IMAGES}
+        wanted = CompileParams(**{**defaults, "compiler": compiler, **params})
         inputs = inputs or (self.student(), self.prepared())
         return Task("compile", "hailo", "small", "1.0", "optimized", "0" * 16, wanted, inputs, work, output)
 
 
 def wrapper(folder: Path, failure: str = "", *, gpu: bool = False, first: str = "") -> str:
-    """An interpreter that can import the compiler's double; what goes wrong and whether it has a GPU is set there."""
+    """Write an interpreter that can import the compiler's double, with this failure and with or without a GPU."""
     file = folder / "dfc-python"
     lines = [
         "#!/bin/sh",
@@ -125,5 +125,5 @@ def report_of(task: Task) -> dict[str, Any]:
 
 
 def count(task: Task, what: str) -> int:
-    """How often the compiler's log says this."""
+    """Count the occurrences of a text in the compiler's log."""
     return (task.work / "telemetry" / "compiler.log").read_text().count(what)

@@ -1,4 +1,4 @@
-"""What ``hailortcli`` says: without a device as recorded from 4.23, with one in the form that its sources print."""
+"""Outputs of ``hailortcli``: without a device as recorded from 4.23, with one as its sources print them."""
 
 from pokeflow_hailo.device.readings import RUN_COLUMNS
 
@@ -32,7 +32,7 @@ Average time per sample (ms): 281
 RUN_HEADER = ",".join(RUN_COLUMNS) + "\n"
 RUN_ROW = "small,0,HAILO_SUCCESS,601.5,9023,1450.2,5.5,1.52,,1.1,1.45,1.75,,,,45.25,46.5,47.75\n"
 RUN_FAILED = "small,74,HAILO_OUT_OF_PHYSICAL_DEVICES" + "," * 11
-"""A short row and no end of line: what a run without a device leaves, recorded."""
+"""A short row without an end of line, as recorded from a run without a device."""
 PARSE_HEF = """Architecture HEF was compiled for: HAILO8L
 Network group name: small, Multi Context - Number of contexts: 3
     Network name: small/small
@@ -50,7 +50,7 @@ def program(
     run: str = RUN_HEADER + RUN_ROW,
     ends: int = 0,
 ) -> str:
-    """A shell script that says these things, ends with ``ends``, and takes the commands that pokeflow gives alone."""
+    """Return a shell script that prints these outputs, exits with ``ends``, and accepts only pokeflow's commands."""
     return f"""
 for word in "$@"; do last=$word; done
 case "$*" in

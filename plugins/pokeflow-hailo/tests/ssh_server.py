@@ -19,7 +19,7 @@ NAME = "pi"
 
 @dataclass
 class Server:
-    """What the server knows, and the configuration by which ``ssh`` finds it under the name ``pi``."""
+    """The server's state, and the configuration by which ``ssh`` reaches it under the name ``pi``."""
 
     config: Path
     home: Path
@@ -29,7 +29,7 @@ class Server:
     commands: list[str]
 
     def cut(self) -> None:
-        """Break every connection, as a network does that goes away."""
+        """Break every connection, as a lost network does."""
         for connection in self.connections:
             self.loop.call_soon_threadsafe(connection.abort)
 
@@ -50,7 +50,7 @@ class Server:
 
 
 def require_ssh() -> None:
-    """Without the client the test is skipped, or fails where POKEFLOW_REQUIRE_SSH is set."""
+    """Skip the test without the ssh client, or fail it where POKEFLOW_REQUIRE_SSH is set."""
     if shutil.which("ssh") is None:
         reason = "no ssh: install the package openssh-client (Debian: apt-get install openssh-client)"
         if os.environ.get("POKEFLOW_REQUIRE_SSH"):
@@ -60,12 +60,12 @@ def require_ssh() -> None:
 
 @pytest.fixture
 def ssh_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server, known to ``ssh`` through the variable that pokeflow reads."""
+    """Start a server that ``ssh`` reaches through the variable that pokeflow reads."""
     require_ssh()
     folder = tmp_path / "ssh"
     home = tmp_path / "home"
-    for made in (folder, home, home / "tmp"):
-        made.mkdir()
+    for directory in (folder, home, home / "tmp"):
+        directory.mkdir()
     host_key, user_key, other_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(3))
     for name, key in (("user_key", user_key), ("other_key", other_key)):
         key.write_private_key(str(folder / name))
@@ -127,7 +127,7 @@ class Remembering(asyncssh.SSHServer):
 async def handle(process: asyncssh.SSHServerProcess, server: Server) -> None:
     """Have the login shell run the command, as sshd does: in the home, one socket being its input and its output.
 
-    So whoever keeps its input open keeps its output open as well, and the client waits.
+    A process that keeps its input open thus keeps its output open as well, and the client waits.
     """
     assert process.command is not None
     server.commands.append(process.command)
@@ -143,15 +143,15 @@ async def handle(process: asyncssh.SSHServerProcess, server: Server) -> None:
             stderr=asyncio.subprocess.PIPE,
         )
     reader, writer = await asyncio.open_connection(sock=ours)
-    given = asyncio.create_task(pump(process.stdin, writer))
+    feeder = asyncio.create_task(pump(process.stdin, writer))
     await asyncio.gather(pump(reader, process.stdout), pump(child.stderr, process.stderr))
     process.exit(await child.wait())
-    given.cancel()
+    feeder.cancel()
     writer.close()
 
 
 async def pump(source: Any, target: Any) -> None:
-    """Hand on what comes until it ends, and the end of an input too; what nobody takes any more is still read."""
+    """Copy data until it ends, and end the target's input; data that the target no longer accepts is still read."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while part := await source.read(1 << 16):
             target.write(part)

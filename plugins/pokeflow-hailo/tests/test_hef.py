@@ -1,4 +1,4 @@
-"""The head of a HEF: read in every container version, and refused in a sentence where it is damaged."""
+"""The header of a HEF: read in every container version, and refused with a message where it is damaged."""
 
 import contextlib
 import struct
@@ -15,41 +15,41 @@ from .doubles import hef_bytes
 
 @pytest.mark.parametrize("version", range(4))
 @pytest.mark.parametrize("architecture", ["hailo8", "hailo8r", "hailo8l"])
-def test_every_container_version_tells_chip_and_compiler(tmp_path, version, architecture):
+def test_every_container_version_has_chip_and_compiler(tmp_path, version, architecture):
     content = hef_bytes.make(architecture, version, "3.33.1")
     (tmp_path / "model.hef").write_bytes(content)
-    found = hef.read(tmp_path / "model.hef")
-    assert found == hef.read(content)
-    assert (found.version, found.architecture, found.compiler_version) == (version, architecture, "3.33.1")
-    assert (found.timestamp, found.size) == (1_760_000_000, len(content))
+    header = hef.read(tmp_path / "model.hef")
+    assert header == hef.read(content)
+    assert (header.version, header.architecture, header.compiler_version) == (version, architecture, "3.33.1")
+    assert (header.timestamp, header.size) == (1_760_000_000, len(content))
 
 
 @pytest.mark.parametrize(("version", "size"), [(0, 32), (1, 28), (2, 44), (3, 56)])
-def test_the_message_is_read_from_where_the_version_says(version, size):
+def test_message_offset_depends_on_the_container_version(version, size):
     content = bytearray(hef_bytes.container(version, hef_bytes.message()))
     assert hef.read(bytes(content)).proto_size == len(content) - size
-    # Its header's number of the chip, behind the keys and length of the two fields that begin there.
+    # The number of the chip in the header, after the keys and the length of the two fields that begin there.
     content[size + 3] = 2
     assert hef.read(bytes(content)).architecture == "hailo8r"
 
 
-def test_a_compiler_that_wrote_neither_version_nor_time_leaves_them_unknown():
-    found = hef.read(hef_bytes.container(2, hef_bytes.message(0, b"", None)))
-    assert (found.architecture, found.compiler_version, found.timestamp) == ("hailo8", None, None)
+def test_missing_compiler_version_and_time_are_unknown():
+    header = hef.read(hef_bytes.container(2, hef_bytes.message(0, b"", None)))
+    assert (header.architecture, header.compiler_version, header.timestamp) == ("hailo8", None, None)
 
 
-def test_a_chip_that_is_not_known_is_told_by_its_number():
-    found = hef.read(hef_bytes.container(2, hef_bytes.message(77)))
-    assert found.architecture == "an unknown chip (77)"
+def test_unknown_chip_is_named_by_its_number():
+    header = hef.read(hef_bytes.container(2, hef_bytes.message(77)))
+    assert header.architecture == "an unknown chip (77)"
     with pytest.raises(PokeflowError, match=r"compiled for an unknown chip \(77\), but hailo8l is required"):
-        hef.require_architecture(found, "hailo8l", "model.hef")
+        hef.require_architecture(header, "hailo8l", "model.hef")
 
 
-def test_a_hef_for_another_chip_is_refused_before_the_device_does():
-    found = hef.read(hef_bytes.make("hailo8"))
-    hef.require_architecture(found, "hailo8", "model.hef")
+def test_hef_for_another_chip_is_refused():
+    header = hef.read(hef_bytes.make("hailo8"))
+    hef.require_architecture(header, "hailo8", "model.hef")
     with pytest.raises(PokeflowError, match=r"^model\.hef: is compiled for hailo8, .*Compile it for hailo8l\."):
-        hef.require_architecture(found, "hailo8l", "model.hef")
+        hef.require_architecture(header, "hailo8l", "model.hef")
 
 
 SOUND = hef_bytes.make()
@@ -87,12 +87,12 @@ HEADER = hef_bytes.field(1, 3)
         (hef_bytes.container(2, hef_bytes.field(2, bytes(hef.MAX_PREFIX)) + PROTO), "no header in the first"),
     ],
 )
-def test_what_is_damaged_is_refused_and_the_sentence_says_where(content, says):
+def test_damaged_hef_is_refused_with_the_fault(content, says):
     with pytest.raises(PokeflowError, match=rf"^here: not a valid HEF: .*{says}.*Compile it again\.$"):
         hef.read(content, "here")
 
 
-def test_a_file_that_is_not_there_or_far_too_large_is_refused(tmp_path):
+def test_missing_or_oversized_file_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match=r"absent\.hef: cannot be read"):
         hef.read(tmp_path / "absent.hef")
     with (tmp_path / "huge.hef").open("wb") as out:
@@ -109,29 +109,29 @@ def test_a_large_hef_is_not_read_into_memory(tmp_path):
 
 @given(st.binary(max_size=200))
 @example(b"\x01HEF")
-def test_noise_is_refused_and_never_breaks_the_reader(content):
+def test_random_bytes_are_refused(content):
     with pytest.raises(PokeflowError):
         hef.read(content)
 
 
 @given(st.integers(0, 3), st.integers(0, 2**32 - 1), st.binary(max_size=120))
-def test_noise_behind_a_sound_magic_is_a_header_or_a_sentence(version, proto_size, rest):
+def test_random_bytes_after_the_magic_are_read_or_refused(version, proto_size, rest):
     try:
-        found = hef.read(struct.pack(">III", hef.MAGIC, version, proto_size) + rest)
+        header = hef.read(struct.pack(">III", hef.MAGIC, version, proto_size) + rest)
     except PokeflowError:
         return
-    assert found.size == 12 + len(rest)
+    assert header.size == 12 + len(rest)
 
 
 @given(st.integers(0, 3), st.binary(max_size=120))
-def test_noise_as_the_message_is_a_header_or_a_sentence(version, proto):
+def test_random_message_is_read_or_refused(version, proto):
     content = hef_bytes.container(version, proto)
     with contextlib.suppress(PokeflowError):
         assert hef.read(content).proto_size == len(proto)
 
 
 @given(st.data(), st.integers(0, 3))
-def test_a_sound_hef_with_a_byte_changed_is_a_header_or_a_sentence(data, version):
+def test_hef_with_a_changed_byte_is_read_or_refused(data, version):
     content = bytearray(hef_bytes.container(version, hef_bytes.message(), b"w" * (16 if version else 0)))
     content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(PokeflowError):

@@ -1,4 +1,4 @@
-"""Where a command runs: here or over ssh, and in both cases it ends when we do, and leaves nothing behind."""
+"""Commands run here or over ssh: in both cases they end with the caller and leave nothing behind."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ from pokeflow_hailo import host
 
 from .ssh_server import NAME, require_ssh
 
-# A program that says which process it is, and then does nothing for an hour.
+# A program that prints its process id and sleeps for an hour.
 IDLE = ("sh", "-c", "echo $$; exec sleep 3600")
 
 
 @pytest.fixture(params=["here", "over ssh"])
 def machine(request):
-    """The name to open: this machine, or one that ssh reaches; the same is true of both."""
+    """Return the host to open: this machine, or one that ssh reaches."""
     if request.param == "here":
         return None
     request.getfixturevalue("ssh_server")
@@ -51,7 +51,7 @@ def gone(folder: str) -> bool:
     return False
 
 
-def test_lines_come_as_they_are_said_and_the_exit_code_with_them(machine):
+def test_lines_and_the_exit_code_are_returned(machine):
     lines: list[str] = []
     with host.open_host(machine) as there:
         code = there.run(["sh", "-c", "pwd; echo of error >&2; printf 'a\\377b\\nno end'; exit 3"], lines.append)
@@ -65,19 +65,19 @@ def test_exit_codes_are_those_of_the_command(machine, script, code):
         assert there.output(["sh", "-c", script])[0] == code
 
 
-def test_arguments_arrive_as_they_are(machine):
+def test_arguments_arrive_unchanged(machine):
     words = ["a b", "$HOME", "`id`", "'", '"', "\\", "*", "; exit 9", "é", "-o", "", "a\nb"]
     with host.open_host(machine) as there:
         code, said = there.output([sys.executable, "-c", "import sys; print(sys.argv[1:])", *words])
     assert (code, said) == (0, str(words))
 
 
-def test_a_command_that_reads_finds_nothing_to_read(machine):
+def test_standard_input_of_a_command_is_empty(machine):
     with host.open_host(machine) as there:
         assert there.output(["cat"]) == (0, "")
 
 
-def test_files_go_and_come_whole(machine, tmp_path):
+def test_files_are_transferred_unchanged(machine, tmp_path):
     content = bytes(range(256)) * 20_000
     (tmp_path / "sent").write_bytes(content)
     with host.open_host(machine) as there:
@@ -90,7 +90,7 @@ def test_files_go_and_come_whole(machine, tmp_path):
     assert (tmp_path / "empty").read_bytes() == b""
 
 
-def test_files_above_the_limit_neither_go_nor_come(machine, tmp_path):
+def test_files_above_the_limit_are_not_transferred(machine, tmp_path):
     (tmp_path / "sent").write_bytes(b"12345")
     with host.open_host(machine) as there:
         with pytest.raises(PokeflowError, match="5 bytes; at most 4 can be sent"):
@@ -101,7 +101,7 @@ def test_files_above_the_limit_neither_go_nor_come(machine, tmp_path):
     assert not (tmp_path / "back").exists()
 
 
-def test_a_file_that_is_not_there_or_is_none_is_told(machine, tmp_path):
+def test_missing_file_or_folder_is_reported(machine, tmp_path):
     with host.open_host(machine) as there:
         there.run(["mkdir", "folder"])
         for name in ("absent", "folder"):
@@ -109,7 +109,7 @@ def test_a_file_that_is_not_there_or_is_none_is_told(machine, tmp_path):
                 there.get(name, tmp_path / "back")
 
 
-def test_a_file_that_cannot_be_written_there_is_told(machine, tmp_path):
+def test_unwritable_target_is_reported(machine, tmp_path):
     (tmp_path / "sent").write_bytes(b"12345")
     with host.open_host(machine) as there:
         there.run(["mkdir", "taken"])
@@ -118,19 +118,19 @@ def test_a_file_that_cannot_be_written_there_is_told(machine, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/b", ".", "..", "", ".hidden", "a b", "a\nb", "x" * 201])
-def test_names_stay_within_the_folder(name, tmp_path):
+def test_names_outside_the_folder_are_refused(name, tmp_path):
     with host.open_host() as there, pytest.raises(ValueError, match="not a valid file name"):
         there.get(name, tmp_path / "back")
 
 
-def test_the_folder_is_ours_alone_and_goes_at_the_end(machine):
+def test_folder_is_private_and_removed_at_the_end(machine):
     with host.open_host(machine) as there:
         assert Path(there.folder).stat().st_mode & 0o777 == 0o700
         there.run(["touch", "left"])
     assert gone(there.folder)
 
 
-def test_what_takes_too_long_is_ended_with_all_it_started(machine):
+def test_timeout_ends_the_command_and_its_children(machine):
     lines: list[str] = []
     script = f"{sys.executable} -c 'import time, os; print(os.getpid(), flush=True); time.sleep(3600)' & wait"
     with host.open_host(machine) as there:
@@ -140,7 +140,7 @@ def test_what_takes_too_long_is_ended_with_all_it_started(machine):
         assert there.output(["echo", "still there"]) == (0, "still there")
 
 
-def test_a_time_longer_than_any_timer_knows_is_none_at_all(monkeypatch):
+def test_huge_timeout_means_no_timeout(monkeypatch):
     died: list[object] = []
     monkeypatch.setattr(threading, "excepthook", died.append)
     with host.open_host() as there:
@@ -148,7 +148,7 @@ def test_a_time_longer_than_any_timer_knows_is_none_at_all(monkeypatch):
     assert died == []
 
 
-def test_what_does_not_listen_is_killed(monkeypatch):
+def test_command_that_ignores_sigterm_is_killed(monkeypatch):
     assert "sleep 5;" in host._RUN
     monkeypatch.setattr(host, "_RUN", host._RUN.replace("sleep 5;", "sleep 0.5;"))
     lines: list[str] = []
@@ -158,14 +158,14 @@ def test_what_does_not_listen_is_killed(monkeypatch):
         assert ended(int(lines[0]))
 
 
-def test_what_stays_behind_in_the_background_is_ended_too(machine):
+def test_background_processes_are_ended(machine):
     with host.open_host(machine) as there:
         code, said = there.output(["sh", "-c", "sleep 3600 >/dev/null 2>&1 & echo $!"])
     assert code == 0
     assert ended(int(said))
 
 
-def test_an_exception_here_ends_the_command_there(machine):
+def test_exception_in_the_caller_ends_the_command(machine):
     def refuse(line: str) -> None:
         lines.append(line)
         raise KeyboardInterrupt
@@ -178,7 +178,7 @@ def test_an_exception_here_ends_the_command_there(machine):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_kill_of_this_process_ends_the_command_and_removes_the_folder(machine, how):
+def test_killed_caller_ends_the_command_and_removes_the_folder(machine, how):
     code = (
         "from pokeflow_hailo import host\n"
         f"with host.open_host({machine!r}) as there:\n"
@@ -196,7 +196,7 @@ def test_a_kill_of_this_process_ends_the_command_and_removes_the_folder(machine,
     assert gone(folder)
 
 
-def test_one_connection_serves_all(ssh_server, tmp_path):
+def test_one_connection_serves_all_commands(ssh_server, tmp_path):
     with host.open_host(NAME) as there:
         for name in ("one", "two"):
             there.put(Path(__file__), name)
@@ -206,13 +206,13 @@ def test_one_connection_serves_all(ssh_server, tmp_path):
     assert len(ssh_server.commands) == 7
 
 
-def test_a_shell_that_greets_is_listened_through(ssh_server, monkeypatch):
+def test_greeting_of_the_login_shell_is_skipped(ssh_server, monkeypatch):
     monkeypatch.setattr(host, "_KEEP", "echo Welcome!; echo; " + host._KEEP)
     with host.open_host(NAME) as there:
         assert there.folder.startswith(str(ssh_server.home))
 
 
-def test_a_connection_that_breaks_is_told_as_such(ssh_server):
+def test_lost_connection_is_reported(ssh_server):
     with (
         host.open_host(NAME) as there,
         pytest.raises(PokeflowError, match=r"^pi: the connection was lost while sh ran"),
@@ -221,7 +221,7 @@ def test_a_connection_that_breaks_is_told_as_such(ssh_server):
     assert gone(there.folder)
 
 
-def test_a_key_that_the_host_does_not_know_is_refused_without_a_question(ssh_server):
+def test_rejected_key_is_reported_without_a_prompt(ssh_server):
     ssh_server.configure(key="other_key")
     with (
         pytest.raises(PokeflowError, match=r"^pi: rejects the login without a password\. .*ssh-copy-id pi"),
@@ -230,28 +230,28 @@ def test_a_key_that_the_host_does_not_know_is_refused_without_a_question(ssh_ser
         pass
 
 
-def test_a_host_whose_key_is_not_known_is_not_trusted(ssh_server):
+def test_unknown_host_key_is_not_trusted(ssh_server):
     ssh_server.configure(known_hosts="absent")
     with pytest.raises(PokeflowError, match=r"^pi: its key is unknown here\. Run ssh pi once"), host.open_host(NAME):
         pass
     assert ssh_server.commands == []
 
 
-def test_a_host_whose_key_has_changed_is_not_trusted(ssh_server):
+def test_changed_host_key_is_not_trusted(ssh_server):
     ssh_server.configure(known_hosts="changed_hosts")
     with pytest.raises(PokeflowError, match="its key differs from the one that ssh knows"), host.open_host(NAME):
         pass
     assert ssh_server.commands == []
 
 
-def test_a_host_that_is_off_is_told(ssh_server):
+def test_unreachable_host_is_reported(ssh_server):
     ssh_server.port = 1
     ssh_server.configure()
     with pytest.raises(PokeflowError, match="no ssh server answers"), host.open_host(NAME):
         pass
 
 
-def test_without_a_client_the_package_is_named(monkeypatch, tmp_path):
+def test_missing_ssh_client_names_the_package(monkeypatch, tmp_path):
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with (
@@ -274,19 +274,19 @@ def test_without_ssh_a_test_is_skipped_unless_it_is_required(monkeypatch):
 @pytest.mark.parametrize(
     "name", ["-oProxyCommand=id", "a b", "", "user@", "@host", "user@-host", "a;b", "a\nb", "$(id)", "a'b", "x" * 300]
 )
-def test_what_is_no_address_never_reaches_ssh(name, monkeypatch):
+def test_invalid_address_never_reaches_ssh(name, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     with pytest.raises(PokeflowError, match="not an address"), host.open_host(name):
         pass
 
 
 @pytest.mark.parametrize("name", ["pi", "pi@raspberrypi.local", "10.0.0.7", "user@fe80::1", "a_b-c.example"])
-def test_addresses_that_people_have_are_taken(name):
+def test_common_addresses_are_accepted(name):
     assert host.ADDRESS.fullmatch(name)
 
 
 @given(st.text(max_size=30))
-def test_an_address_is_one_word_that_is_no_option(name):
+def test_valid_address_is_one_word_and_no_option(name):
     if host.ADDRESS.fullmatch(name):
         assert not name.startswith("-")
         assert "@-" not in name

@@ -1,4 +1,4 @@
-"""The adapter that opens a HEF on a chip: what it answers, and in which sentence it refuses."""
+"""The adapter that opens a HEF on a chip: its answers and its error messages."""
 
 import ast
 import json
@@ -25,7 +25,7 @@ from .doubles import hef_bytes
 
 @pytest.fixture
 def here(chip_flow, monkeypatch):
-    """The double in this very process, with the flow's environment."""
+    """Load the double in this process, with the flow's environment."""
 
     def forget():
         for name in [name for name in sys.modules if name.partition(".")[0] == "hailo_platform"]:
@@ -39,29 +39,29 @@ def here(chip_flow, monkeypatch):
     forget()
 
 
-def test_it_answers_as_the_network_that_plays_it(here):
+def test_chip_answers_like_the_simulated_network(here):
     folder, cards = here.compiled().folder, draw_dataset().references[:19]
     squares = to_square(cards, SPEC)
-    with network.open_network(folder, SPEC, 1) as found:
-        answered = found(found.prepare(squares))
-        assert (answered.dtype, answered.shape, found.dim) == (np.float32, (19, 32), 32)
+    with network.open_network(folder, SPEC, 1) as opened:
+        answered = opened(opened.prepare(squares))
+        assert (answered.dtype, answered.shape, opened.dim) == (np.float32, (19, 32), 32)
     assert np.allclose(answered, reference_embeddings(cards), atol=1e-4)
 
 
-def test_pictures_go_in_as_the_bytes_they_are(here):
+def test_prepared_images_keep_their_bytes(here):
     folder = here.compiled().folder
     squares = to_square(draw_dataset().references[:4], SPEC)
-    with network.open_network(folder, SPEC, 0) as found:
-        prepared = found.prepare(squares[:, :, ::-1])
+    with network.open_network(folder, SPEC, 0) as opened:
+        prepared = opened.prepare(squares[:, :, ::-1])
         assert (prepared.dtype, prepared.flags.c_contiguous) == (np.uint8, True)
         assert np.array_equal(prepared, squares[:, :, ::-1])
 
 
-def test_it_serves_the_protocol_of_networks(here):
+def test_opened_network_follows_the_network_protocol(here):
     data = draw_dataset()
-    with network.open_network(here.compiled().folder, SPEC, 1) as found:
-        rows = embed(found, data.references, range(len(data.cards)), SPEC, "gallery", batch=13)
-        assert found(found.prepare(np.empty((0, 32, 32, 3), np.uint8))).shape == (0, 32)
+    with network.open_network(here.compiled().folder, SPEC, 1) as opened:
+        rows = embed(opened, data.references, range(len(data.cards)), SPEC, "gallery", batch=13)
+        assert opened(opened.prepare(np.empty((0, 32, 32, 3), np.uint8))).shape == (0, 32)
     assert rows.shape == (48, 32)
 
 
@@ -71,25 +71,25 @@ def test_a_chip_in_this_machine_recognises_a_picture(here):
     gallery.mkdir()
     Image.fromarray(data.references[37]).save(picture)
     SPEC.write(gallery)
-    with network.open_network(model.folder, SPEC, 1) as found:
-        index.write(gallery, index.build(data, embed(found, data.references, range(48), SPEC, "gallery")))
+    with network.open_network(model.folder, SPEC, 1) as opened:
+        index.write(gallery, index.build(data, embed(opened, data.references, range(48), SPEC, "gallery")))
     (backend,) = (one for one in pokeflow_backends() if one.stage == "recognize")
-    asked = here.task(
+    task = here.task(
         "recognize", load_params(backend)(str(picture)), model, Input(record("benchmark", "optimized"), gallery)
     )
-    backend(asked)
-    (best, *_) = json.loads((asked.output / "matches.json").read_text())["matches"]
+    backend(task)
+    (best, *_) = json.loads((task.output / "matches.json").read_text())["matches"]
     assert best["card_id"] == "card-37"
 
 
-def test_threads_follow_one_another(here):
+def test_concurrent_threads_get_correct_answers(here):
     data = draw_dataset()
     squares = to_square(data.references, SPEC)
-    with network.open_network(here.compiled().folder, SPEC, 1) as found:
-        alone = found(squares)
+    with network.open_network(here.compiled().folder, SPEC, 1) as opened:
+        alone = opened(squares)
         results: dict[int, np.ndarray] = {}
         threads = [
-            threading.Thread(target=lambda n=n: results.update({n: found(squares[n : n + 17])})) for n in range(6)
+            threading.Thread(target=lambda n=n: results.update({n: opened(squares[n : n + 17])})) for n in range(6)
         ]
         for thread in threads:
             thread.start()
@@ -100,7 +100,7 @@ def test_threads_follow_one_another(here):
         assert np.allclose(rows, alone[n : n + 17], atol=1e-5)
 
 
-def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch):
+def test_chip_is_released_at_the_end_and_after_a_failure(here, monkeypatch):
     folder = here.compiled().folder
     with pytest.raises(PokeflowError, match="pictures are 16 pixels wide"):
         network.open_network(folder, Preprocessing(size=16), 1)
@@ -118,7 +118,7 @@ def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch
     network.open_network(folder, SPEC, 1).close()
 
 
-def test_a_chip_that_another_process_has_is_told_and_free_once_that_ends(here):
+def test_chip_in_use_is_reported_and_free_afterwards(here):
     folder = here.compiled().folder
     with (
         here.held(),
@@ -128,7 +128,7 @@ def test_a_chip_that_another_process_has_is_told_and_free_once_that_ends(here):
     network.open_network(folder, SPEC, 1).close()
 
 
-def test_a_hef_of_several_outputs_is_refused_and_the_chip_given_back(here):
+def test_hef_with_several_outputs_is_refused_and_releases_chip(here):
     folder = here.two_outputs().folder
     with pytest.raises(PokeflowError, match=r"model\.hef: HailoRT failed\. \(Invalid operation"):
         network.open_network(folder, SPEC, 1)
@@ -149,21 +149,21 @@ def test_a_hef_of_several_outputs_is_refused_and_the_chip_given_back(here):
         ("create_infer_model=92", PokeflowError, "compiler and HailoRT versions must match"),
     ],
 )
-def test_what_hailort_refuses_is_told_in_a_sentence(here, monkeypatch, fails, kind, says):
+def test_hailort_errors_become_messages(here, monkeypatch, fails, kind, says):
     monkeypatch.setenv("HAILO_DOUBLE_FAILS", fails)
     with pytest.raises(PokeflowError, match=says) as refused:
         network.open_network(here.compiled().folder, SPEC, 1)
     assert type(refused.value) is kind
 
 
-def test_a_run_that_fails_is_told_and_the_next_one_goes_on(here, monkeypatch):
+def test_failed_run_is_reported_and_the_next_one_works(here, monkeypatch):
     squares = to_square(draw_dataset().references[:3], SPEC)
-    with network.open_network(here.compiled().folder, SPEC, 1) as found:
+    with network.open_network(here.compiled().folder, SPEC, 1) as opened:
         monkeypatch.setenv("HAILO_DOUBLE_FAILS", "run=4")
         with pytest.raises(PokeflowError, match="did not answer in time"):
-            found(squares)
+            opened(squares)
         monkeypatch.delenv("HAILO_DOUBLE_FAILS")
-        assert found(squares).shape == (3, 32)
+        assert opened(squares).shape == (3, 32)
 
 
 def test_a_hef_for_a_larger_chip_is_refused(here):
@@ -171,7 +171,7 @@ def test_a_hef_for_a_larger_chip_is_refused(here):
         network.open_network(here.compiled("hailo8").folder, SPEC, 1)
 
 
-def test_without_hailort_the_package_is_named(here, monkeypatch):
+def test_missing_hailort_names_the_package(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "hailo_platform", None)
     with pytest.raises(UnavailableError, match=r"Python package is not installed .*sudo apt install hailo-all"):
         network.open_network(here.compiled().folder, SPEC, 1)
@@ -188,7 +188,7 @@ def test_a_folder_must_hold_one_hef(here):
         network.open_network(folder, SPEC, 1)
 
 
-def test_of_pokeflow_it_needs_what_small_devices_have():
+def test_adapter_imports_only_what_small_devices_have():
     tree = ast.parse(Path(network.__file__).read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}

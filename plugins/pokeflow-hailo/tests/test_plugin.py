@@ -1,4 +1,4 @@
-"""The plugin's door: light to import, its faults found before anything runs, its targets in YAML."""
+"""The plugin's entry: light to import, with parameters checked before anything runs and targets in YAML."""
 
 import dataclasses
 import subprocess
@@ -32,12 +32,12 @@ def test_importing_the_plugin_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_it_brings_four_stages_under_one_name(backends):
+def test_plugin_has_four_stages_under_one_name(backends):
     assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
     assert {backend.name for backend in backends.values()} == {"hailo"}
 
 
-def test_a_profile_that_asks_a_device_is_another_one_wherever_that_is(backends):
+def test_fingerprint_depends_on_a_device_but_not_on_its_address(backends):
     named = [backends["profile"].fingerprint_of(ProfileParams(device=device)) for device in (None, "local", "pi@pi5")]
     assert named[0] != named[1] == named[2]
 
@@ -49,14 +49,14 @@ def test_a_target_names_every_parameter(backends, name):
     for stage in ("compile", "benchmark", "profile"):
         backend = backends[stage]
         assert target[stage]["backend"] == "hailo"
-        told, wanted = target[stage]["params"], load_params(backend)
-        assert set(told) == {field.name for field in dataclasses.fields(wanted)}
+        params, wanted = target[stage]["params"], load_params(backend)
+        assert set(params) == {field.name for field in dataclasses.fields(wanted)}
     script = target["compile"]["params"]["script"]
     assert set(script) == {field.name for field in dataclasses.fields(Script)}
     assert set(target["compile"]["params"]["compiler"]) == {field.name for field in dataclasses.fields(Compiler)}
 
 
-def test_the_owners_names_and_requirements_stand_in_the_target():
+def test_target_has_the_owners_names_and_requirements():
     target = shipped("hailo8l")
     assert target["compile"]["params"]["file"] == "pokemon_student_efficientnet_lite0_stage2.hef"
     assert target["compile"]["params"]["calibration_images"] == 1024
@@ -78,11 +78,11 @@ def test_the_owners_names_and_requirements_stand_in_the_target():
         ({"script": {"algorithms": {"finetune": "on"}}}, ["script.algorithms.finetune: no choice 'on'"]),
     ],
 )
-def test_types_find_a_typo_with_the_nearest_name(params, faults):
-    found: list[Any] = []
-    parse(CompileParams, {"hw_arch": "hailo8l", **params}, "", found)
-    assert len(found) == len(faults)
-    assert all(str(fault).startswith(start) for fault, start in zip(found, faults, strict=True))
+def test_typos_get_the_nearest_name(params, faults):
+    errors: list[Any] = []
+    parse(CompileParams, {"hw_arch": "hailo8l", **params}, "", errors)
+    assert len(errors) == len(faults)
+    assert all(str(fault).startswith(start) for fault, start in zip(errors, faults, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,12 @@ def test_types_find_a_typo_with_the_nearest_name(params, faults):
         ({"compiler": Compiler(hours=float("nan"))}, ["compiler.hours"]),
     ],
 )
-def test_what_types_cannot_show_is_found_before_anything_runs(backends, params, faults):
+def test_parameter_faults_are_reported(backends, params, faults):
     backend = backends["compile"]
     assert [name for name, _ in backend.faults(load_params(backend)("hailo8l", **params))] == faults
 
 
-def test_a_calibration_file_decides_by_its_content_not_by_its_name(backends, tmp_path):
+def test_fingerprint_uses_the_calibration_files_content(backends, tmp_path):
     backend = backends["compile"]
     for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         (tmp_path / name).write_bytes(content)

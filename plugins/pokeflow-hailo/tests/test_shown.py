@@ -1,4 +1,4 @@
-"""What others say, as it may be shown."""
+"""Foreign text is made printable before it is shown."""
 
 import pytest
 from hypothesis import given
@@ -8,12 +8,12 @@ from pokeflow_hailo.shown import MOST, printable
 
 
 @given(st.text())
-def test_a_line_that_is_shown_can_do_nothing_to_a_terminal(raw):
+def test_shown_text_is_printable(raw):
     assert printable(raw).isprintable()
 
 
 @pytest.mark.parametrize("raw", ["x" * 2 * MOST, "\x1b[31m" * MOST + "x", "\r" * MOST, "x\n" * MOST])
-def test_it_is_bounded(raw):
+def test_shown_text_is_bounded(raw):
     assert len(printable(raw)) <= MOST
     assert len(printable(raw, 10)) <= 10
 
@@ -29,5 +29,5 @@ def test_it_is_bounded(raw):
         ("Pikachü ★", "Pikachü ★"),
     ],
 )
-def test_colours_what_a_bar_drew_over_and_what_moves_the_cursor_are_gone(raw, shown):
+def test_colours_progress_bars_and_control_codes_are_removed(raw, shown):
     assert printable(raw) == shown

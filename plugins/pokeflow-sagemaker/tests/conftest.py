@@ -57,7 +57,7 @@ def network(dim: int = 24, size: int = 16) -> onnx.ModelProto:
 
 
 def done(stage: str, type: str, folder: Path, result: Result | None = None) -> Input:
-    """A finished task, recorded as the engine does."""
+    """Return a finished task, recorded as the engine does."""
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
     result = result or Result(facts={"architecture": "small", "parameters": 1152})
     files = tuple(
@@ -97,7 +97,7 @@ TARGET = (
     Backend("target", "benchmark", measured, BenchmarkParams),
     Backend("target", "recognize", recognized, RecognizeParams),
 )
-"""What stands for the plugin of a target: plugins do not know one another."""
+"""Stand-ins for a target's plugin: plugins do not import one another."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +138,9 @@ class Flow:
     def run(self, name: str, stage: str, params: Any, *inputs: Input, **named: str) -> Result:
         backends = (*TARGET, *pokeflow_sagemaker.pokeflow_backends())
         (backend,) = (b for b in backends if (b.name, b.stage) == (name, stage))
-        places = self.folder(f"work-{stage}"), self.folder(stage)
+        work, output = self.folder(f"work-{stage}"), self.folder(stage)
         about = {"model": "small", "version": "v1.0", "type": "student", "digest": "0" * 16} | named
-        result = backend(Task(stage, name, params=params, inputs=inputs, work=places[0], output=places[1], **about))
+        result = backend(Task(stage, name, params=params, inputs=inputs, work=work, output=output, **about))
         assert isinstance(result, Result)
         return result
 
@@ -179,7 +179,7 @@ def unpacked(archive: Path, folder: Path) -> tuple[Path, ModuleType]:
 
 @pytest.fixture(scope="session")
 def served_port(served: Served) -> Iterator[int]:
-    """The port of the bundle's own server, a process that all tests ask."""
+    """Start the bundle's own server once for all tests and return its port."""
     from .bundle.test_server import started
 
     with started(served.folder) as (_, port):
@@ -188,7 +188,7 @@ def served_port(served: Served) -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def served_runtime(served_port: int) -> Iterator[Any]:
-    """What answers in the place of SageMaker's runtime, at one address: clients of boto3 are dear, and kept by it."""
+    """Start a stand-in for SageMaker's runtime once: boto3 clients are costly to create and cached by address."""
     from .serving_flow import runtime
 
     with runtime(served_port) as standing:
@@ -203,14 +203,14 @@ def deployed(
     served_runtime: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
-    """A bundle in a bucket of the test cloud, behind whose endpoints the bundle's own server answers."""
+    """Upload a bundle to the test cloud; its endpoints pass requests to the bundle's own server."""
     from .serving_flow import Deployed, bundled
 
     folder = served.flow.folder("bundle")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", served_runtime.url)
-    served_runtime.answers, served_runtime.asked = [], []
+    served_runtime.answers, served_runtime.requests = [], []
     record = bundled(folder, {"preprocessing": SPEC.hash}, "a" * 16)
-    found = Deployed(cloud, served_runtime, folder, served, served_port, record)
-    found.shares(record)
+    deployment = Deployed(cloud, served_runtime, folder, served, served_port, record)
+    deployment.shares(record)
     cloud.forget()
-    return found
+    return deployment

@@ -20,27 +20,27 @@ from pokeflow_testkit.cloud import Cloud
 from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, environment
 
 QUICK = ("executor.params.container.install=false", "executor.params.client.poll_seconds=0.1")
-"""What the container needs is there: it is this interpreter's own environment."""
+"""Install nothing: the container runs in this interpreter's own environment."""
 SPOT = ("executor.params.spot_wait_seconds=600",)
 
 
 def seconds(model: str, amount: float) -> str:
-    """The override that makes a model take so long, a checkpoint each tenth of a second."""
+    """Return the override for a model's training time, with a checkpoint each tenth of a second."""
     return f"lineage.models.{model}.params.seconds={amount}"
 
 
 def until(done: Callable[[], Any], patience: float = 120) -> Any:
-    """What comes by itself, waited for."""
+    """Wait until ``done`` returns a true value, and return it."""
     end = time.monotonic() + patience
-    while not (found := done()):
+    while not (value := done()):
         assert time.monotonic() < end
         time.sleep(0.05)
-    return found
+    return value
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """A machine that launches jobs, by its folder; ``executor`` is the one chosen."""
+    """A machine that launches jobs from its own folder, with the chosen executor."""
 
     cloud: Cloud
     folder: Path
@@ -71,7 +71,7 @@ class Launcher:
         return pokeflow.run(self.flow(*overrides), since=since)
 
     def cli(self, *overrides: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run it as a user does."""
+        """Run the command as a user does."""
         with self.started(*overrides, **more) as process:
             out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -99,13 +99,13 @@ class Launcher:
         return open_for_flow(self.flow(*overrides))
 
     def here(self) -> set[str]:
-        """The tasks whose files this machine has."""
+        """Return the tasks whose files this machine has."""
         return {record.task for record, _ in Store(self.folder).records()}
 
-    # What the cloud has.
+    # State of the cloud.
 
     def created(self) -> list[str]:
-        """The names of the jobs that were made, in order."""
+        """Return the names of the created jobs, in order."""
         calls = [c for c in self.cloud.calls() if c["operation"] in ("CreateTrainingJob", "CreateProcessingJob")]
         return [c["request"].get("TrainingJobName") or c["request"]["ProcessingJobName"] for c in calls if ok(c)]
 
@@ -113,17 +113,17 @@ class Launcher:
         return dict(self.cloud.aws("sagemaker").describe_training_job(TrainingJobName=name))
 
     def said(self, name: str) -> list[str]:
-        """What a training job's first machine logged."""
+        """Return the log lines of a training job's first machine."""
         logs, group = self.cloud.aws("logs"), "/aws/sagemaker/TrainingJobs"
         try:
             streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/algo-1")["logStreams"]
         except logs.exceptions.ResourceNotFoundException:
             return []
-        found = [logs.get_log_events(logGroupName=group, logStreamName=s["logStreamName"])["events"] for s in streams]
-        return [event["message"] for events in found for event in events]
+        pages = [logs.get_log_events(logGroupName=group, logStreamName=s["logStreamName"])["events"] for s in streams]
+        return [event["message"] for events in pages for event in events]
 
     def first(self) -> str:
-        """The name of the first job, as soon as it works at its task."""
+        """Wait until the first job works at its task, and return its name."""
         name = until(self.created)[0]
         until(lambda: any(line.startswith("begins at step") for line in self.said(name)))
         return str(name)
@@ -133,13 +133,13 @@ def ok(call: dict[str, Any]) -> bool:
     return bool(call["status"] < 400)
 
 
-def begun(lines: list[str]) -> list[int]:
-    """At which steps a task's attempts began."""
-    found = [line.rpartition("begins at step ")[2] for line in lines if "begins at step" in line]
-    return [int(step) for step in found]
+def start_steps(lines: list[str]) -> list[int]:
+    """Return the steps at which a task's attempts began."""
+    steps = [line.rpartition("begins at step ")[2] for line in lines if "begins at step" in line]
+    return [int(step) for step in steps]
 
 
 def same(record: Record, other: Record) -> bool:
-    """Whether two records tell of the same result."""
+    """Check that two records describe the same result."""
     parts = ("task", "digest", "content", "metrics", "facts", "inputs", "params", "files")
     return all(getattr(record, part) == getattr(other, part) for part in parts)

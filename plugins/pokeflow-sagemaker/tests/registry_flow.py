@@ -1,4 +1,4 @@
-"""The owner's lineage in little, as finished tasks in a bucket of the test cloud, and the tasks that register it."""
+"""A small copy of the owner's lineage, as finished tasks in a test bucket, and the tasks that register it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ EMPTY: dict[str, Any] = {f.name: "" for f in dataclasses.fields(Record) if f.def
 
 @dataclass
 class Lineage:
-    """Four models and their data, made once; ``remote`` is where the bucket has them."""
+    """Four models and their data, each created once; ``remote`` is their address in the bucket."""
 
     cloud: Cloud
     folder: Path
-    made: dict[str, Input] = field(default_factory=dict)
+    cache: dict[str, Input] = field(default_factory=dict)
     count: int = 0
 
     @property
@@ -55,7 +55,7 @@ class Lineage:
     def finished(
         self, stage: str, model: str, files: Mapping[str, bytes], inputs: Mapping[str, str], **about: Any
     ) -> Input:
-        """A finished task, also in the bucket."""
+        """Create a finished task, also in the bucket."""
         name = digest([stage, model, dict(inputs), about.get("params", {})])
         folder = self.folder / stage / model / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Lineage:
         )
 
     def model(self, name: str, weights: bytes = b"weights") -> Input:
-        """A making, after those of its parents."""
+        """Return the finished task of a model, created after those of its parents."""
         stage = LABELS[name][0]
 
         def make() -> Input:
@@ -105,50 +105,50 @@ class Lineage:
         return self._once(name if weights == b"weights" else f"{name} {weights!r}", make)
 
     def _once(self, name: str, make: Any) -> Input:
-        if name not in self.made:
-            self.made[name] = make()
-        return self.made[name]
+        if name not in self.cache:
+            self.cache[name] = make()
+        return self.cache[name]
 
-    def benchmark(self, made: Input, **metrics: float | None) -> Input:
+    def benchmark(self, model: Input, **metrics: float | None) -> Input:
         figures = {"top1_accuracy": 0.9125, "latency_p50_ms": 1.5, "power_w": None} | metrics
         reasons = {name: "no meter, “here”; 5 %" for name, value in figures.items() if value is None}
         facts = {"protocol": "8 query views of 8 test cards", "device": "a CPU", "threads": 1}
         about: dict[str, Any] = {"metrics": figures, "reasons": reasons, "facts": facts, "backend": "onnxruntime"}
-        files, inputs = {"performance.json": repr(figures).encode()}, {made.record.task: made.record.content}
+        files, inputs = {"performance.json": repr(figures).encode()}, {model.record.task: model.record.content}
         name = f"{inputs} {figures}"
-        return self._once(name, lambda: self.finished("benchmark", made.record.model, files, inputs, **about))
+        return self._once(name, lambda: self.finished("benchmark", model.record.model, files, inputs, **about))
 
-    def bundle(self, made: Input, archive: bytes = b"archive") -> Input:
+    def bundle(self, model: Input, archive: bytes = b"archive") -> Input:
         about: dict[str, Any] = {"facts": {"content_types": ["image/jpeg", "image/png", "application/json"]}}
         about |= {"params": {"code": archive.decode()}, "backend": "sagemaker"}
-        files, inputs = {"model.tar.gz": archive}, {made.record.task: made.record.content}
+        files, inputs = {"model.tar.gz": archive}, {model.record.task: model.record.content}
         name = f"{inputs} {archive!r}"
-        return self._once(name, lambda: self.finished("bundle", made.record.model, files, inputs, **about))
+        return self._once(name, lambda: self.finished("bundle", model.record.model, files, inputs, **about))
 
-    def params(self, **given: Any) -> RegisterParams:
+    def params(self, **overrides: Any) -> RegisterParams:
         about = {"project": PROJECT, "group": GROUP, "remote": self.remote, "region": self.cloud.region}
-        return RegisterParams(**{**about, **given})
+        return RegisterParams(**{**about, **overrides})
 
-    def task(self, name: str, *inputs: Input, **given: Any) -> Task:
-        """The task that registers a model: its making, benchmark and data, and its bundle where there is one."""
+    def task(self, name: str, *inputs: Input, **overrides: Any) -> Task:
+        """Return the task that registers a model from its training, benchmark, data and, if any, bundle."""
         _, version, type = LABELS[name]
         if not inputs:
-            made = self.model(name)
-            bundle = [self.bundle(made)] if name != HAILO else []
-            inputs = (made, self.benchmark(made), *bundle, self.data())
+            model = self.model(name)
+            bundle = [self.bundle(model)] if name != HAILO else []
+            inputs = (model, self.benchmark(model), *bundle, self.data())
         output = self.folder / "out" / str(len(list((self.folder / "out").glob("*"))) if inputs else 0)
-        for place_ in (output, self.folder / "work"):
-            place_.mkdir(parents=True, exist_ok=True)
+        for folder in (output, self.folder / "work"):
+            folder.mkdir(parents=True, exist_ok=True)
         bucket = RemoteStore(self.remote, self.cloud.endpoint, self.cloud.region)
-        version = given.pop("version", version)
+        version = overrides.pop("version", version)
         named = ("register", "sagemaker", name, version, type, "d1" * 8)
-        return Task(*named, self.params(**given), inputs, self.folder / "work", output, shared=bucket)
+        return Task(*named, self.params(**overrides), inputs, self.folder / "work", output, shared=bucket)
 
-    def register(self, name: str, *inputs: Input, **given: Any) -> Result:
-        return register.run(self.task(name, *inputs, **given))
+    def register(self, name: str, *inputs: Input, **overrides: Any) -> Result:
+        return register.run(self.task(name, *inputs, **overrides))
 
     def package(self, result: Result) -> dict[str, Any]:
-        """What SageMaker has of a registered model."""
+        """Return SageMaker's description of a registered model."""
         arn = result.facts["model_package_arn"]
-        found: dict[str, Any] = self.cloud.aws("sagemaker").describe_model_package(ModelPackageName=arn)
-        return found
+        description: dict[str, Any] = self.cloud.aws("sagemaker").describe_model_package(ModelPackageName=arn)
+        return description

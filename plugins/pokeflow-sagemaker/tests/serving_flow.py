@@ -1,4 +1,4 @@
-"""A bundle in a bucket of the test cloud, the tasks that serve it, and what answers in SageMaker's place."""
+"""A bundle in a bucket of the test cloud, tasks that serve it, and a stand-in for SageMaker's runtime."""
 
 import dataclasses
 import http.client
@@ -29,7 +29,7 @@ PARAMS = {"top": 5, "max_bytes": 400_000, "max_pixels": 300_000}
 
 
 def bundled(folder: Path, facts: dict[str, Any], digest: str) -> Record:
-    """The record of a bundle that lies in a folder."""
+    """Return the record of the bundle in a folder."""
     item = done("bundle", "student", folder, Result(facts=facts))
     names = {"task": f"bundle:{MODEL}", "model": MODEL, "version": "v2.0", "digest": digest}
     moment = f"2026-01-11T12:00:00.{digest[:6]}+00:00"
@@ -40,22 +40,22 @@ def bundled(folder: Path, facts: dict[str, Any], digest: str) -> Record:
 
 @dataclass
 class Runtime:
-    """SageMaker's runtime: it passes requests to the bundle's server; ``answers`` are given in its place."""
+    """Stand-in for SageMaker's runtime: it returns the queued ``answers``, else those of the bundle's server."""
 
     url: str
     answers: list[tuple[int, bytes]] = field(default_factory=list)
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
 
 
 @contextmanager
 def runtime(port: int) -> Iterator[Runtime]:
-    """A runtime before the server on a port."""
+    """Run a stand-in for SageMaker's runtime in front of the server on a port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             named = self.path.split("/")[2]
-            standing.asked.append((named, self.headers["Content-Type"]))
+            standing.requests.append((named, self.headers["Content-Type"]))
             status, answer = standing.answers.pop(0) if standing.answers else forwarded(port, body, self.headers)
             kind = [("Content-Type", "application/json")]
             if status >= 400:
@@ -80,11 +80,11 @@ def runtime(port: int) -> Iterator[Runtime]:
 
 
 def forwarded(port: int, body: bytes, headers: Any) -> tuple[int, bytes]:
-    """What the bundle's server answers."""
+    """Pass a request to the bundle's server and return its status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
-        given = {name: headers[name] for name in ("Content-Type", "Accept") if headers[name]}
-        connection.request("POST", "/invocations", body, given)
+        forwarded_headers = {name: headers[name] for name in ("Content-Type", "Accept") if headers[name]}
+        connection.request("POST", "/invocations", body, forwarded_headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -93,7 +93,7 @@ def forwarded(port: int, body: bytes, headers: Any) -> tuple[int, bytes]:
 
 @dataclass
 class Deployed:
-    """A bundle in the cloud's bucket, to be deployed and asked."""
+    """A bundle in the cloud's bucket, ready to be deployed and queried."""
 
     cloud: Cloud
     runtime: Runtime
@@ -121,17 +121,17 @@ class Deployed:
     def deploy(
         self, *, record: Record | None = None, registration: Record | None = None, **params: Any
     ) -> dict[str, Any]:
-        made = self._params(DeployParams, params)
-        assert list(check_deploy(made)) == []
-        return deploy.deploy(made, self.bundle(record, registration))
+        typed = self._params(DeployParams, params)
+        assert list(check_deploy(typed)) == []
+        return deploy.deploy(typed, self.bundle(record, registration))
 
     def delete(self, *, record: Record | None = None) -> dict[str, Any]:
         return deploy.delete(self._params(DeployParams, {}), (record or self.record).model, self.shared)
 
     def transform(self, *, record: Record | None = None, **params: Any) -> dict[str, Any]:
-        made = self._params(TransformParams, params)
-        assert list(check_transform(made)) == []
-        return transform.transform(made, self.bundle(record))
+        typed = self._params(TransformParams, params)
+        assert list(check_transform(typed)) == []
+        return transform.transform(typed, self.bundle(record))
 
     def _params(self, kind: Any, params: dict[str, Any]) -> Any:
         account = {"project": PROJECT, "role": self.cloud.role, **params.pop("account", {})}

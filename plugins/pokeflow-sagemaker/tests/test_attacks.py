@@ -1,4 +1,4 @@
-"""What people and their files do wrong, across the plugin: told in a sentence, and nothing done."""
+"""Faulty input from users and their files: reported in one sentence, and nothing is done."""
 
 import re
 
@@ -24,7 +24,7 @@ def resolved(*overrides):
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_project_of_any_name_has_a_group_that_aws_takes(name):
+def test_any_project_name_gives_a_valid_group_name(name):
     quoted = name.replace("'", r"\'")
     flow = resolved(f"project.name='{quoted}'", *ON_AWS)
     pipelines = lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines.values()
@@ -40,7 +40,7 @@ def test_projects_of_different_names_have_different_groups():
     assert len({names.group(name) for name in (*ODD, "card-shop", "card.shop")}) == len(ODD) + 2
 
 
-def test_models_of_names_that_are_alike_have_steps_of_their_own():
+def test_similar_model_names_have_distinct_steps():
     alike = ("a.b", "a-b", "a_b", "m" * 120 + "1", "m" * 120 + "2")
     named = {step_name("train", model) for model in alike}
 
@@ -60,7 +60,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("variables", "says"), SETTINGS)
-def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tmp_path, monkeypatch):
+def test_invalid_aws_settings_are_reported(variables, says, tmp_path, monkeypatch):
     broken = tmp_path / "config"
     broken.write_text("[default\nregion = us-east-1\n")
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
@@ -68,13 +68,13 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(broken=broken))
 
-    with pytest.raises(ConfigError, match=r"^AWS's settings: .*\. Correct the AWS_") as told:
+    with pytest.raises(ConfigError, match=r"^AWS's settings: .*\. Correct the AWS_") as raised:
         aws.account(None)
-    assert says in str(told.value)
-    with pytest.raises(PokeflowError) as told:
+    assert says in str(raised.value)
+    with pytest.raises(PokeflowError) as raised:
         next(uri.open_uri("s3://bucket", region=variables.get("AWS_REGION")).list(""), None)
-    assert says in str(told.value) or "AWS_PROFILE names a profile" in str(told.value)
-    assert "connection was cut" not in str(told.value)
+    assert says in str(raised.value) or "AWS_PROFILE names a profile" in str(raised.value)
+    assert "connection was cut" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -85,24 +85,24 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
         ("transform.at_once=0", "transform.at_once: 0 is not between"),
     ],
 )
-def test_what_a_pipeline_serves_with_is_checked_as_what_a_command_does(override, says):
+def test_serving_parameters_of_a_pipeline_are_checked(override, says):
     with pytest.raises(ConfigError, match=says):
         resolved("cloud=sagemaker", f"cloud.pipeline.params.{override}")
 
 
-def test_a_model_that_no_pipeline_can_serve_is_told():
+def test_unknown_model_to_serve_gets_a_suggestion():
     flow = resolved(*ON_AWS, "cloud.pipeline.params.serve=dinov3-techer")
     with pytest.raises(ConfigError, match="Did you mean 'dinov3-teacher'"):
         lineage.write(flow.step("pipeline:project").params, flow.shared)
 
 
 @pytest.mark.parametrize("stage", ["deploy", "transform", "provision", "serve"])
-def test_a_service_that_is_left_out_leaves_the_pipelines_there(stage):
+def test_pipelines_remain_when_another_service_is_disabled(stage):
     flow = resolved(*ON_AWS, f"cloud.{stage}=null")
     assert len(lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines) == 6
 
 
-def test_an_endpoint_can_be_deleted_when_its_bundle_and_the_bucket_are_gone(cloud, tmp_path, capsys):
+def test_endpoint_can_be_deleted_without_bundle_or_bucket(cloud, tmp_path, capsys):
     cloud.trouble(becoming=0.01)
     sagemaker, name = cloud.aws("sagemaker"), "pokemon-card-recognition-dinov3-teacher"
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve"
@@ -113,8 +113,8 @@ def test_an_endpoint_can_be_deleted_when_its_bundle_and_the_bucket_are_gone(clou
     tags = names.tags("pokemon-card-recognition")
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="c", Tags=tags)
     cloud.vanish()
-    place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={cloud.region}", f"store.root={tmp_path}")
+    store = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={cloud.region}", f"store.root={tmp_path}")
 
-    assert main.run(["deploy", "dinov3-teacher", "--delete", "cloud=sagemaker", *place]) == 0
+    assert main.run(["deploy", "dinov3-teacher", "--delete", "cloud=sagemaker", *store]) == 0
     assert f"endpoint {name}" in capsys.readouterr().out
     assert sagemaker.list_endpoints()["Endpoints"] == []

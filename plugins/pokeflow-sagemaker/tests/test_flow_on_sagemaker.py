@@ -1,4 +1,4 @@
-"""Flows whose tasks are jobs: the same results as here, no job twice, nothing lost with whoever launched it."""
+"""Flows whose tasks are jobs: the same results as local runs, no duplicate job, nothing lost with its launcher."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from pokeflow.errors import TaskError
 from pokeflow.store._local import Store
 from pokeflow_testkit.support import run_flow, toy_flow
 
-from .jobs_flow import SPOT, Launcher, begun, same, seconds, until
+from .jobs_flow import SPOT, Launcher, same, seconds, start_steps, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("containers")]
 TEACHER = ("models=[teacher]", "stages=[train]")
@@ -31,7 +31,7 @@ def other(machine, name="b", **more):
     return Launcher(machine.cloud, machine.folder.parent / name, **more)
 
 
-def test_jobs_make_the_very_results_that_this_machine_would(machine, tmp_path, caplog):
+def test_jobs_produce_the_same_results_as_local_runs(machine, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     chosen = ("models=[teacher]", "stages=[train,benchmark]")
     report = machine.run(*chosen)
@@ -50,7 +50,7 @@ def test_jobs_make_the_very_results_that_this_machine_would(machine, tmp_path, c
     assert ":processing-job/" in measured["training_job_arn"]
     assert measured["host"] == "algo-1"
     assert "  begins at step 0" in [entry.getMessage() for entry in caplog.records]
-    # The record with its bill, and what was told of the command, are for everybody who shares the bucket.
+    # The record with its bill and the command's telemetry are shared through the bucket.
     assert other(machine).store().load(record) == record
     assert b"command: pokeflow" in machine.objects.read(f"{Store.key(record)}/telemetry/run.yaml")[0]
     assert machine.here() == set()
@@ -62,19 +62,21 @@ def test_jobs_make_the_very_results_that_this_machine_would(machine, tmp_path, c
     assert machine.cloud.calls() == []
 
 
-def test_jobs_and_this_machine_take_turns(machine, caplog):
+def test_jobs_and_local_tasks_mix_in_one_flow(machine, caplog):
     mixed = Launcher(machine.cloud, machine.folder, executor="local")
-    place = f"{{name: sagemaker, params: {{instance_type: ml.c5.xlarge, account: {{role: '{machine.cloud.role}'}}}}}}"
-    report = mixed.run("models=[student]", "stages=[benchmark]", f"+lineage.models.student.executor={place}")
-    made = {task: record.executor for task, record in report.records.items()}
-    assert made == {"train:teacher": "local", "distill:student": "sagemaker", "benchmark:student": "local"}
+    executor = (
+        f"{{name: sagemaker, params: {{instance_type: ml.c5.xlarge, account: {{role: '{machine.cloud.role}'}}}}}}"
+    )
+    report = mixed.run("models=[student]", "stages=[benchmark]", f"+lineage.models.student.executor={executor}")
+    executors = {task: record.executor for task, record in report.records.items()}
+    assert executors == {"train:teacher": "local", "distill:student": "sagemaker", "benchmark:student": "local"}
     student = report.records["distill:student"]
     assert student.environment["instance_type"] == "ml.c5.xlarge"
     assert (Store(mixed.folder).folder(student) / "model.txt").read_text().startswith("distill")
-    assert mixed.here() == set(made)
+    assert mixed.here() == set(executors)
 
 
-def test_a_failed_job_is_told_in_its_own_words_and_the_others_go_on(machine):
+def test_failed_job_is_reported_and_other_tasks_continue(machine):
     gone = machine.folder.parent / "gone"
     note = f"lineage.models.teacher.params.note={gone / 'note'}"
     lonely = "+lineage.models.lonely={version: v1.0, type: teacher, stage: train, backend: toy, params: {lr: 3}}"
@@ -82,13 +84,13 @@ def test_a_failed_job_is_told_in_its_own_words_and_the_others_go_on(machine):
     with pytest.raises(TaskError) as failed:
         machine.run(*run)
     assert failed.value.exit_code == 1
-    told = str(failed.value).splitlines()
+    lines = str(failed.value).splitlines()
     (digest,) = {step.digest for step in machine.flow(*run).steps if step.name == "train:teacher"}
     name = f"pokeflow-teacher-{digest}"
-    assert told[0].startswith(f"train:teacher failed: training job {name} failed: FileNotFoundError: [Errno 2]")
-    assert "exit code" not in told[0]
-    assert told[0].endswith(f"#/jobs/{name}")
-    assert told[2] == "Not run: distill:student (a task that they need did not finish)."
+    assert lines[0].startswith(f"train:teacher failed: training job {name} failed: FileNotFoundError: [Errno 2]")
+    assert "exit code" not in lines[0]
+    assert lines[0].endswith(f"#/jobs/{name}")
+    assert lines[2] == "Not run: distill:student (a task that they need did not finish)."
     assert failed.value.ran == ("train:lonely",)
     gone.mkdir()
     assert machine.run(*run).ran == ("train:teacher", "distill:student")
@@ -96,12 +98,12 @@ def test_a_failed_job_is_told_in_its_own_words_and_the_others_go_on(machine):
 
 
 @pytest.mark.long
-def test_tracking_is_told_of_what_jobs_made_with_all_their_files(machine):
+def test_tracking_receives_job_results_with_all_files(machine):
     tracked = machine.folder / "tracked.txt"
     machine.run(*TEACHER, "tracking=toy")
     assert tracked.read_text() == "train:teacher\n"
     assert machine.here() == {"train:teacher"}
-    # Forced, and the launcher lost: nobody tells of the old result again, the next run tells of the new one.
+    # Forced, and the launcher lost: the old result is not reported again, the next run reports the new one.
     old = machine.store().load(machine.flow(*TEACHER).steps[0])
     with machine.started(*TEACHER, "tracking=toy", "force=[teacher]") as process:
         until(lambda: len(machine.created()) == 2)
@@ -115,7 +117,7 @@ def test_tracking_is_told_of_what_jobs_made_with_all_their_files(machine):
 
 
 @pytest.mark.slow
-def test_a_spot_job_that_is_interrupted_goes_on_from_its_checkpoint(machine):
+def test_interrupted_spot_job_resumes_from_its_checkpoint(machine):
     machine.cloud.trouble(sync=0.1)
     with machine.started(*TEACHER, *SPOT, seconds("teacher", 3)) as process:
         name = machine.first()
@@ -123,7 +125,7 @@ def test_a_spot_job_that_is_interrupted_goes_on_from_its_checkpoint(machine):
         machine.cloud.interrupt(name)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    steps = begun(machine.said(name))
+    steps = start_steps(machine.said(name))
     assert len(steps) == 2
     assert 0 < max(steps) < 30
     assert "Interrupted" in err
@@ -136,11 +138,11 @@ def test_a_spot_job_that_is_interrupted_goes_on_from_its_checkpoint(machine):
 
 
 HELD = {"capacity": ("ml.m5.xlarge",)}
-"""No spot machines until there is no such trouble any more."""
+"""No spot machines are available until this trouble is removed."""
 
 
 @pytest.mark.slow
-def test_a_launcher_that_is_killed_loses_nothing(machine):
+def test_killed_launcher_loses_nothing(machine):
     machine.cloud.trouble(**HELD)
     with machine.started(*TEACHER, *SPOT) as process:
         (name,) = until(machine.created)
@@ -152,7 +154,7 @@ def test_a_launcher_that_is_killed_loses_nothing(machine):
     assert process.returncode == 0, err
     assert machine.created() == [name]
 
-    # Lost for good: whoever comes next finds the record, and settles its bill.
+    # Lost for good: the next launcher reads the record and settles its bill.
     late = (*TEACHER, "lineage.models.teacher.params.lr=0.3")
     with machine.started(*late) as process:
         until(lambda: len(machine.created()) == 2)
@@ -165,23 +167,23 @@ def test_a_launcher_that_is_killed_loses_nothing(machine):
 
 
 @pytest.mark.slow
-def test_two_launchers_at_once_start_one_job(machine):
+def test_concurrent_launchers_start_one_job(machine):
     machine.cloud.trouble(**HELD)
-    told = [machine.folder.parent / name for name in ("one.txt", "two.txt")]
-    with told[0].open("w") as a, told[1].open("w") as b:
+    logs = [machine.folder.parent / name for name in ("one.txt", "two.txt")]
+    with logs[0].open("w") as a, logs[1].open("w") as b:
         launchers = machine, other(machine)
         with (
             launchers[0].started(*TEACHER, *SPOT, stderr=a) as one,
             launchers[1].started(*TEACHER, *SPOT, stderr=b) as two,
         ):
-            until(lambda: any("attached to training job" in file.read_text() for file in told))
+            until(lambda: any("attached to training job" in file.read_text() for file in logs))
             machine.cloud.trouble()
-            assert (one.wait(120), two.wait(120)) == (0, 0), [file.read_text() for file in told]
+            assert (one.wait(120), two.wait(120)) == (0, 0), [file.read_text() for file in logs]
     assert len(machine.created()) == 1
 
 
 @pytest.mark.long
-def test_what_is_forced_or_made_of_other_inputs_is_a_new_attempt_from_the_beginning(machine):
+def test_forced_or_changed_inputs_start_a_new_attempt(machine):
     run = ("models=[student]", "stages=[distill]", seconds("teacher", 0.2))
     first = machine.run(*run).records
     since = runner.now()
@@ -190,10 +192,10 @@ def test_what_is_forced_or_made_of_other_inputs_is_a_new_attempt_from_the_beginn
     assert forced.records["train:teacher"].started > since
     names = machine.created()
     assert names[2] == f"{names[0]}-2"
-    assert begun(machine.said(names[2])) == [0]
+    assert start_steps(machine.said(names[2])) == [0]
     assert machine.run(*run, "force=[teacher]", since=since).ran == ()
     assert forced.records["distill:student"] == first["distill:student"]
-    # Another content of the same digest: its descendant is made again, as an attempt of its own.
+    # Another content of the same digest: its descendant is run again, as a new attempt.
     teacher = forced.records["train:teacher"]
     changed = json.loads(machine.objects.read(f"{Store.key(teacher)}/record.json")[0])
     changed["content"] = "0" * len(changed["content"])
@@ -205,52 +207,52 @@ def test_what_is_forced_or_made_of_other_inputs_is_a_new_attempt_from_the_beginn
 
 
 def interrupted(machine, answer, *overrides):
-    """What a person sees who presses Ctrl-C at a terminal and answers."""
+    """Press Ctrl-C at a terminal and answer; return the exit code and the output."""
     master, slave = pty.openpty()
     run = (*TEACHER, seconds("teacher", 30), *overrides)
-    told: list[str] = []
+    chunks: list[str] = []
     try:
         with machine.started(*run, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as process:
-            reader = threading.Thread(target=_read, args=(master, told), daemon=True)
+            reader = threading.Thread(target=_read, args=(master, chunks), daemon=True)
             reader.start()
             machine.first()
             process.send_signal(signal.SIGINT)
-            until(lambda: "[y/N]" in "".join(told))
+            until(lambda: "[y/N]" in "".join(chunks))
             os.write(master, answer)
             process.wait(60)
-            until(lambda: "interrupted" in "".join(told))
+            until(lambda: "interrupted" in "".join(chunks))
     finally:
         os.close(slave)
         os.close(master)
-    return process.returncode, "".join(told)
+    return process.returncode, "".join(chunks)
 
 
-def _read(master, told):
+def _read(master, chunks):
     while True:
         try:
-            told.append(os.read(master, 4096).decode())
+            chunks.append(os.read(master, 4096).decode())
         except OSError:
             return
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("answer", [b"n\n", b"y\n"])
-def test_ctrl_c_asks_whether_the_job_shall_stop(machine, answer):
-    code, told = interrupted(machine, answer)
+def test_ctrl_c_asks_whether_to_stop_the_job(machine, answer):
+    code, output = interrupted(machine, answer)
     assert code == 130
     (name,) = machine.created()
     job = machine.training(name)
     if answer == b"n\n":
         assert job["TrainingJobStatus"] == "InProgress"
-        assert f"{name} continues: run the same command to attach to it again" in told
+        assert f"{name} continues: run the same command to attach to it again" in output
     else:
         assert until(lambda: machine.training(name)["TrainingJobStatus"] == "Stopped")
-        assert "stop requested; its last checkpoint is kept" in told
+        assert "stop requested; its last checkpoint is kept" in output
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("choice", ["ask", "leave", "stop"])
-def test_without_a_terminal_the_configuration_says_what_an_interrupt_does(machine, choice):
+def test_interrupt_without_a_terminal_follows_the_configuration(machine, choice):
     run = (*TEACHER, seconds("teacher", 3), f"executor.params.client.interrupted={choice}")
     machine.cloud.trouble(sync=0.1)
     with machine.started(*run) as process:
@@ -263,11 +265,11 @@ def test_without_a_terminal_the_configuration_says_what_an_interrupt_does(machin
     assert calls == (["StopTrainingJob"] if choice == "stop" else [])
     if choice != "stop":
         return
-    # The next run waits for its end and goes on from the checkpoint, as an attempt of its own.
+    # The next run waits for its end and resumes from the checkpoint, as a new attempt.
     until(lambda: machine.training(name)["TrainingJobStatus"] == "Stopped")
     assert machine.run(*run).ran == ("train:teacher",)
     assert machine.created() == [name, f"{name}-2"]
-    assert 0 < begun(machine.said(f"{name}-2"))[0] < 30
+    assert 0 < start_steps(machine.said(f"{name}-2"))[0] < 30
     (record,) = machine.run(*run).records.values()
     both = [machine.training(attempt)["BillableTimeInSeconds"] for attempt in machine.created()]
     assert record.environment["attempts"] == 2
@@ -275,7 +277,7 @@ def test_without_a_terminal_the_configuration_says_what_an_interrupt_does(machin
 
 
 @pytest.mark.long
-def test_a_sweep_has_no_more_jobs_at_once_than_it_may(machine):
+def test_sweep_keeps_the_limit_of_concurrent_jobs(machine):
     trials = "lineage.models.student.params.lr=0.1,0.2,0.3,0.4,0.5"
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=5", "executor.params.client.at_once=2")
     run = ("-m", "models=[student]", "stages=[distill]", trials, seconds("student", 2), *joblib)
@@ -299,7 +301,7 @@ def test_a_sweep_has_no_more_jobs_at_once_than_it_may(machine):
 
 
 @pytest.mark.slow
-def test_the_plan_tells_what_it_costs_and_the_budget_is_kept(machine):
+def test_plan_shows_the_cost_and_the_budget_is_enforced(machine):
     plan = machine.cli("plan", *TEACHER)
     assert "up to $5.52" in plan.stdout
     assert "1 task to run (duration unknown: never run here; at most $5.52), 0 reused." in plan.stdout
@@ -309,12 +311,12 @@ def test_the_plan_tells_what_it_costs_and_the_budget_is_kept(machine):
     assert "nothing was started" in refused.stderr
     assert machine.cloud.mutating() == {}
     machine.run(*TEACHER, "project.budget_usd=6")
-    # What a task of the model took the last time on such a machine is what the next one is expected to take.
+    # The next task is expected to take as long as the model's last one on such a machine.
     again = other(machine).cli("plan", *TEACHER, "lineage.models.teacher.params.lr=0.3")
     assert "estimated cost $0.00" in again.stdout, again.stdout
 
 
-def test_nobody_starts_a_job_of_unknown_cost_where_a_budget_is_set(machine):
+def test_job_of_unknown_cost_is_refused_under_a_budget(machine):
     run = (*TEACHER, "executor.params.instance_type=ml.trn1.2xlarge", "project.budget_usd={task: 1}")
     with pytest.raises(ConfigError, match="its cost on this type of machine is unknown") as error:
         machine.run(*run)

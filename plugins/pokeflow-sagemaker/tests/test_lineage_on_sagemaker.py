@@ -1,4 +1,4 @@
-"""The shipped lineage, on real networks made small, as jobs: the figures of this machine, also of many processes."""
+"""The shipped lineage with small networks, as jobs: the same figures as locally, also with many processes."""
 
 import json
 import subprocess
@@ -33,8 +33,8 @@ def args_of(cloud, root: Path, *more: str) -> list[str]:
     return [*SMALL, f"store.root={root}", *shared, *jobs, *(word for word in more if word != "local")]
 
 
-def made(cloud, root: Path, *more: str) -> dict[str, Record]:
-    """Run it as a user does; its records by task."""
+def run_lineage(cloud, root: Path, *more: str) -> dict[str, Record]:
+    """Run the lineage as a user does; return its records by task."""
     root.mkdir()
     args = args_of(cloud, root, *more)
     command = [POKEFLOW, *args]
@@ -42,17 +42,17 @@ def made(cloud, root: Path, *more: str) -> dict[str, Record]:
         command, cwd=root, env=environment(), capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr
-    (root / "told.txt").write_text(done.stderr)
+    (root / "stderr.txt").write_text(done.stderr)
     flow = resolve(omegaconf.to_plain(composition.compose_config(args)), plugins.registry(plugins.manager()))
     store = open_for_flow(flow)
     return {step.name: record for step in flow.steps if (record := store.load(step))}
 
 
 def test_the_lineage_has_the_same_figures_as_on_this_machine(cloud, tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # a job's container does not know of it
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # not set in a job's container
     chosen = "stages=[train,distill,compile]"
-    here = made(cloud, tmp_path / "here", "local", chosen)
-    there = made(cloud, tmp_path / "there", chosen)
+    here = run_lineage(cloud, tmp_path / "here", "local", chosen)
+    there = run_lineage(cloud, tmp_path / "there", chosen)
     assert there.keys() == here.keys()
     for task, record in there.items():
         assert record.digest == here[task].digest
@@ -62,16 +62,18 @@ def test_the_lineage_has_the_same_figures_as_on_this_machine(cloud, tmp_path, mo
         assert record.executor == "sagemaker"
         assert record.cost_usd > 0
     assert list(Store(tmp_path / "there").records()) == []
-    told = (tmp_path / "there" / "told.txt").read_text()
-    assert told.count(": training job pokeflow-") == 3
-    assert told.count(": processing job pokeflow-") == 2
+    output = (tmp_path / "there" / "stderr.txt").read_text()
+    assert output.count(": training job pokeflow-") == 3
+    assert output.count(": processing job pokeflow-") == 2
 
 
 @pytest.mark.parametrize(("instances", "processes"), [(1, 2), (2, 1)])
 def test_many_processes_train_one_model(cloud, tmp_path, instances, processes):
     spread = (f"executor.params.instance_count={instances}", f"executor.params.container.processes={processes}")
-    found = made(cloud, tmp_path / "there", f"models=[{TEACHER}]", "stages=[train]", "+data.executor=local", *spread)
-    record = found[f"train:{TEACHER}"]
+    records = run_lineage(
+        cloud, tmp_path / "there", f"models=[{TEACHER}]", "stages=[train]", "+data.executor=local", *spread
+    )
+    record = records[f"train:{TEACHER}"]
     assert record.environment["instance_count"] == instances
     assert record.environment["host"] == "algo-1"
     job = cloud.aws("sagemaker").describe_training_job(TrainingJobName=record.environment["training_job"])

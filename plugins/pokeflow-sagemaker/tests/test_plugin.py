@@ -1,4 +1,4 @@
-"""The plugin's door: light to import, its faults found before anything runs."""
+"""The plugin's entry: light to import, with parameters checked before anything runs."""
 
 import subprocess
 import sys
@@ -25,11 +25,11 @@ def test_planning_a_bundle_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_it_brings_the_bundle_and_names_no_version():
+def test_bundle_backend_has_no_version_in_its_digest():
     assert (BUNDLE.stage, BUNDLE.name, BUNDLE.identity_in_digest) == ("bundle", "sagemaker", False)
 
 
-def test_the_packed_code_is_part_of_a_bundles_name(monkeypatch):
+def test_packed_code_is_part_of_the_fingerprint(monkeypatch):
     before = BUNDLE.fingerprint_of(BundleParams())
     assert before == code_hash()
     monkeypatch.setattr("pokeflow_sagemaker.bundle.CODE", {"code/inference.py": "inference.py"})
@@ -44,5 +44,5 @@ def test_the_packed_code_is_part_of_a_bundles_name(monkeypatch):
         ({"max_pixels": PILLOW_LIMIT + 1}, ["max_pixels"]),
     ],
 )
-def test_faults_are_found_before_anything_runs(params, faults):
+def test_parameter_faults_are_reported(params, faults):
     assert [name for name, _ in BUNDLE.faults(BundleParams(**params))] == faults

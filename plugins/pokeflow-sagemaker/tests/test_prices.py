@@ -1,4 +1,4 @@
-"""What an hour costs: the configuration's word, or a dated table's, or unknown with the reason."""
+"""Hourly prices: from the configuration, else from a dated table, else unknown with a reason."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ from pokeflow_sagemaker.executor import bill
 from pokeflow_sagemaker.executor.params import Account, JobParams
 
 
-def test_a_price_says_where_it_is_from():
+def test_price_names_its_source():
     table = prices.hourly("ml.g5.xlarge", "us-east-1", {})
     assert table.usd == 1.408
     assert table.source.startswith("on-demand prices of us-east-1 as of 20")
@@ -26,7 +26,7 @@ def test_a_price_says_where_it_is_from():
         ("ml.m5.large", "", "no prices are known for no region"),
     ],
 )
-def test_what_is_not_known_has_no_price_and_a_reason(kind, region, reason):
+def test_unknown_price_has_a_reason(kind, region, reason):
     price = prices.hourly(kind, region, {})
     assert price.usd is None
     assert reason in price.source

@@ -1,4 +1,4 @@
-"""The snippets of the project's document on SageMaker's SDK 2 as they stand, and on SDK 3 with pokeflow's names."""
+"""The snippets of the project's document: unchanged on SageMaker's SDK 2, and on SDK 3 with pokeflow's names."""
 
 import importlib
 import json
@@ -24,12 +24,12 @@ model = ModelPackage(
     model_package_arn=arn
 )
 """
-"""As the document has them, but for the role and the ARN, which are somebody's."""
+"""As in the document, except for the role and the ARN."""
 
 
 @pytest.fixture
 def shim(monkeypatch):
-    """Loads the names over a package ``sagemaker`` that holds nothing but what is given."""
+    """Load pokeflow's names over a package ``sagemaker`` that has only the attributes passed."""
 
     def load(**holds):
         package = ModuleType("sagemaker")
@@ -42,7 +42,7 @@ def shim(monkeypatch):
     sys.modules.pop("pokeflow_sagemaker.sdk", None)
 
 
-def test_sdk_3_gets_the_names_and_loads_nothing_before_they_are_asked_for(shim, monkeypatch):
+def test_sdk_3_gets_the_names_and_loads_them_lazily(shim, monkeypatch):
     package, sdk = shim()
     helpers = SimpleNamespace(Session=object(), get_execution_role=object())
     with pytest.raises(ModuleNotFoundError):
@@ -55,12 +55,12 @@ def test_sdk_3_gets_the_names_and_loads_nothing_before_they_are_asked_for(shim, 
         package.Estimator  # noqa: B018
 
 
-def test_sdk_2_is_left_alone(shim):
+def test_sdk_2_is_left_unchanged(shim):
     package, _ = shim(Session=object)
     assert not hasattr(package, "__getattr__")
 
 
-def test_without_an_sdk_it_says_how_to_get_one(monkeypatch):
+def test_missing_sdk_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sagemaker", None)
     monkeypatch.delitem(sys.modules, "pokeflow_sagemaker.sdk", raising=False)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'pokeflow-sagemaker\[sdk\]'"):
@@ -86,20 +86,20 @@ def package(cloud):
     bucket.put_object(Bucket=cloud.name, Key="model.tar.gz", Body=b"model")
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
     cloud.trouble(becoming=0.05)
-    made = sagemaker.create_model_package(
+    response = sagemaker.create_model_package(
         ModelPackageGroupName="models",
         InferenceSpecification={"Containers": [{"Image": image, "ModelDataUrl": f"{cloud.uri}/model.tar.gz"}]},
     )
-    return str(made["ModelPackageArn"])
+    return str(response["ModelPackageArn"])
 
 
-def test_a_package_is_described_and_decided_on(shim, cloud, package):
+def test_package_is_described_and_approved(shim, cloud, package):
     _, sdk = shim()
     session = SimpleNamespace(sagemaker_client=cloud.aws("sagemaker"))
     model = sdk.ModelPackage(role=cloud.role, model_package_arn=package, sagemaker_session=session)
     model.update_approval_status("Approved", "seen")
-    found = model.describe()
-    assert (found["ModelApprovalStatus"], found["ApprovalDescription"]) == ("Approved", "seen")
+    description = model.describe()
+    assert (description["ModelApprovalStatus"], description["ApprovalDescription"]) == ("Approved", "seen")
 
 
 @pytest.mark.slow
@@ -110,19 +110,21 @@ def test_a_package_is_deployed(shim, cloud, package):
     model = sdk.ModelPackage(role=cloud.role, model_package_arn=package, sagemaker_session=session, name="cards")
     model.update_approval_status("Approved")
     assert model.deploy(1, "ml.m5.large", endpoint_name="cards-now", wait=False) is None
-    found = cloud.aws("sagemaker").describe_endpoint(EndpointName=model.endpoint_name)
-    assert (found["EndpointName"], found["EndpointConfigName"]) == ("cards-now", "cards")
+    description = cloud.aws("sagemaker").describe_endpoint(EndpointName=model.endpoint_name)
+    assert (description["EndpointName"], description["EndpointConfigName"]) == ("cards-now", "cards")
 
 
-@pytest.mark.parametrize("given", [{}, {"algorithm_arn": "arn"}, {"model_package_arn": "a", "model_data": "s3://b"}])
-def test_what_sdk_3_cannot_do_is_refused(shim, given):
+@pytest.mark.parametrize(
+    "arguments", [{}, {"algorithm_arn": "arn"}, {"model_package_arn": "a", "model_data": "s3://b"}]
+)
+def test_unsupported_model_package_arguments_are_refused(shim, arguments):
     with pytest.raises(ValueError, match="model_package_arn"):
-        shim()[1].ModelPackage(**given)
+        shim()[1].ModelPackage(**arguments)
 
 
 @pytest.fixture(scope="module")
 def python(request, tmp_path_factory):
-    """The interpreter of an environment of its own with an SDK; skips where it cannot be had."""
+    """Yield the interpreter of a separate environment with an SDK; skip if it cannot be installed."""
     folder = tmp_path_factory.mktemp("sdk") / "venv"
     venv.create(folder, with_pip=True, symlinks=True)
     interpreter = folder / "bin" / "python"
@@ -137,19 +139,19 @@ def python(request, tmp_path_factory):
 
 @pytest.mark.long
 @pytest.mark.parametrize("python", ["sagemaker<3"], indirect=True)
-def test_the_documents_snippets_run_on_sdk_2_as_they_stand(python, cloud, package, tmp_path):
+def test_document_snippets_run_unchanged_on_sdk_2(python, cloud, package, tmp_path):
     assert_they_run([python], "", python, cloud, package, tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("python", ["sagemaker<3", "sagemaker>=3"], indirect=True)
-def test_the_documents_snippets_run_on_either_sdk_with_pokeflows_names(python, cloud, package, tmp_path):
+def test_document_snippets_run_on_both_sdks_with_pokeflow(python, cloud, package, tmp_path):
     assert_they_run([python], "import pokeflow_sagemaker.sdk", python, cloud, package, tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("python", ["sagemaker>=3"], indirect=True)
-def test_the_documents_snippets_run_on_sdk_3_as_they_stand_where_pokeflow_runs_them(python, cloud, package, tmp_path):
+def test_document_snippets_run_on_sdk_3_through_pokeflow(python, cloud, package, tmp_path):
     assert_they_run([python, "-m", "pokeflow_sagemaker.sdk"], "", python, cloud, package, tmp_path)
 
 

@@ -20,7 +20,7 @@ is not in `conf/` is taken from pokeflow and its plugins, so a file that you do 
 """
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("folder", type=Path, help="a folder that does not exist yet or is empty")
 

@@ -10,7 +10,7 @@ from pokeflow.cli._new_plugin import KINDS, write
 from pokeflow.text import table
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     new = parser.add_subparsers(dest="command").add_parser("new", help="generate a new, working plugin")
     new.add_argument("kind", choices=list(KINDS), help="what the plugin provides")

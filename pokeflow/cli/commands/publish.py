@@ -7,7 +7,7 @@ from pokeflow.cli import _tables as tables
 from pokeflow.project import difference, publish
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--dry-run", action="store_true", help="show how the tree differs, and write nothing")
 

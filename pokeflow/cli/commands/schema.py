@@ -13,7 +13,7 @@ from pokeflow.stages import PREPARE, TRACK
 from pokeflow.types import load_params
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--out", type=Path, default=Path(".schema"), help="folder to write to (default .schema)")
 

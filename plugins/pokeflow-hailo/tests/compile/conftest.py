@@ -1,4 +1,4 @@
-"""A flow whose compiler is the double, and one compilation for all who only look at it."""
+"""A flow whose compiler is the double, and one compilation shared by tests that only read it."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ from ..compile_flow import Flow, wrapper
 
 @pytest.fixture
 def interpreter(tmp_path: Path) -> Callable[..., str]:
-    """Makes such an interpreter in the test's folder."""
+    """Return a function that writes such an interpreter to the test's folder."""
     return functools.partial(wrapper, tmp_path)
 
 
@@ -28,7 +28,7 @@ def flow(tmp_path: Path, interpreter: Callable[..., str]) -> Flow:
 
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> tuple[Task, Result]:
-    """One compilation that went well, for all who only look at it."""
+    """Run one successful compilation, shared by tests that only read it."""
     folder = tmp_path_factory.mktemp("done")
     task = Flow(folder, wrapper(folder)).task()
     return task, backend(task)
@@ -36,20 +36,20 @@ def done(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> tuple[Task, 
 
 @pytest.fixture
 def compiled(done: tuple[Task, Result], flow: Flow) -> Flow:
-    """A flow whose first attempt was ``done``: what outlives attempts lies in its work folder."""
+    """Return a flow whose first attempt was ``done``: its work folder holds the files that outlive attempts."""
     shutil.copytree(done[0].work, flow.root / "work")
     return flow
 
 
 @pytest.fixture(scope="session")
 def backend() -> Any:
-    """The plugin's backend of stage compile."""
+    """Return the plugin's backend of stage compile."""
     return next(backend for backend in plugin.pokeflow_backends() if backend.stage == "compile")
 
 
 @pytest.fixture
 def gone() -> Callable[[int], bool]:
-    """Whether a process has ended."""
+    """Return a function that checks whether a process has ended."""
 
     def ended(pid: int) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""The compiler's double is as strict as what is known of the real one: signatures, order, arrays, scripts."""
+"""The compiler's double is as strict as the real one is known to be: signatures, order, arrays, scripts."""
 
 import inspect
 import subprocess
@@ -14,8 +14,8 @@ from pokeflow_vision.testing import network
 from ..compile_flow import DOUBLES
 
 EMPTY = inspect.Parameter.empty
-# What is known of the real package: parameters by name, in order, with their defaults where these are known.
-# ``*`` begins those that are given by name alone.
+# The known parameters of the real package, by name and in order.
+# ``*`` begins the keyword-only ones.
 TABLE = {
     "__init__": "self, *, hw_arch, har",
     "translate_onnx_model": "self, model, net_name, start_node_names, end_node_names, net_input_shapes",
@@ -60,22 +60,22 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
 
 
 def listed(function) -> str:
-    found, named = [], False
+    names, named = [], False
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not named:
             named = True
-            found.append("*")
-        found.append(parameter.name)
-    return ", ".join(found)
+            names.append("*")
+        names.append(parameter.name)
+    return ", ".join(names)
 
 
-def test_signatures_are_those_of_the_table(sdk):
+def test_signatures_match_the_table(sdk):
     public = [n for n, f in vars(sdk.ClientRunner).items() if inspect.isfunction(f) and not n.startswith("_")]
     assert set(TABLE) == {"__init__", *public}
     assert {name: listed(getattr(sdk.ClientRunner, name)) for name in TABLE} == TABLE
 
 
-def test_what_the_real_one_refuses_is_refused(sdk, parsed):
+def test_arguments_that_the_real_package_refuses_are_refused(sdk, parsed):
     with pytest.raises(TypeError):
         sdk.ClientRunner("hailo8l")
     parsed.load_model_script(SCRIPT)
@@ -87,14 +87,14 @@ def test_what_the_real_one_refuses_is_refused(sdk, parsed):
         sdk.ClientRunner()
 
 
-def test_everything_it_makes_is_marked(sdk):
+def test_double_is_marked_as_simulated(sdk):
     assert sdk.SIMULATED is True
 
 
 @pytest.mark.parametrize(
     "calls", ["optimize", "compile", "optimize_full_precision optimize compile compile", "profile", "twice"]
 )
-def test_calls_in_another_order_are_refused(sdk, parsed, calls, tmp_path):
+def test_calls_in_a_wrong_order_are_refused(sdk, parsed, calls, tmp_path):
     arguments = {
         "optimize": ((PICTURES,), {}),
         "optimize_full_precision": ((), {"calib_data": PICTURES}),
@@ -125,7 +125,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_calibration_data_of_another_kind_are_refused(sdk, parsed, name):
+def test_wrong_calibration_data_is_refused(sdk, parsed, name):
     parsed.load_model_script(SCRIPT)
     with pytest.raises(sdk.BackendValueError):
         parsed.optimize_full_precision(calib_data=WRONG[name])
@@ -161,17 +161,17 @@ def test_a_script_with_an_unknown_line_is_refused(sdk, parsed, line):
 
 @pytest.mark.parametrize("layer", ["conv9", "fc2", "conv1x", "other/conv1", "{dw*}", "embedding"])
 @pytest.mark.parametrize("command", ["precision_mode=a16_w16", "bias_mode=double_scale_initialization"])
-def test_a_layer_that_the_network_has_not_is_refused(parsed, sdk, layer, command):
+def test_layer_missing_from_the_network_is_refused(parsed, sdk, layer, command):
     with pytest.raises(sdk.BackendValueError, match="is not in the network n"):
         parsed.load_model_script(f"{SCRIPT}quantization_param({layer}, {command})\n")
 
 
 @pytest.mark.parametrize("layer", ["conv1", "n/conv2", "fc1", "{conv*}", "{n/avg*}", "output_layer1"])
-def test_a_layer_of_the_network_is_taken_with_its_scope_or_without(parsed, layer):
+def test_layer_is_accepted_with_or_without_its_scope(parsed, layer):
     parsed.load_model_script(f"{SCRIPT}quantization_param({layer}, precision_mode=a16_w16)\n")
 
 
-def test_an_operator_that_the_parser_does_not_know_is_refused_with_its_node(sdk, tmp_path):
+def test_unknown_operator_is_refused_with_its_node(sdk, tmp_path):
     model = network.model()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Selu"
@@ -182,15 +182,15 @@ def test_an_operator_that_the_parser_does_not_know_is_refused_with_its_node(sdk,
         )
 
 
-def test_a_shape_that_is_not_fixed_is_refused(sdk, tmp_path):
+def test_dynamic_shape_is_refused(sdk, tmp_path):
     onnx.save(network.model(), tmp_path / "n.onnx")
     runner = sdk.ClientRunner(hw_arch="hailo8l")
     with pytest.raises(sdk.UnsupportedModelError):
         runner.translate_onnx_model(str(tmp_path / "n.onnx"), "n", net_input_shapes={"image": [1, 3, 32, 32]})
 
 
-def test_it_is_imported_by_another_interpreter_alone():
-    """Nothing of this process knows it: the plugin cannot have imported the compiler by mistake."""
+def test_compiler_is_not_imported_in_this_process():
+    """The plugin imports the compiler only in another interpreter."""
     code = "import sys, pokeflow_hailo.stages.compile; print([m for m in sys.modules if m.startswith('hailo_')])"
     environment = {"PYTHONPATH": f"{':'.join(sys.path)}:{DOUBLES}"}
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)

@@ -1,4 +1,4 @@
-"""A compiler that does less than it was asked to says so in its log alone: it fails, or is reported where allowed."""
+"""A compiler that does less than requested only logs it: this fails, or is reported where it is allowed."""
 
 import pytest
 
@@ -22,29 +22,29 @@ def test_a_silent_downgrade_fails_with_its_reason(flow, backend, plenty):
     assert not (task.output / FILE).exists()
 
 
-def test_a_downgrade_that_is_allowed_is_reported(flow, backend, plenty):
+def test_allowed_downgrade_is_reported(flow, backend, plenty):
     task = flow.task(
         *(flow.student(), flow.prepared(plenty)), script=Script(), calibration_images=1024, allow_downgrade=True
     )
     result = backend(task)
-    told = report_of(task)
-    assert (told["requested"]["optimization_level"], told["effective"]["optimization_level"]) == (2, 0)
-    assert told["lowered_because"] == "there's no available GPU"
-    assert any("Reducing optimization level" in line for line in told["warnings"])
+    report = report_of(task)
+    assert (report["requested"]["optimization_level"], report["effective"]["optimization_level"]) == (2, 0)
+    assert report["lowered_because"] == "there's no available GPU"
+    assert any("Reducing optimization level" in line for line in report["warnings"])
     assert result.facts["quantization"] == "INT8, Hailo optimisation level 0"
 
 
-def test_with_a_gpu_and_enough_images_the_level_is_as_asked(flow, backend, plenty, interpreter):
+def test_gpu_and_enough_images_reach_the_requested_level(flow, backend, plenty, interpreter):
     python = interpreter(gpu=True)
     task = flow.task(*(flow.student(), flow.prepared(plenty)), script=Script(), calibration_images=1024, python=python)
     backend(task)
-    told = report_of(task)
-    assert told["requested"] == told["effective"]
-    assert told["effective"]["calibration_images"] == 1024
-    assert told["algorithms"]["Quantization-Aware Fine-Tuning"] == "done"
+    report = report_of(task)
+    assert report["requested"] == report["effective"]
+    assert report["effective"]["calibration_images"] == 1024
+    assert report["algorithms"]["Quantization-Aware Fine-Tuning"] == "done"
 
 
-def test_too_few_images_for_the_level_are_refused_before_the_compiler_begins(flow, backend):
+def test_too_few_images_are_refused_before_compiling(flow, backend):
     task = flow.task(script=Script("default"), calibration_images=None)
     with pytest.raises(PokeflowError, match=r"level 2 needs 1,024 calibration images, but there are 72"):
         backend(task)
@@ -57,7 +57,7 @@ def test_a_calibration_on_fewer_images_fails(flow, backend, interpreter):
         backend(task)
 
 
-def test_a_fine_tuning_that_is_skipped_without_a_word_fails(flow, backend, plenty, interpreter):
+def test_silently_skipped_fine_tuning_fails(flow, backend, plenty, interpreter):
     python = interpreter("optimize:untuned", gpu=True)
     inputs = (flow.student(), flow.prepared(plenty))
     task = flow.task(*inputs, script=Script(), calibration_images=1024, python=python)

@@ -1,4 +1,4 @@
-"""Killed, and gone on: from what was finished and is whole, and from nothing else."""
+"""A failed or killed compilation resumes from finished, undamaged files only."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from pokeflow_vision.testing.data import draw_dataset
 from ..compile_flow import AFTER, FILE, count, names, report_of, with_captures
 
 
-def test_a_compile_that_failed_goes_on_from_the_quantized_network(flow, backend, interpreter):
+def test_failed_compile_resumes_from_the_quantized_network(flow, backend, interpreter):
     failed = flow.task(python=interpreter("compile:crash"))
     with pytest.raises(PokeflowError, match="exited without a result: it crashed"):
         backend(failed)
@@ -32,7 +32,7 @@ def test_a_compile_that_failed_goes_on_from_the_quantized_network(flow, backend,
     assert result.metrics["top1_accuracy"] == 1
 
 
-def test_gone_on_or_not_the_hef_is_the_same(done, compiled, backend):
+def test_resumed_compile_gives_the_same_hef(done, compiled, backend):
     again = compiled.task(attempt=2)
     backend(again)
     assert count(again, "Starting Model Optimization") == 1
@@ -40,7 +40,7 @@ def test_gone_on_or_not_the_hef_is_the_same(done, compiled, backend):
 
 
 @pytest.mark.slow
-def test_what_was_quantized_is_not_taken_for_something_else(compiled, backend, interpreter):
+def test_changed_inputs_are_quantized_again(compiled, backend, interpreter):
     python = interpreter("compile:BackendAllocatorException")
     other = network.model({**network.weights(), "conv1.bias": np.ones(16, np.float32)})
     changes = [
@@ -57,7 +57,7 @@ def test_what_was_quantized_is_not_taken_for_something_else(compiled, backend, i
         assert len(list(task.work.glob("optimized-*"))) == 1
 
 
-def test_a_half_written_optimisation_is_not_taken_for_done(compiled, backend):
+def test_incomplete_optimisation_is_repeated(compiled, backend):
     again = compiled.task(attempt=2)
     (kept,) = again.work.glob("optimized-*")
     (kept / "done.json").unlink()
@@ -69,7 +69,7 @@ def test_a_half_written_optimisation_is_not_taken_for_done(compiled, backend):
 
 @pytest.mark.parametrize("file", ["optimized.har", "quantized.npy", "done.json"])
 @pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda content: bytes(len(content))])
-def test_an_optimisation_that_was_damaged_since_is_made_again(done, compiled, backend, file, damaged):
+def test_damaged_optimisation_is_repeated(done, compiled, backend, file, damaged):
     again = compiled.task(attempt=2)
     (kept,) = again.work.glob("optimized-*")
     (kept / file).write_bytes(damaged((kept / file).read_bytes()))

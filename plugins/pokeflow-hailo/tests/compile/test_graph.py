@@ -1,4 +1,4 @@
-"""The network before it is compiled: everything in the way is named, and what is written has fixed shapes."""
+"""The network before it is compiled: every obstacle is named, and the written network has fixed shapes."""
 
 import numpy as np
 import onnx
@@ -25,7 +25,7 @@ def exported(opset):
 
 
 def replaced(model, name, op, **attributes):
-    """The network with one node's operator replaced."""
+    """Return the network with one node's operator replaced."""
     node = next(node for node in model.graph.node if node.name == name)
     other = helper.make_node(op, node.input, node.output, name=name, **attributes)
     node.CopyFrom(other)
@@ -36,55 +36,55 @@ def sizes(value) -> list[int]:
     return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
-def test_a_sound_network_is_written_with_batch_1_and_every_shape_known(tmp_path):
-    found = checked(network.model(), tmp_path)
-    assert (found.dim, found.opset, found.parameters) == (32, 17, 448 + 4640 + 512 * 32 + 32)
-    assert found.operators == {"AveragePool": 1, "Conv": 2, "Flatten": 1, "Gemm": 1, "Relu": 2}
+def test_valid_network_is_written_with_fixed_shapes(tmp_path):
+    summary = checked(network.model(), tmp_path)
+    assert (summary.dim, summary.opset, summary.parameters) == (32, 17, 448 + 4640 + 512 * 32 + 32)
+    assert summary.operators == {"AveragePool": 1, "Conv": 2, "Flatten": 1, "Gemm": 1, "Relu": 2}
     static = onnx.load(tmp_path / "static.onnx")
     assert sizes(static.graph.input[0]) == [1, 3, 32, 32]
     assert sizes(static.graph.output[0]) == [1, 32]
     assert {v.name: sizes(v) for v in static.graph.value_info}["seen"] == [1, 16, 16, 16]
 
 
-def test_weights_in_files_of_their_own_join_the_one_file(tmp_path):
+def test_external_weights_are_merged_into_one_file(tmp_path):
     onnx.save(network.model(), tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="w.data")
     graph.check_and_write(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
     (tmp_path / "w.data").unlink()
     onnx.checker.check_model(onnx.load(tmp_path / "static.onnx"))
 
 
-def test_every_operator_in_the_way_is_named_with_its_node_and_what_to_do(tmp_path):
+def test_unsupported_operators_are_named_with_node_and_advice(tmp_path):
     model = replaced(replaced(network.model(), "told.relu", "Gelu"), "flat", "NonZero")
     model.opset_import[0].version = 20
     with pytest.raises(PokeflowError) as caught:
         checked(model, tmp_path)
-    told = str(caught.value)
-    assert "node 'told.relu': operator Gelu is not known to be supported. Export with an opset" in told
-    assert "node 'flat': operator NonZero is not known to be supported. Replace it by other operators" in told
-    assert len(told.splitlines()) == 3
+    message = str(caught.value)
+    assert "node 'told.relu': operator Gelu is not known to be supported. Export with an opset" in message
+    assert "node 'flat': operator NonZero is not known to be supported. Replace it by other operators" in message
+    assert len(message.splitlines()) == 3
 
 
-def test_an_opset_before_what_is_read_is_refused(tmp_path):
+def test_too_old_opset_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match=r"opset 10: 11 to 17 are supported\. Export it with opset 17"):
         checked(exported(10), tmp_path)
 
 
-def test_a_later_opset_is_written_in_one_that_is_read_and_computes_the_same(tmp_path):
+def test_later_opset_is_converted_and_computes_the_same(tmp_path):
     model = replaced(exported(18), "told.relu", "Clip")
     mean = helper.make_node("ReduceMean", ["m", "axes"], ["embedding"], name="mean", keepdims=0, noop_with_empty_axes=0)
     model.graph.node[-1].output[0] = "g"
     model.graph.node.extend([helper.make_node("Unsqueeze", ["g", "axes"], ["m"], name="m"), mean])
     model.graph.initializer.append(numpy_helper.from_array(np.asarray([1], np.int64), "axes"))
-    found = checked(model, tmp_path)
+    summary = checked(model, tmp_path)
     static = onnx.load(tmp_path / "static.onnx")
-    assert found.opset == static.opset_import[0].version == 17
+    assert summary.opset == static.opset_import[0].version == 17
     shown = {"image": np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)}
     files = (tmp_path / "model.onnx", tmp_path / "static.onnx")
     before, after = (onnxruntime.InferenceSession(file).run(None, shown)[0] for file in files)
     np.testing.assert_array_equal(before, after)
 
 
-def test_what_a_later_opset_alone_can_say_is_refused(tmp_path):
+def test_opset_that_cannot_be_converted_is_refused(tmp_path):
     model = replaced(exported(20), "told.relu", "Gelu")
     with pytest.raises(
         PokeflowError, match=r"has opset 20 and cannot be converted to 17 \(.*\)\. Export it with opset 17"
@@ -92,14 +92,14 @@ def test_what_a_later_opset_alone_can_say_is_refused(tmp_path):
         checked(model, tmp_path, allowed=("Gelu",))
 
 
-def test_an_operator_that_ones_compiler_takes_can_be_allowed(tmp_path):
+def test_operator_can_be_allowed_explicitly(tmp_path):
     model = replaced(network.model(), "told.relu", "Selu")
     with pytest.raises(PokeflowError, match="operator Selu"):
         checked(model, tmp_path)
     assert checked(model, tmp_path, allowed=("Selu",)).operators["Selu"] == 1
 
 
-def test_a_node_without_a_name_is_told_by_its_output(tmp_path):
+def test_unnamed_node_is_identified_by_its_output(tmp_path):
     model = replaced(network.model(), "told.relu", "Selu")
     next(node for node in model.graph.node if node.name == "told.relu").name = ""
     with pytest.raises(PokeflowError, match=r"node '\(of told\.relu\)': operator Selu"):
@@ -115,7 +115,7 @@ def test_another_vendors_operator_is_refused(tmp_path):
         checked(model, tmp_path)
 
 
-def test_hundreds_of_faults_are_counted(tmp_path):
+def test_many_faults_are_truncated_with_a_count(tmp_path):
     model = network.model()
     last = "told.relu"
     for i in range(100):
@@ -126,7 +126,7 @@ def test_hundreds_of_faults_are_counted(tmp_path):
         checked(model, tmp_path)
 
 
-def test_a_shape_that_depends_on_values_is_refused_by_node(tmp_path):
+def test_data_dependent_shape_is_refused_with_its_node(tmp_path):
     model = network.model()
     flatten = next(node for node in model.graph.node if node.name == "flat")
     flatten.CopyFrom(helper.make_node("Reshape", ["pooled", "shape"], ["flat"], name="reshape"))
@@ -162,7 +162,7 @@ def test_an_output_that_is_no_vector_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_weights_that_are_not_finite_are_named(tmp_path, value):
+def test_weights_with_nan_or_infinity_are_named(tmp_path, value):
     model = network.model()
     weights = numpy_helper.to_array(model.graph.initializer[0]).copy()
     weights.flat[5] = value
@@ -171,7 +171,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path, value):
         checked(model, tmp_path)
 
 
-def test_another_input_is_refused(tmp_path):
+def test_unexpected_inputs_and_outputs_are_refused(tmp_path):
     with pytest.raises(
         PokeflowError, match=r"input 'image' is \[None, 3, 32, 32\]; must be float32 \[batch, 3, 16, 16\]"
     ):
@@ -185,7 +185,7 @@ def test_another_input_is_refused(tmp_path):
         checked(model, tmp_path)
 
 
-def test_shapes_that_contradict_one_another_are_refused(tmp_path):
+def test_contradicting_shapes_are_refused(tmp_path):
     model = network.model()
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 33
     with pytest.raises(PokeflowError, match="contradict"):

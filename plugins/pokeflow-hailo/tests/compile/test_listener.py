@@ -1,4 +1,4 @@
-"""Who hears the log: shows it, keeps what matters, stops believing at a point."""
+"""The listener of the log: shows lines, keeps the relevant ones, and refuses too many of them."""
 
 import json
 
@@ -11,7 +11,7 @@ from pokeflow_hailo.compile.listener import Listener
 from pokeflow_hailo.compile.standalone import MARK
 
 
-def test_the_compilers_lines_are_recorded_shown_and_the_telling_ones_kept(caplog):
+def test_lines_are_recorded_and_shown_and_relevant_ones_kept(caplog):
     caplog.set_level("INFO")
     kept = []
     with Listener(kept.append) as listener:
@@ -23,7 +23,7 @@ def test_the_compilers_lines_are_recorded_shown_and_the_telling_ones_kept(caplog
     assert [record.message for record in caplog.records] == [f"  hailo: {line}" for line in kept]
 
 
-def test_how_far_it_is_is_shown(monkeypatch):
+def test_progress_messages_drive_a_bar(monkeypatch):
     seen = []
 
     class Bar:
@@ -53,14 +53,14 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize("told", STRANGE)
-def test_a_strange_line_in_our_name_shows_nothing_and_fails_nothing(told):
+@pytest.mark.parametrize("message", STRANGE)
+def test_malformed_progress_messages_are_ignored(message):
     with Listener(print) as listener:
-        listener(MARK + told)
+        listener(MARK + message)
     assert listener.telling == []
 
 
-def test_a_flood_of_warnings_is_bounded_and_hides_no_level():
+def test_many_warnings_are_bounded_and_hide_no_level():
     with Listener(lambda line: None) as listener:
         for i in range(10_000):
             listener(f"[warning] {i}")
@@ -69,7 +69,7 @@ def test_a_flood_of_warnings_is_bounded_and_hides_no_level():
     assert log.parse_log(listener.telling).optimization_level == 0
 
 
-def test_a_log_of_levels_alone_is_not_believed():
+def test_too_many_relevant_lines_are_refused():
     line = "[info] Using dataset with 64 entries for calibration"
     with Listener(lambda line: None) as listener:
         for _ in range(log.MOST_TELLING):
@@ -78,7 +78,7 @@ def test_a_log_of_levels_alone_is_not_believed():
             listener(line)
 
 
-def test_only_so_many_lines_are_shown(monkeypatch, caplog):
+def test_number_of_shown_lines_is_limited(monkeypatch, caplog):
     monkeypatch.setattr(listening, "MAX_SHOWN", 3)
     caplog.set_level("INFO")
     kept = []

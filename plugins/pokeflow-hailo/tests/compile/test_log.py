@@ -1,4 +1,4 @@
-"""The compiler's log: lines as it is known to write them, and lines that nobody writes."""
+"""Parsing the compiler's log: lines as it is known to write them, and arbitrary ones."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pokeflow_hailo.compile import log
 from pokeflow_hailo.compile.script import OptimizationLevels
 
-# As people have shown them in public, of several versions.
+# As published by users, of several versions.
 CPU = """\
 [info] Current Time: 09:48:22, 01/10/25
 [info] Hailo DFC Version: 3.30.0
@@ -40,56 +40,56 @@ GPU = """\
 """.splitlines()
 
 
-def test_a_reduction_is_heard_with_its_reason():
-    found = log.parse_log(CPU)
-    assert found.optimization_level == 0
-    assert found.because == "there's less data than the recommended amount (1024), and there's no available GPU"
-    assert found.calibration_images == 64
-    assert found.version == "3.30.0"
-    assert found.algorithms["Bias Correction"] == found.algorithms["Quantization-Aware Fine-Tuning"] == "skipped"
-    assert found.algorithms["Mixed Precision"] == "done"
-    assert len(found.warnings) == 2
-    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == [
+def test_reduced_level_is_parsed_with_its_reason():
+    parsed = log.parse_log(CPU)
+    assert parsed.optimization_level == 0
+    assert parsed.because == "there's less data than the recommended amount (1024), and there's no available GPU"
+    assert parsed.calibration_images == 64
+    assert parsed.version == "3.30.0"
+    assert parsed.algorithms["Bias Correction"] == parsed.algorithms["Quantization-Aware Fine-Tuning"] == "skipped"
+    assert parsed.algorithms["Mixed Precision"] == "done"
+    assert len(parsed.warnings) == 2
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), parsed) == [
         "optimisation level 0 instead of 2, because there's less data than the recommended amount (1024), and there's "
         "no available GPU",
         "calibrated on 64 images instead of 1024",
     ]
 
 
-def test_what_went_as_asked_is_no_downgrade():
-    found = log.parse_log(GPU)
-    assert (found.optimization_level, found.because, found.calibration_images) == (None, None, 1024)
-    assert found.algorithms["Fine Tune"] == "done"
-    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == []
+def test_requested_result_is_no_downgrade():
+    parsed = log.parse_log(GPU)
+    assert (parsed.optimization_level, parsed.because, parsed.calibration_images) == (None, None, 1024)
+    assert parsed.algorithms["Fine Tune"] == "done"
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), parsed) == []
 
 
-def test_a_level_that_was_asked_for_is_no_downgrade():
+def test_requested_level_0_is_no_downgrade():
     assert log.downgrades(OptimizationLevels(0, 0, 64), log.parse_log(CPU)) == []
 
 
-def test_a_step_that_is_skipped_without_a_word_is_a_downgrade_unless_it_was_turned_off():
-    found = log.parse_log([line.replace("Fine Tune is done", "Fine Tune skipped") for line in GPU])
-    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == ["Fine Tune skipped, which level 2 requires"]
-    assert log.downgrades(OptimizationLevels(2, 0, 1024), found, ["finetune"]) == []
+def test_skipped_step_is_a_downgrade_unless_disabled():
+    parsed = log.parse_log([line.replace("Fine Tune is done", "Fine Tune skipped") for line in GPU])
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), parsed) == ["Fine Tune skipped, which level 2 requires"]
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), parsed, ["finetune"]) == []
     assert log.downgrades(OptimizationLevels(4, 0, 1024), log.parse_log(GPU)) == [
         "Adaround skipped, which level 4 requires"
     ]
 
 
-def test_a_compression_that_was_lowered_is_heard_and_told_as_a_warning():
+def test_reduced_compression_is_parsed_as_a_level():
     line = "[warning] Reducing compression level to 0 because requested optimization level equal or less than 1"
     assert log.parse_log([line]).compression_level == 0
     assert not log.is_warning(line)
 
 
 @pytest.mark.parametrize("line", ["", "Reducing optimization level to", "[warning]", "Using dataset with x entries"])
-def test_an_empty_or_cut_line_says_nothing(line):
-    found = log.parse_log([line])
-    assert (found.optimization_level, found.calibration_images, found.warnings) == (None, None, ())
+def test_empty_or_truncated_line_is_ignored(line):
+    parsed = log.parse_log([line])
+    assert (parsed.optimization_level, parsed.calibration_images, parsed.warnings) == (None, None, ())
 
 
 @given(st.lists(st.text(alphabet="[warning]Reducing optimization level to 0123 because skipped is done\n\x1b(")))
-def test_whatever_is_logged_is_read(lines):
-    found = log.parse_log(lines)
-    assert len(found.warnings) <= log.MOST_WARNINGS
+def test_arbitrary_log_lines_are_parsed(lines):
+    parsed = log.parse_log(lines)
+    assert len(parsed.warnings) <= log.MOST_WARNINGS
     assert all(log.telling(line) for line in lines if log.parse_log([line]) != log.parse_log([]))

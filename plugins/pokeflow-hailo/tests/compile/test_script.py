@@ -1,4 +1,4 @@
-"""The model script: its text to the letter, its numbers exactly, and nothing in it that was not asked for."""
+"""The model script: its exact text and numbers, and nothing that was not requested."""
 
 import re
 from decimal import Decimal
@@ -34,11 +34,11 @@ performance_param(compiler_optimization_level=max)
 
 
 @pytest.mark.parametrize("preset", GOLDEN)
-def test_a_preset_to_the_letter(preset):
+def test_preset_gives_its_exact_script(preset):
     assert script.render_script(Script(preset), SPEC, 1024) == GOLDEN[preset]
 
 
-def test_everything_to_the_letter():
+def test_all_options_give_the_exact_script():
     full = Script(
         preset="accurate",
         optimization_level=1,
@@ -72,29 +72,29 @@ NUMBER = re.compile(r"\d+(\.\d*[1-9])?")
 
 
 @given(st.tuples(*[st.floats(1e-6, 10)] * 3), st.tuples(*[st.floats(1e-6, 10)] * 3))
-def test_normalisation_is_255_times_the_spec_in_plain_digits(mean, std):
+def test_normalisation_is_255_times_the_spec_without_exponents(mean, std):
     line = script.render_script(Script(), Preprocessing(224, mean, std), 1).splitlines()[0]
-    found = re.fullmatch(r"normalization1 = normalization\(\[(.*)\], \[(.*)\]\)", line)
-    numbers = [number for group in found.groups() for number in group.split(", ")]
+    match = re.fullmatch(r"normalization1 = normalization\(\[(.*)\], \[(.*)\]\)", line)
+    numbers = [number for group in match.groups() for number in group.split(", ")]
     assert all(NUMBER.fullmatch(number) for number in numbers)
     assert [float(number) for number in numbers] == [float(Decimal(repr(value)) * 255) for value in (*mean, *std)]
 
 
 @given(st.text(min_size=1))
-def test_a_name_of_a_layer_is_one_or_is_refused(name):
+def test_arbitrary_layer_names_are_valid_or_refused(name):
     try:
-        made = script.render_script(Script(precision={name: "a16_w16"}), SPEC, 1)
+        text = script.render_script(Script(precision={name: "a16_w16"}), SPEC, 1)
     except PokeflowError:
         return
     assert re.fullmatch(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?", name)
-    assert made.count("\n") == 4
+    assert text.count("\n") == 4
 
 
 @pytest.mark.parametrize(
     "name", ["conv1)\nallocator_param(x", "conv1, precision_mode=a8_w4", "{conv1}", "a/b/c", "conv1\n", "", " conv1"]
 )
 @pytest.mark.parametrize("field", ["precision", "double_scale"])
-def test_a_layer_cannot_bring_a_command(name, field):
+def test_layer_name_cannot_inject_a_command(name, field):
     value = {name: "a16_w16"} if field == "precision" else (name,)
     with pytest.raises(PokeflowError, match="is not a layer name"):
         script.render_script(Script(**{field: value}), SPEC, 1)

@@ -16,11 +16,11 @@ from pokeflow_hailo.compile import standalone
 SOURCE = Path(standalone.__file__).read_text()
 
 
-def test_python_3_10_can_read_it():
+def test_script_parses_with_python_3_10():
     ast.parse(SOURCE, feature_version=(3, 10))
 
 
-def test_it_needs_numpy_and_the_compiler_and_nothing_else():
+def test_script_imports_only_numpy_and_the_compiler():
     tree = ast.walk(ast.parse(SOURCE))
     names = {
         name.partition(".")[0]
@@ -43,36 +43,36 @@ anything = st.recursive(
 
 
 @given(anything)
-def test_whatever_a_profile_holds_becomes_json(value):
+def test_arbitrary_profile_becomes_json(value):
     json.dumps(standalone.plain(value), allow_nan=False)
 
 
-def test_numbers_of_numpy_and_strange_things_become_plain():
+def test_numpy_values_and_foreign_objects_become_plain():
     deep = []
     for _ in range(50):
         deep = [deep]
-    made = standalone.plain(
+    plain_values = standalone.plain(
         {"a": np.float32(1.5), "b": np.arange(3), "c": object(), "d": math.nan, 7: (True, None), "deep": deep}
     )
-    assert made["a"] == 1.5
-    assert made["b"] == [0, 1, 2]
-    assert made["c"] == "<object>"
-    assert made["d"] is None
-    assert made["7"] == [True, None]
-    assert json.dumps(made["deep"]).count("[") == standalone.DEPTH - 1
+    assert plain_values["a"] == 1.5
+    assert plain_values["b"] == [0, 1, 2]
+    assert plain_values["c"] == "<object>"
+    assert plain_values["d"] is None
+    assert plain_values["7"] == [True, None]
+    assert json.dumps(plain_values["deep"]).count("[") == standalone.DEPTH - 1
     assert len(standalone.plain("x" * 10_000)) == standalone.LONGEST
     assert len(standalone.plain([0] * 30_000)) == standalone.MOST
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 1, 1, 3), (4, 3, 1, 1)])
 @pytest.mark.parametrize("listed", [False, True])
-def test_embeddings_come_with_or_without_height_and_width(shape, listed):
-    made = np.arange(12, dtype=np.float64).reshape(shape)
-    found = standalone.rows([made] if listed else made, 4, 3)
-    assert (found.dtype, found.tolist()) == (np.float32, np.arange(12.0).reshape(4, 3).tolist())
+def test_embeddings_are_read_with_or_without_height_and_width(shape, listed):
+    array = np.arange(12, dtype=np.float64).reshape(shape)
+    rows = standalone.rows([array] if listed else array, 4, 3)
+    assert (rows.dtype, rows.tolist()) == (np.float32, np.arange(12.0).reshape(4, 3).tolist())
 
 
-@pytest.mark.parametrize("made", [np.zeros((4, 2)), np.zeros((3, 3)), np.zeros(0)])
-def test_embeddings_of_another_size_are_refused(made):
+@pytest.mark.parametrize("array", [np.zeros((4, 2)), np.zeros((3, 3)), np.zeros(0)])
+def test_embeddings_of_another_size_are_refused(array):
     with pytest.raises(ValueError, match="for 4 pictures and embeddings of 3"):
-        standalone.rows(made, 4, 3)
+        standalone.rows(array, 4, 3)

@@ -1,4 +1,4 @@
-"""The compiler's process: found or not, what it answers, what it fails with, what is believed of it."""
+"""The compiler's process: the search for it, its answers, its failures, and the checks of its results."""
 
 import json
 import stat
@@ -26,17 +26,17 @@ def program(folder: Path, name: str, lines: str) -> str:
 
 
 def saying(folder: Path, **about) -> str:
-    told = {"compiler": "3.33.0", "simulated": True, "system": "Linux", "machine": "x86_64", **about}
-    return program(folder, "python", f"echo '{MARK}{json.dumps({'about': told})}'")
+    description = {"compiler": "3.33.0", "simulated": True, "system": "Linux", "machine": "x86_64", **about}
+    return program(folder, "python", f"echo '{MARK}{json.dumps({'about': description})}'")
 
 
-def test_a_compiler_tells_its_version_and_that_it_is_a_double(here, interpreter):
-    found = toolchain.find_toolchain(here, interpreter())
-    assert (found.version, found.simulated) == ("3.33.0", True)
-    assert found.about["machine"] == "x86_64"
+def test_compiler_reports_its_version_and_simulation(here, interpreter):
+    compiler = toolchain.find_toolchain(here, interpreter())
+    assert (compiler.version, compiler.simulated) == ("3.33.0", True)
+    assert compiler.about["machine"] == "x86_64"
 
 
-def test_a_name_that_has_it_is_looked_for(here, interpreter, tmp_path, monkeypatch):
+def test_interpreter_with_the_compiler_is_searched_by_name(here, interpreter, tmp_path, monkeypatch):
     interpreter()
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3.10").symlink_to(tmp_path / "dfc-python")
@@ -45,46 +45,46 @@ def test_a_name_that_has_it_is_looked_for(here, interpreter, tmp_path, monkeypat
     assert toolchain.find_toolchain(here, None).python == "python3.10"
 
 
-def test_a_path_is_meant_from_where_the_command_was_given(here, interpreter, tmp_path, monkeypatch):
+def test_relative_path_is_resolved_from_the_working_directory(here, interpreter, tmp_path, monkeypatch):
     interpreter()
     monkeypatch.chdir(tmp_path)
     assert toolchain.find_toolchain(here, "./dfc-python").version == "3.33.0"
 
 
-def test_without_one_every_interpreter_that_is_there_is_told_with_the_reason(here, tmp_path, monkeypatch):
+def test_missing_compiler_lists_tried_interpreters_with_reasons(here, tmp_path, monkeypatch):
     empty = program(tmp_path, "empty", 'echo "ModuleNotFoundError: No module named hailo_sdk_client" >&2; exit 1')
     monkeypatch.setattr(toolchain, "PYTHONS", (empty, "python-absent"))
     with pytest.raises(UnavailableError) as caught:
         toolchain.find_toolchain(here, None)
-    told = str(caught.value)
-    assert f"{empty}: ModuleNotFoundError: No module named hailo_sdk_client" in told
-    assert "python-absent" not in told
-    assert "Install hailo_dataflow_compiler 3.33" in told
+    message = str(caught.value)
+    assert f"{empty}: ModuleNotFoundError: No module named hailo_sdk_client" in message
+    assert "python-absent" not in message
+    assert "Install hailo_dataflow_compiler 3.33" in message
 
 
-def test_one_that_cannot_be_imported_says_why(here, interpreter):
+def test_import_failure_is_reported_with_its_reason(here, interpreter):
     with pytest.raises(UnavailableError, match=r"libtensorflow_framework\.so\.2: cannot open"):
         toolchain.find_toolchain(here, interpreter("import:ImportError"))
 
 
-def test_the_line_for_other_chips_is_refused(here, tmp_path):
+def test_compiler_for_other_chips_is_refused(here, tmp_path):
     with pytest.raises(UnavailableError, match=r"has Dataflow Compiler 5\.2\.0, which compiles for other chips"):
         toolchain.find_toolchain(here, saying(tmp_path, compiler="5.2.0"))
 
 
 @pytest.mark.parametrize("about", [{"machine": "aarch64"}, {"system": "Darwin"}])
-def test_another_kind_of_machine_is_refused(here, tmp_path, about):
+def test_unsupported_machine_is_refused(here, tmp_path, about):
     with pytest.raises(UnavailableError, match=r"needs Linux on x86_64\. Set compiler\.host"):
         toolchain.find_toolchain(here, saying(tmp_path, **about))
 
 
 @pytest.mark.parametrize("about", [{"compiler": 3}, {"compiler": "3; rm"}, {"simulated": None}, {"simulated": "no"}])
-def test_what_is_no_compilers_answer_is_not_believed(here, tmp_path, about):
+def test_invalid_compiler_description_is_refused(here, tmp_path, about):
     with pytest.raises(UnavailableError):
         toolchain.find_toolchain(here, saying(tmp_path, **about))
 
 
-def test_a_compiler_that_does_not_say_its_version_is_taken(here, tmp_path):
+def test_compiler_without_a_version_is_accepted(here, tmp_path):
     assert toolchain.find_toolchain(here, saying(tmp_path, compiler=None)).version is None
 
 
@@ -94,9 +94,9 @@ def test_a_compiler_that_does_not_say_its_version_is_taken(here, tmp_path):
 def run(here, tmp_path, python: str, makes=None, **request):
     into = tmp_path / "into"
     into.mkdir()
-    found = toolchain.Toolchain(here, python, "3.33.0", True, {})
+    chain = toolchain.Toolchain(here, python, "3.33.0", True, {})
     makes = {"made": 10} if makes is None else makes
-    return toolchain.run(found, request, {}, makes, into, hours=1, record=lambda line: None), into
+    return toolchain.run(chain, request, {}, makes, into, hours=1, record=lambda line: None), into
 
 
 def answering(tmp_path: Path, lines: str) -> str:
@@ -107,24 +107,24 @@ SUM = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # of f
 GOOD = json.dumps({"seconds": {"optimize": 1.5}, "files": {"made": SUM}})
 
 
-def test_what_was_made_arrives_whole(here, tmp_path):
+def test_output_files_arrive_complete(here, tmp_path):
     answer, into = run(here, tmp_path, answering(tmp_path, f"printf foo > made; echo '{GOOD}' > result.json"))
     assert (into / "made").read_text() == "foo"
     assert answer.seconds == {"optimize": 1.5}
 
 
-def test_files_of_this_machine_are_read_where_they_are_and_left_as_they_are(here, tmp_path):
+def test_local_input_files_are_read_and_left_unchanged(here, tmp_path):
     into, file = tmp_path / "into", tmp_path / "references.npy"
     into.mkdir()
     file.write_bytes(b"foo")
     python = answering(tmp_path, f"cp references.npy made; echo '{GOOD}' > result.json")
-    found = toolchain.Toolchain(here, python, "3.33.0", True, {})
+    chain = toolchain.Toolchain(here, python, "3.33.0", True, {})
     for _ in range(2):
-        toolchain.run(found, {}, {"references.npy": file}, {"made": 10}, into, hours=1, record=lambda line: None)
+        toolchain.run(chain, {}, {"references.npy": file}, {"made": 10}, into, hours=1, record=lambda line: None)
     assert (into / "made").read_bytes() == file.read_bytes() == b"foo"
 
 
-def test_the_request_says_what_to_make(here, tmp_path):
+def test_request_lists_the_expected_files(here, tmp_path):
     _, into = run(
         here,
         tmp_path,
@@ -155,33 +155,33 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_comes_back_is_not_trusted(here, tmp_path, name):
-    lines, told = HOSTILE[name]
-    with pytest.raises(PokeflowError, match=told):
+def test_hostile_results_are_refused(here, tmp_path, name):
+    lines, message = HOSTILE[name]
+    with pytest.raises(PokeflowError, match=message):
         run(here, tmp_path, answering(tmp_path, lines))
     assert not (tmp_path / "into" / "made").exists()
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         ("echo last words; kill -9 $$", "it was killed, possibly for lack of memory. Its last lines: last words"),
         ("kill -6 $$", "it crashed. It printed nothing"),
         ("exit 1", "exit code 1"),
     ],
 )
-def test_an_end_without_an_answer_is_told(here, tmp_path, lines, told):
-    with pytest.raises(PokeflowError, match=f"exited without a result: {told}"):
+def test_exit_without_a_result_is_reported(here, tmp_path, lines, message):
+    with pytest.raises(PokeflowError, match=f"exited without a result: {message}"):
         run(here, tmp_path, answering(tmp_path, lines))
 
 
 @pytest.mark.parametrize("name", toolchain.MEANINGS)
-def test_each_exception_of_the_compiler_becomes_a_sentence(here, tmp_path, name):
+def test_each_compiler_exception_becomes_a_message(here, tmp_path, name):
     error = {"type": f"hailo_sdk_client.x.{name}", "message": "first\nsecond\u001b[31m", "step": "optimize"}
     (tmp_path / "said.json").write_text(json.dumps({"error": error}))
     with pytest.raises(PokeflowError) as caught:
         run(here, tmp_path, answering(tmp_path, f"cp {tmp_path / 'said.json'} result.json; exit 3"))
-    told = str(caught.value)
-    assert told.startswith(f"the Dataflow Compiler failed at optimize: {name}: first second ")
-    assert told.endswith(toolchain.MEANINGS[name])
-    assert "\x1b" not in told
+    message = str(caught.value)
+    assert message.startswith(f"the Dataflow Compiler failed at optimize: {name}: first second ")
+    assert message.endswith(toolchain.MEANINGS[name])
+    assert "\x1b" not in message

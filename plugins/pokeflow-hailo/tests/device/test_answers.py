@@ -1,4 +1,4 @@
-"""What a device answers is believed where it is sound, and kept within bounds."""
+"""A device's answers are checked before they are used, and bounded."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ ANSWER = {
 
 
 def played(flow, answer, code=0):
-    """An interpreter that answers this, whatever it is asked."""
+    """Write an interpreter that gives this answer to every request."""
     file = flow.root / "liar"
     (flow.root / "answer").write_text(answer)
     file.write_text(f'#!/bin/sh\ncp {flow.root / "answer"} "$3"\nexit {code}\n')
@@ -33,11 +33,13 @@ def played(flow, answer, code=0):
     return str(file)
 
 
-def test_a_sound_answer_is_taken(chip_flow):
-    with chip_flow.opened(python=played(chip_flow, json.dumps(ANSWER))) as found:
-        told = found.time(np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
-    assert (told.latencies, told.power.value, found.simulated) == ((1.0, 2.0), 1.5, False)
-    assert told.idle == chip.Watts(None, "refused")
+def test_valid_answer_is_accepted(chip_flow):
+    with chip_flow.opened(python=played(chip_flow, json.dumps(ANSWER))) as opened:
+        measurement = opened.time(
+            np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1
+        )
+    assert (measurement.latencies, measurement.power.value, opened.simulated) == ((1.0, 2.0), 1.5, False)
+    assert measurement.idle == chip.Watts(None, "refused")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_sound_answer_is_taken(chip_flow):
         json.dumps(ANSWER).replace("1.0", "NaN"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_refused(chip_flow, answer):
+def test_malformed_answer_is_refused(chip_flow, answer):
     with pytest.raises(PokeflowError, match="is invalid"), chip_flow.opened(python=played(chip_flow, answer)):
         pass
 
@@ -79,41 +81,43 @@ def test_an_answer_that_makes_no_sense_is_refused(chip_flow, answer):
         ('"power"', '"might"'),
     ],
 )
-def test_a_figure_that_makes_no_sense_is_refused(chip_flow, old, new):
+def test_malformed_measurement_is_refused(chip_flow, old, new):
     text = json.dumps(ANSWER)
     assert old in text
     with (
-        chip_flow.opened(python=played(chip_flow, text.replace(old, new, 1))) as found,
+        chip_flow.opened(python=played(chip_flow, text.replace(old, new, 1))) as opened,
         pytest.raises(PokeflowError, match="is invalid"),
     ):
-        found.time(np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
+        opened.time(np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
 
 
-def test_what_a_device_says_is_kept_within_bounds_and_moves_no_cursor(chip_flow):
+def test_texts_of_a_device_are_bounded_and_printable(chip_flow):
     about = {f"part {i}": "\x1b[2J" + "x" * 10_000 for i in range(1000)}
     cli = {"latency": {"exit": 1, "said": "\x1b[2J" * 9000, "csv": "y" * 90_000}, "more": "z" * 10_000}
     answer = {**ANSWER, "device": {**ANSWER["device"], **about}, "hailortcli": cli}
-    with chip_flow.opened(python=played(chip_flow, json.dumps(answer))) as found:
-        told = found.time(np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
-    text = json.dumps([found.about, told.said])
+    with chip_flow.opened(python=played(chip_flow, json.dumps(answer))) as opened:
+        measurement = opened.time(
+            np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1
+        )
+    text = json.dumps([opened.about, measurement.said])
     assert len(text) < 30_000
     assert "u001b" not in text
-    assert set(told.said) == {"latency"}
+    assert set(measurement.said) == {"latency"}
 
 
 @pytest.mark.parametrize("answer", [None, {"problem": {"kind": "failed", "text": "\x1b]0;mine\x07"}}])
-def test_no_error_of_a_device_moves_the_cursor(chip_flow, answer):
+def test_error_of_a_device_is_printable(chip_flow, answer):
     shouts = chip_flow.root / "shouts"
     shouts.write_text("#!/bin/sh\nprintf '\\033]0;mine\\007'\nexit 9\n")
     shouts.chmod(0o755)
     python = played(chip_flow, json.dumps(answer)) if answer else str(shouts)
-    with pytest.raises(PokeflowError, match="mine") as told, chip_flow.opened(python=python):
+    with pytest.raises(PokeflowError, match="mine") as raised, chip_flow.opened(python=python):
         pass
-    assert str(told.value).isprintable()
+    assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    "made",
+    "write",
     [
         lambda file: np.save(file, np.zeros((3, 24), np.float64)),
         lambda file: np.save(file, np.zeros((2, 24), np.float32)),
@@ -127,8 +131,8 @@ def test_no_error_of_a_device_moves_the_cursor(chip_flow, answer):
         lambda file: np.savez(file.with_suffix(".npz"), np.zeros(3)) or file.with_suffix(".npz").rename(file),
     ],
 )
-def test_embeddings_that_cannot_be_used_are_refused(tmp_path, made):
-    made(tmp_path / "rows.npy")
+def test_unusable_embeddings_are_refused(tmp_path, write):
+    write(tmp_path / "rows.npy")
     with pytest.raises(PokeflowError, match=r"pi: invalid embeddings"):
         chip._rows(tmp_path / "rows.npy", 3, "pi")
 
@@ -142,6 +146,6 @@ JSON = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(JSON)
-def test_whatever_is_answered_is_figures_or_an_error_that_is_caught(told):
+def test_arbitrary_measurement_is_parsed_or_refused(measurement):
     with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-        chip._parse_measurement({**ANSWER, "time": told}, (1, 8))
+        chip._parse_measurement({**ANSWER, "time": measurement}, (1, 8))

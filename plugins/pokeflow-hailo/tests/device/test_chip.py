@@ -1,4 +1,4 @@
-"""A chip here or over ssh: asked by the script that travels to it, and told in a sentence where it cannot be used."""
+"""A chip here or over ssh: queried by a script that is sent to it, and reported where it cannot be used."""
 
 import re
 import subprocess
@@ -19,34 +19,34 @@ from ..ssh_server import NAME
 
 @pytest.fixture(params=["here", "over ssh"])
 def device(request):
-    """What ``device`` is in YAML: this machine, or one that ssh reaches; the same is true of both."""
+    """Return a value of ``device`` in YAML: this machine, or one that ssh reaches."""
     if request.param == "here":
         return "local"
     request.getfixturevalue("ssh_server")
     return NAME
 
 
-def test_it_says_what_it_is_and_that_it_is_a_double(chip_flow, device):
-    with chip_flow.opened(device) as found:
-        assert found.simulated is True
-        assert found.about["architecture"] == "hailo8l"
-        assert (found.about["firmware"], found.about["library"]) == ("4.23.0 (release,app)", "4.23.0")
-        assert found.about["driver"] is not None or found.about["driver_reason"]
-        assert found.about["clock_reason"] == "hailortcli is not installed on that machine"
+def test_opened_chip_describes_itself_as_simulated(chip_flow, device):
+    with chip_flow.opened(device) as opened:
+        assert opened.simulated is True
+        assert opened.about["architecture"] == "hailo8l"
+        assert (opened.about["firmware"], opened.about["library"]) == ("4.23.0 (release,app)", "4.23.0")
+        assert opened.about["driver"] is not None or opened.about["driver_reason"]
+        assert opened.about["clock_reason"] == "hailortcli is not installed on that machine"
 
 
-def test_what_hailortcli_alone_knows_of_it_is_told_too(chip_flow, hailortcli):
+def test_description_includes_details_from_hailortcli(chip_flow, hailortcli):
     hailortcli(program())
-    with chip_flow.opened() as found:
-        assert (found.about["id"], found.about["clock"]) == (DEVICE, "400MHz")
-        assert found.about["features"] == "Current Monitoring, PCIE"
+    with chip_flow.opened() as opened:
+        assert (opened.about["id"], opened.about["clock"]) == (DEVICE, "400MHz")
+        assert opened.about["features"] == "Current Monitoring, PCIE"
 
 
-def test_embeddings_are_those_of_the_network_that_plays_it(chip_flow, device, monkeypatch):
+def test_embeddings_match_the_simulated_network(chip_flow, device, monkeypatch):
     monkeypatch.setattr(chip, "PART", 32)
     cards = draw_dataset().references
-    with chip_flow.opened(device) as found:
-        rows = found.embed(cards, range(len(cards)), SPEC, "gallery")
+    with chip_flow.opened(device) as opened:
+        rows = opened.embed(cards, range(len(cards)), SPEC, "gallery")
     assert rows.shape == (48, 32)
     assert np.allclose(rows, reference_embeddings(cards), atol=1e-4)
 
@@ -66,7 +66,7 @@ def test_embeddings_are_those_of_the_network_that_plays_it(chip_flow, device, mo
         ({"HAILO_DOUBLE": "hailo8"}, PokeflowError, "its chip is hailo8, but model.hef is compiled for hailo8l"),
     ],
 )
-def test_a_chip_that_cannot_be_used_is_told_before_anything_is_sent(chip_flow, environment, kind, says):
+def test_unusable_chip_is_reported_when_opening(chip_flow, environment, kind, says):
     chip_flow.environment.update(environment)
     with pytest.raises(PokeflowError, match=says) as refused, chip_flow.opened():
         pass
@@ -83,37 +83,37 @@ def test_a_chip_that_cannot_be_used_is_told_before_anything_is_sent(chip_flow, e
         ("configure=2", "HailoRTInvalidArgumentException"),
     ],
 )
-def test_what_fails_on_the_way_is_told_in_a_sentence(chip_flow, fails, says):
+def test_failure_while_embedding_is_reported(chip_flow, fails, says):
     chip_flow.environment["HAILO_DOUBLE_FAILS"] = fails
     data = draw_dataset()
-    with chip_flow.opened() as found, pytest.raises(PokeflowError, match=says):
-        found.embed(data.references, range(4), SPEC, "gallery")
+    with chip_flow.opened() as opened, pytest.raises(PokeflowError, match=says):
+        opened.embed(data.references, range(4), SPEC, "gallery")
 
 
-def test_a_chip_that_another_process_has_identifies_itself_and_computes_nothing(chip_flow):
+def test_chip_in_use_is_described_but_does_not_compute(chip_flow):
     data = draw_dataset()
-    with chip_flow.opened() as found:
+    with chip_flow.opened() as opened:
         with chip_flow.held(), pytest.raises(PokeflowError, match="another program uses the chip"):
-            found.embed(data.references, range(4), SPEC, "gallery")
-        assert found.embed(data.references, range(4), SPEC, "gallery").shape == (4, 32)
+            opened.embed(data.references, range(4), SPEC, "gallery")
+        assert opened.embed(data.references, range(4), SPEC, "gallery").shape == (4, 32)
 
 
 def test_a_hef_of_several_outputs_is_refused(chip_flow):
     with (
-        chip.open_chip("local", chip_flow.python, chip_flow.two_outputs().folder / "model.hef") as found,
+        chip.open_chip("local", chip_flow.python, chip_flow.two_outputs().folder / "model.hef") as opened,
         pytest.raises(PokeflowError, match="Invalid operation"),
     ):
-        found.embed(draw_dataset().references, range(4), SPEC, "gallery")
+        opened.embed(draw_dataset().references, range(4), SPEC, "gallery")
 
 
-def test_a_batch_that_fails_under_way_is_not_counted(chip_flow):
+def test_failure_of_a_running_batch_is_reported(chip_flow):
     chip_flow.environment["HAILO_DOUBLE_FAILS"] = "run_async=62"
     with pytest.raises(PokeflowError, match="62"):
         chip_flow.timed()
 
 
 @pytest.mark.parametrize("python", ["no-such-python", "false"])
-def test_an_interpreter_that_is_not_there_or_says_nothing_is_told(chip_flow, device, python):
+def test_missing_or_silent_interpreter_is_reported(chip_flow, device, python):
     with (
         pytest.raises(PokeflowError, match=rf"{python}.*(not found|without a response)") as refused,
         chip_flow.opened(device, python=python),
@@ -122,16 +122,16 @@ def test_an_interpreter_that_is_not_there_or_says_nothing_is_told(chip_flow, dev
     assert isinstance(refused.value, UnavailableError) == (python == "no-such-python")
 
 
-def test_an_interpreter_without_numpy_is_told_in_one_line(chip_flow):
+def test_interpreter_without_numpy_is_reported_in_one_line(chip_flow):
     bare = chip_flow.root / "bare-python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
     with (
-        pytest.raises(UnavailableError, match=r"has no numpy \(ModuleNotFoundError: .*\)\. Install") as told,
+        pytest.raises(UnavailableError, match=r"has no numpy \(ModuleNotFoundError: .*\)\. Install") as raised,
         chip_flow.opened(python=str(bare)),
     ):
         pass
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_an_interpreter_without_numpy_is_told_in_one_line(chip_flow):
     ],
 )
 @pytest.mark.parametrize("runtime", [False, True])
-def test_without_hailort_or_a_chip_it_is_told_what_hailortcli_sees(chip_flow, hailortcli, script, says, runtime):
+def test_missing_chip_error_includes_what_hailortcli_shows(chip_flow, hailortcli, script, says, runtime):
     if script:
         hailortcli(script)
     chip_flow.environment["HAILO_DOUBLE"] = ""
@@ -160,12 +160,12 @@ def test_a_damaged_hef_is_not_sent(chip_flow):
 
 
 def test_nothing_is_left_on_the_device(chip_flow, ssh_server):
-    with chip_flow.opened(NAME) as found:
-        found.embed(draw_dataset().references, range(3), SPEC, "gallery")
+    with chip_flow.opened(NAME) as opened:
+        opened.embed(draw_dataset().references, range(3), SPEC, "gallery")
     assert not list((ssh_server.home / "tmp").glob("pokeflow*"))
 
 
-def test_the_script_stands_alone():
+def test_script_imports_only_numpy_and_hailort():
     code = f"import ast, sys; tree = ast.parse(open({str(chip.SCRIPT)!r}).read(), feature_version=(3, 9))"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
     text = chip.SCRIPT.read_text()

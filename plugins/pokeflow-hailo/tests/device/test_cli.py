@@ -1,4 +1,4 @@
-"""hailortcli where a chip is or is not: only what it shows is told, whatever it ends with."""
+"""hailortcli with and without a chip: only its output counts, whatever its exit code."""
 
 import pytest
 
@@ -19,12 +19,12 @@ def about(device=DEVICE):
         return cli.about(machine, device)
 
 
-def test_without_it_that_is_what_is_said():
+def test_missing_hailortcli_is_reported():
     assert seen() == cli.ABSENT
     assert about() == {"clock": None, "clock_reason": cli.ABSENT}
 
 
-def test_a_chip_that_is_there_is_named_with_its_firmware(hailortcli):
+def test_connected_chip_is_named_with_its_firmware(hailortcli):
     hailortcli(program())
     assert (
         seen()
@@ -33,24 +33,24 @@ def test_a_chip_that_is_there_is_named_with_its_firmware(hailortcli):
 
 
 @pytest.mark.parametrize("ends", [0, 1])
-def test_no_device_is_none_whatever_the_exit_code(hailortcli, ends):
+def test_no_device_is_reported_whatever_the_exit_code(hailortcli, ends):
     hailortcli(program(scan=NO_SCAN, identify=NO_IDENTIFY, ends=ends))
     assert seen() == "hailortcli scan shows no device"
     assert about() == {"clock": None, "clock_reason": "hailortcli identify shows no device"}
 
 
-def test_a_chip_that_does_not_say_what_it_is_is_seen_all_the_same(hailortcli):
+def test_unidentified_chip_is_still_listed(hailortcli):
     hailortcli(program(identify=NO_IDENTIFY))
     assert seen() == f"hailortcli scan shows {DEVICE}, but hailortcli identify shows no device"
 
 
-def test_it_tells_the_clock_and_the_features_of_the_device_that_is_measured(hailortcli):
+def test_clock_and_features_are_those_of_the_measured_device(hailortcli):
     hailortcli(program())
     assert about() == {"clock": "400MHz", "features": "Current Monitoring, PCIE"}
     assert about("0002:01:00.0")["clock_reason"] == f"hailortcli identify shows {DEVICE}, and not 0002:01:00.0"
 
 
-def test_a_firmware_that_tells_no_clock_leaves_null_with_the_reason(hailortcli):
+def test_missing_clock_is_null_with_a_reason(hailortcli):
     hailortcli(program(identify=IDENTIFY + EXTENDED.replace("Clock", "Cluck")))
     assert about() == {
         "clock": None,
@@ -60,14 +60,14 @@ def test_a_firmware_that_tells_no_clock_leaves_null_with_the_reason(hailortcli):
 
 
 @pytest.mark.parametrize("said", [{"scan": SCAN * 900}, {"identify": IDENTIFY.replace("4.23.0", "4" * 9000)}])
-def test_what_it_says_is_kept_within_bounds(hailortcli, said):
+def test_output_is_bounded(hailortcli, said):
     hailortcli(program(**said))
     assert len(seen()) <= cli.MOST
     hailortcli(program(identify=IDENTIFY + EXTENDED.replace("400MHz", "4" * 9000)))
     assert len(about()["clock"]) == cli.MOST
 
 
-def test_one_that_does_not_end_costs_nothing_but_its_answer(monkeypatch):
+def test_hanging_hailortcli_is_reported(monkeypatch):
     def late(*_):
         raise PokeflowError("this machine: hailortcli exceeded 60 s and was terminated.")
 

@@ -1,4 +1,4 @@
-"""HailoRT's double: no call that the real one has not, no buffer that it would not take, nothing made up."""
+"""HailoRT's double: no call that the real one lacks, no buffer that it would refuse, no invented figure."""
 
 import hashlib
 import importlib
@@ -23,19 +23,19 @@ FRAME = np.zeros((32, 32, 3), np.uint8)
 
 @pytest.fixture
 def hailo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The double with a Hailo-8L, and the HEF ``model.hef`` that it plays."""
+    """Load the double with a Hailo-8L, and write a HEF of each architecture that it plays."""
     monkeypatch.syspath_prepend(DOUBLES)
     for name in [name for name in sys.modules if name.partition(".")[0] == "hailo_platform"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setenv("HAILO_DOUBLE", "hailo8l")
     monkeypatch.setenv("HAILO_DOUBLE_NETWORKS", str(tmp_path / "networks.json"))
     network.write(tmp_path)
-    told = {}
+    networks = {}
     for architecture in ("hailo8", "hailo8l"):
         content = hef_bytes.make(architecture)
         (tmp_path / f"{architecture}.hef").write_bytes(content)
-        told[hashlib.sha256(content).hexdigest()] = str(tmp_path / "model.onnx")
-    (tmp_path / "networks.json").write_text(json.dumps(told))
+        networks[hashlib.sha256(content).hexdigest()] = str(tmp_path / "model.onnx")
+    (tmp_path / "networks.json").write_text(json.dumps(networks))
     yield importlib.import_module("hailo_platform")
     for name in [name for name in sys.modules if name.partition(".")[0] == "hailo_platform"]:
         del sys.modules[name]
@@ -43,7 +43,7 @@ def hailo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def model(hailo, tmp_path):
-    """An unconfigured model on a device with the scheduler on."""
+    """Yield an unconfigured model on a device with the scheduler on."""
     params = hailo.VDevice.create_params()
     params.scheduling_algorithm = hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
     with hailo.VDevice(params) as device:
@@ -53,30 +53,30 @@ def model(hailo, tmp_path):
 @pytest.fixture
 def configured(hailo, model):
     model.output().set_format_type(hailo.FormatType.FLOAT32)
-    with model.configure() as made:
-        yield made
+    with model.configure() as instance:
+        yield instance
 
 
 def bound(configured, picture=FRAME):
-    made = configured.create_bindings()
-    made.input().set_buffer(picture)
-    made.output().set_buffer(np.empty(32, np.float32))
-    return made
+    bindings = configured.create_bindings()
+    bindings.input().set_buffer(picture)
+    bindings.output().set_buffer(np.empty(32, np.float32))
+    return bindings
 
 
-def test_its_calls_are_those_of_the_table(hailo):
+def test_calls_match_the_table(hailo):
     from hailo_platform import infer, signatures
 
     signatures.require()
     wider = {**vars(infer.VDevice), "reset": lambda self: None}
-    assert signatures.found(type("VDevice", (), wider)) != signatures.TABLE["VDevice"]
+    assert signatures.public_calls(type("VDevice", (), wider)) != signatures.TABLE["VDevice"]
 
 
-def test_everything_it_gives_is_simulated(hailo):
+def test_double_is_marked_as_simulated(hailo):
     assert hailo.SIMULATED is True
 
 
-def test_without_a_device_it_says_what_hailort_says(hailo, monkeypatch):
+def test_missing_device_raises_hailorts_errors(hailo, monkeypatch):
     monkeypatch.delenv("HAILO_DOUBLE")
     assert hailo.Device.scan() == []
     with pytest.raises(hailo.HailoRTException, match="device not found in the system"):
@@ -85,20 +85,20 @@ def test_without_a_device_it_says_what_hailort_says(hailo, monkeypatch):
         hailo.VDevice()
 
 
-def test_a_path_is_no_hef_and_a_str_is_one(hailo, tmp_path):
+def test_hef_takes_str_or_bytes_but_no_path_object(hailo, tmp_path):
     with pytest.raises(ValueError, match="path \\(str\\)"):
         hailo.HEF(tmp_path / "hailo8l.hef")
     assert hailo.HEF(str(tmp_path / "hailo8l.hef")).get_network_group_names()
     assert hailo.HEF((tmp_path / "hailo8l.hef").read_bytes()).get_network_group_names()
 
 
-def test_a_hef_that_nothing_plays_is_refused(hailo, tmp_path):
+def test_hef_without_a_network_is_refused(hailo, tmp_path):
     (tmp_path / "other.hef").write_bytes(hef_bytes.make(seed=1))
     with pytest.raises(AssertionError, match="nothing is made up"):
         hailo.HEF(str(tmp_path / "other.hef"))
 
 
-def test_the_smaller_chip_takes_no_hef_of_the_larger(hailo, tmp_path, monkeypatch):
+def test_hailo8l_refuses_a_hef_for_hailo8(hailo, tmp_path, monkeypatch):
     with hailo.VDevice() as device, pytest.raises(hailo.HailoRTException, match="error: 93"):
         device.create_infer_model(str(tmp_path / "hailo8.hef"))
     monkeypatch.setenv("HAILO_DOUBLE", "hailo8")
@@ -106,13 +106,13 @@ def test_the_smaller_chip_takes_no_hef_of_the_larger(hailo, tmp_path, monkeypatc
         assert device.create_infer_model(str(tmp_path / "hailo8l.hef"))
 
 
-def test_one_program_has_the_chip(hailo):
+def test_chip_is_used_by_one_program_at_a_time(hailo):
     with hailo.VDevice(), pytest.raises(hailo.HailoRTException, match="error: 73"):
         hailo.VDevice()
     hailo.VDevice().release()
 
 
-def test_another_process_is_refused_the_chip_as_well(hailo, tmp_path):
+def test_chip_in_use_is_refused_to_another_process(hailo, tmp_path):
     code = "import hailo_platform; hailo_platform.VDevice()"
     command = [sys.executable, "-c", code]
     with hailo.VDevice():
@@ -124,22 +124,22 @@ def test_another_process_is_refused_the_chip_as_well(hailo, tmp_path):
     assert free.returncode == 0
 
 
-def test_of_several_outputs_one_must_be_named(hailo, tmp_path):
+def test_one_of_several_outputs_must_be_named(hailo, tmp_path):
     model = network.model()
     model.graph.output.append(onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, ["batch", 512]))
     onnx.save(model, tmp_path / "model.onnx")
     with hailo.VDevice() as device:
-        made = device.create_infer_model(str(tmp_path / "hailo8l.hef"))
-        assert len(made.output_names) == 2
+        loaded = device.create_infer_model(str(tmp_path / "hailo8l.hef"))
+        assert len(loaded.output_names) == 2
         with pytest.raises(hailo.HailoRTException, match="Invalid operation"):
-            made.output()
+            loaded.output()
         with pytest.raises(hailo.HailoRTException, match="error: 61"):
-            made.output("embedding")
-        assert made.output(made.output_names[0]).shape == (32,)
-        assert made.input().shape == (32, 32, 3)
+            loaded.output("embedding")
+        assert loaded.output(loaded.output_names[0]).shape == (32,)
+        assert loaded.input().shape == (32, 32, 3)
 
 
-def test_arguments_that_hailort_has_not_are_refused(hailo, configured):
+def test_unknown_arguments_are_refused(hailo, configured):
     calls = [
         lambda: hailo.VDevice(device_id="x"),
         lambda: hailo.VDevice(None, ["x"]),
@@ -170,7 +170,7 @@ def test_run_takes_a_list_of_bindings(configured, bindings):
         FRAME.tolist(),
     ],
 )
-def test_buffers_that_are_not_the_streams_are_refused(hailo, configured, picture):
+def test_buffers_that_do_not_fit_the_stream_are_refused(hailo, configured, picture):
     with pytest.raises(hailo.HailoRTException, match="buffer"):
         configured.create_bindings().input().set_buffer(picture)
 
@@ -180,7 +180,7 @@ def test_a_float_buffer_needs_the_float_format(hailo, model):
         configured.create_bindings().output().set_buffer(np.empty(32, np.float32))
 
 
-def test_what_is_set_after_configuring_is_refused(hailo, model, configured):
+def test_settings_after_configuring_are_refused(hailo, model, configured):
     with pytest.raises(AssertionError, match="changes nothing any more"):
         model.set_batch_size(4)
     with pytest.raises(AssertionError, match="changes nothing any more"):
@@ -192,7 +192,7 @@ def test_a_frame_without_a_buffer_is_refused(hailo, configured):
         configured.run([configured.create_bindings()], 1000)
 
 
-def test_without_the_scheduler_a_model_must_be_activated_and_with_it_must_not(hailo, configured, tmp_path):
+def test_model_is_activated_only_without_the_scheduler(hailo, configured, tmp_path):
     with pytest.raises(hailo.HailoRTException, match="Invalid operation"):
         configured.activate()
     configured._model._device.release()
@@ -206,27 +206,27 @@ def test_without_the_scheduler_a_model_must_be_activated_and_with_it_must_not(ha
             alone.run([bound(alone)], 1000)
 
 
-def test_a_callback_gets_its_argument_by_name_and_hears_of_failures(hailo, configured, monkeypatch):
-    heard = []
+def test_callback_gets_results_and_failures_by_keyword(hailo, configured, monkeypatch):
+    infos = []
 
-    def hear(*, completion_info):
-        heard.append(completion_info)
+    def record(*, completion_info):
+        infos.append(completion_info)
 
-    configured.run_async([bound(configured)], callback=hear).wait(9999)
-    assert heard[0].exception is None
+    configured.run_async([bound(configured)], callback=record).wait(9999)
+    assert infos[0].exception is None
     monkeypatch.setenv("HAILO_DOUBLE_FAILS", "run_async=62")
-    job = configured.run_async([bound(configured)], callback=hear)
+    job = configured.run_async([bound(configured)], callback=record)
     with pytest.raises(hailo.HailoRTException, match="error: 62"):
         job.wait(9999)
-    assert "62" in str(heard[1].exception)
+    assert "62" in str(infos[1].exception)
 
 
-def test_more_frames_than_it_can_queue_are_refused(hailo, configured):
+def test_too_many_queued_frames_are_refused(hailo, configured):
     with pytest.raises(hailo.HailoRTException, match="Invalid argument"):
         configured.wait_for_async_ready(frames_count=65)
 
 
-def test_nothing_runs_after_the_end(hailo, model):
+def test_run_after_closing_is_refused(hailo, model):
     model.output().set_format_type(hailo.FormatType.FLOAT32)
     with model.configure() as configured:
         frame = bound(configured)
@@ -235,7 +235,7 @@ def test_nothing_runs_after_the_end(hailo, model):
         configured.run([frame], 1000)
 
 
-def test_power_is_measured_in_its_order_and_with_a_sensor_only(hailo, monkeypatch):
+def test_power_needs_a_sensor_and_the_right_call_order(hailo, monkeypatch):
     control = hailo.Device().control
     with pytest.raises(hailo.HailoRTException):
         control.power_measurement()
@@ -249,7 +249,7 @@ def test_power_is_measured_in_its_order_and_with_a_sensor_only(hailo, monkeypatc
     control.stop_power_measurement()
 
 
-def test_a_boards_name_does_not_tell_the_chip(hailo):
-    found = hailo.Device().control.identify()
-    assert "8L" not in found.board_name
-    assert (found.device_architecture, found.device_architecture.name) == (2, "HAILO8L")
+def test_board_name_does_not_identify_the_chip(hailo):
+    identity = hailo.Device().control.identify()
+    assert "8L" not in identity.board_name
+    assert (identity.device_architecture, identity.device_architecture.name) == (2, "HAILO8L")

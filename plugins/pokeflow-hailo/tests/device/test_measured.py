@@ -1,4 +1,4 @@
-"""What is measured on a chip, as figures: each as it was measured, or null with the reason."""
+"""Figures measured on a chip: each as it was measured, or null with a reason."""
 
 import re
 
@@ -9,23 +9,23 @@ from pokeflow_hailo.device import chip, measure, measured
 from ..outputs import POWER, RUN_FAILED, RUN_HEADER, RUN_ROW, program
 
 
-def test_every_latency_is_kept_and_throughput_is_of_what_was_done(chip_flow):
-    found = chip_flow.timed()
-    assert len(found.latencies) == 20
-    assert [one.batch for one in found.passes] == [1, 8]
-    assert [len(one.done_ms) for one in found.passes] == [20, 4]
-    for one in found.passes:
+def test_all_latencies_are_kept_and_throughput_counts_frames(chip_flow):
+    measurement = chip_flow.timed()
+    assert len(measurement.latencies) == 20
+    assert [one.batch for one in measurement.passes] == [1, 8]
+    assert [len(one.done_ms) for one in measurement.passes] == [20, 4]
+    for one in measurement.passes:
         assert list(one.done_ms) == sorted(one.done_ms)
         assert one.throughput == pytest.approx(one.batch * len(one.done_ms) / one.done_ms[-1] * 1000)
 
 
-def test_each_loop_ends_after_its_time_and_has_run_at_least_once(chip_flow):
-    found = chip_flow.timed(runs=10**6, max_seconds=0.05)
-    assert 1 <= len(found.latencies) < 10**6
-    assert all(1 <= len(one.done_ms) < 10**5 for one in found.passes)
+def test_each_loop_stops_in_time_after_at_least_one_run(chip_flow):
+    measurement = chip_flow.timed(runs=10**6, max_seconds=0.05)
+    assert 1 <= len(measurement.latencies) < 10**6
+    assert all(1 <= len(one.done_ms) < 10**5 for one in measurement.passes)
 
 
-def test_percentiles_need_runs_enough(chip_flow):
+def test_percentiles_need_enough_runs(chip_flow):
     figures = measured.figures(chip_flow.timed(runs=19), simulated=True)
     assert figures["latency_p50_ms"].value > 0
     assert figures["latency_p95_ms"].value is None
@@ -33,17 +33,17 @@ def test_percentiles_need_runs_enough(chip_flow):
 
 
 def test_temperatures_are_those_of_the_hotter_sensor(chip_flow):
-    found = chip_flow.timed()
-    assert found.temperatures[0] == 40.5
-    assert list(found.temperatures) == sorted(found.temperatures)
-    figures = measured.figures(found, simulated=True)
-    assert figures["temperature_c_max"].value == found.temperatures[-1]
+    measurement = chip_flow.timed()
+    assert measurement.temperatures[0] == 40.5
+    assert list(measurement.temperatures) == sorted(measurement.temperatures)
+    figures = measured.figures(measurement, simulated=True)
+    assert figures["temperature_c_max"].value == measurement.temperatures[-1]
 
 
 POWERS = {"power_w": "run --measure-power", "power_idle_w": "measure-power"}
 
 
-def test_a_sensor_that_fails_costs_its_figure_only(chip_flow):
+def test_failed_sensor_affects_only_its_figure(chip_flow):
     chip_flow.environment["HAILO_DOUBLE_FAILS"] = "get_chip_temperature=4,get_extended_device_information=36"
     figures = measured.figures(chip_flow.timed(), simulated=True)
     assert figures["temperature_c_max"].value is None
@@ -53,22 +53,22 @@ def test_a_sensor_that_fails_costs_its_figure_only(chip_flow):
     assert figures["latency_p50_ms"].value > 0
 
 
-def test_power_is_null_with_the_reason_where_the_board_has_no_sensor(chip_flow, hailortcli):
+def test_power_is_null_with_a_reason_without_a_sensor(chip_flow, hailortcli):
     hailortcli(program())
-    found = chip_flow.timed()
-    figures = measured.figures(found, simulated=True)
-    assert set(found.said) == {"latency"}
+    measurement = chip_flow.timed()
+    figures = measured.figures(measurement, simulated=True)
+    assert set(measurement.said) == {"latency"}
     for name in POWERS:
         assert figures[name].value is None
         assert figures[name].reason == "the board has no sensor (supported_features.current_monitoring is off)"
 
 
-def test_power_is_the_sensors_where_the_board_has_one(chip_flow, hailortcli):
+def test_power_comes_from_the_boards_sensor(chip_flow, hailortcli):
     hailortcli(program())
     chip_flow.environment["HAILO_DOUBLE_SENSOR"] = "1"
-    found = chip_flow.timed()
-    figures = measured.figures(found, simulated=True)
-    assert set(found.said) == {"latency"}
+    measurement = chip_flow.timed()
+    figures = measured.figures(measurement, simulated=True)
+    assert set(measurement.said) == {"latency"}
     assert [figures[name].value for name in POWERS] == [1.5, 0.5]
     for name in POWERS:
         assert (figures[name].unit, figures[name].source, figures[name].simulated) == ("W", "device", True)
@@ -76,7 +76,7 @@ def test_power_is_the_sensors_where_the_board_has_one(chip_flow, hailortcli):
 
 
 @pytest.mark.parametrize("fails", ["get_power_measurement=6,power_measurement=6", "get_extended_device_information=36"])
-def test_power_is_asked_of_hailortcli_where_python_refuses_this_chip(chip_flow, hailortcli, fails):
+def test_power_comes_from_hailortcli_if_python_is_refused(chip_flow, hailortcli, fails):
     hailortcli(program())
     chip_flow.environment.update(HAILO_DOUBLE_SENSOR="1", HAILO_DOUBLE_FAILS=fails)
     figures = measured.figures(chip_flow.timed(), simulated=True)
@@ -90,7 +90,7 @@ NO_CLI = {"sensor": None, "average_w": None, "idle_w": None}
 
 @pytest.fixture
 def left(hailortcli, tmp_path, monkeypatch):
-    """left(script): the figures where hailortcli is this script, and Python has told no power."""
+    """Return a function that gives the figures of a hailortcli script when Python reports no power."""
 
     def run(script):
         hailortcli(script)
@@ -110,14 +110,14 @@ def left(hailortcli, tmp_path, monkeypatch):
         ({"run": RUN_HEADER + RUN_ROW.replace("1.45", "")}, ("reported no average_power", None)),
     ],
 )
-def test_power_that_hailortcli_does_not_show_is_null_with_both_reasons(left, said, why):
+def test_power_missing_in_both_is_null_with_both_reasons(left, said, why):
     figures = left(program(**said))
     for name, reason in zip(POWERS, why, strict=True):
         assert (figures[name].value is None) == (reason is not None)
         assert reason is None or re.match(f"Python was refused it; .*{reason}", figures[name].reason)
 
 
-def test_hardware_latency_is_hailortclis(left):
+def test_hardware_latency_comes_from_hailortcli(left):
     figure = left(program())["hw_latency_ms"]
     assert (figure.value, figure.unit, figure.source) == (1.52, "ms", "device")
 
@@ -132,7 +132,7 @@ def test_hardware_latency_is_hailortclis(left):
         (program(run=RUN_HEADER + RUN_ROW.replace("1.52", "nan")), "not a valid number"),
     ],
 )
-def test_hardware_latency_is_null_with_the_reason_where_hailortcli_fails(left, script, why):
+def test_hardware_latency_is_null_if_hailortcli_fails(left, script, why):
     figure = left(script)["hw_latency_ms"]
     assert figure.value is None
     assert re.search(why, figure.reason)

@@ -1,4 +1,4 @@
-"""What hailortcli says: figures are read where they stand, and an exit code of 0 is never taken for a device."""
+"""Parsing hailortcli's output: figures are read by their labels, and output without a device is refused."""
 
 import contextlib
 
@@ -23,17 +23,17 @@ from ..outputs import (
 )
 
 
-def test_a_scan_gives_the_ids_of_what_it_found():
+def test_scan_returns_the_device_ids():
     assert readings.scan(SCAN + "[-] Device: 0002:01:00.0\n") == [DEVICE, "0002:01:00.0"]
 
 
 @pytest.mark.parametrize("said", [NO_SCAN, "", "Hailo Devices:\n", "[-] Device: \n"])
-def test_a_scan_without_a_device_is_refused_though_it_ends_with_0(said):
+def test_scan_without_a_device_is_refused(said):
     with pytest.raises(ValueError, match="scan shows no device"):
         readings.scan(said)
 
 
-def test_identify_tells_the_chip_by_its_architecture_and_not_by_its_boards_name():
+def test_identify_uses_the_architecture_not_the_board_name():
     assert "Board Name: Hailo-8\n" in IDENTIFY
     firmware = "4.23.0 (release,app,extended context switch buffer)"
     assert readings.identify(IDENTIFY) == {DEVICE: readings.Identity("hailo8l", firmware, None, None)}
@@ -41,11 +41,11 @@ def test_identify_tells_the_chip_by_its_architecture_and_not_by_its_boards_name(
     assert (extended.clock, extended.features) == ("400MHz", "Current Monitoring, PCIE")
 
 
-def test_identify_keeps_devices_apart():
+def test_identify_separates_devices():
     other = IDENTIFY.replace(DEVICE, "0002:01:00.0").replace("HAILO8L", "HAILO8")
-    found = readings.identify(IDENTIFY + EXTENDED + other)
-    assert {name: one.architecture for name, one in found.items()} == {DEVICE: "hailo8l", "0002:01:00.0": "hailo8"}
-    assert found["0002:01:00.0"].clock is None
+    devices = readings.identify(IDENTIFY + EXTENDED + other)
+    assert {name: one.architecture for name, one in devices.items()} == {DEVICE: "hailo8l", "0002:01:00.0": "hailo8"}
+    assert devices["0002:01:00.0"].clock is None
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_identify_keeps_devices_apart():
         IDENTIFY.replace("Firmware Version", "Version"),
     ],
 )
-def test_identify_without_a_device_is_refused_though_it_ends_with_0(said):
+def test_identify_without_a_device_is_refused(said):
     with pytest.raises(ValueError, match="identify shows no device"):
         readings.identify(said)
 
 
-def test_power_is_the_average_over_a_time():
+def test_power_is_the_reported_average():
     assert readings.measure_power(POWER) == 1.4
 
 
@@ -84,19 +84,19 @@ def test_power_is_the_average_over_a_time():
         (POWER.replace("samples: 7", "samples: 0"), "took no sample"),
     ],
 )
-def test_power_that_was_not_measured_is_no_figure(said, why):
+def test_unmeasured_power_is_refused(said, why):
     with pytest.raises(ValueError, match=why):
         readings.measure_power(said)
 
 
-def test_a_run_gives_its_figures_and_none_for_what_is_empty():
-    found = readings.run_csv(RUN_HEADER + RUN_ROW)
-    assert (found["fps"], found["hw_latency"], found["overall_latency"]) == (601.5, 1.52, None)
-    assert (found["average_power"], found["average_current"], found["max_temp"]) == (1.45, None, 47.75)
-    assert found["net_name"] == "small"
+def test_run_returns_its_figures_and_none_for_empty_cells():
+    figures = readings.run_csv(RUN_HEADER + RUN_ROW)
+    assert (figures["fps"], figures["hw_latency"], figures["overall_latency"]) == (601.5, 1.52, None)
+    assert (figures["average_power"], figures["average_current"], figures["max_temp"]) == (1.45, None, 47.75)
+    assert figures["net_name"] == "small"
 
 
-def test_a_run_that_failed_writes_a_short_row_and_its_status_is_told():
+def test_failed_run_is_reported_with_its_status():
     assert len(RUN_FAILED.split(",")) == readings.FAILED_FIELDS
     with pytest.raises(ValueError, match="failed: status 74 HAILO_OUT_OF_PHYSICAL_DEVICES"):
         readings.run_csv(RUN_HEADER + RUN_FAILED)
@@ -121,7 +121,7 @@ def test_a_run_that_failed_writes_a_short_row_and_its_status_is_told():
         ("x" * (readings.MAX_CHARS + 1), "exceed the output of hailortcli"),
     ],
 )
-def test_a_run_that_is_cut_off_or_edited_gives_no_figure(text, why):
+def test_truncated_or_edited_run_is_refused(text, why):
     with pytest.raises(ValueError, match=why):
         readings.run_csv(text)
 
@@ -131,22 +131,24 @@ def test_a_temperature_may_be_below_zero():
 
 
 def test_parse_hef_shows_chip_contexts_and_streams():
-    found = readings.parse_hef(PARSE_HEF)
-    assert (found["architecture"], found["network"], found["contexts"]) == ("hailo8l", "small", 3)
-    assert found["inputs"] == [{"name": "small/input_layer1", "type": "UINT8", "order": "NHWC", "shape": [224, 224, 3]}]
-    assert found["outputs"] == [{"name": "small/fc1", "type": "UINT8", "order": "NC", "shape": [512]}]
+    summary = readings.parse_hef(PARSE_HEF)
+    assert (summary["architecture"], summary["network"], summary["contexts"]) == ("hailo8l", "small", 3)
+    assert summary["inputs"] == [
+        {"name": "small/input_layer1", "type": "UINT8", "order": "NHWC", "shape": [224, 224, 3]}
+    ]
+    assert summary["outputs"] == [{"name": "small/fc1", "type": "UINT8", "order": "NC", "shape": [512]}]
     single = PARSE_HEF.replace("Multi Context - Number of contexts: 3", "Single Context")
     assert readings.parse_hef(single)["contexts"] == 1
 
 
 @pytest.mark.parametrize("text", ["", PARSE_HEF[:60], PARSE_HEF.replace("HAILO8L", "a chip"), "not a HEF"])
-def test_parse_hef_of_what_is_none_is_refused(text):
+def test_parse_hef_refuses_other_output(text):
     with pytest.raises(ValueError, match="shows no network"):
         readings.parse_hef(text)
 
 
-def test_an_output_of_blanks_as_long_as_is_taken_is_read_to_its_end():
-    # Hours, for a pattern that looks at all that follows from every place.
+def test_long_blank_output_is_parsed_quickly():
+    # A pattern that scans the rest from every position would take hours.
     filled = PARSE_HEF + "\n" * (readings.MAX_CHARS - len(PARSE_HEF))
     assert readings.parse_hef(filled) == readings.parse_hef(PARSE_HEF)
     blank = "Serial Number: " + " " * (readings.MAX_CHARS - len(IDENTIFY) - 20) + "\n"
@@ -158,7 +160,7 @@ OUTPUTS = (SCAN, IDENTIFY + EXTENDED, POWER, RUN_HEADER + RUN_ROW, RUN_HEADER + 
 
 
 @given(st.sampled_from(READERS), st.text(max_size=200))
-def test_noise_is_refused_by_every_reader(read, text):
+def test_random_text_is_refused_by_every_reader(read, text):
     with pytest.raises(ValueError, match=r"."):
         read(text)
 

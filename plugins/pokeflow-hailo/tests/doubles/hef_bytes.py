@@ -1,4 +1,4 @@
-"""HEFs made by hand, of every container version, with weights that are noise."""
+"""Build HEFs of every container version, with random weights."""
 
 import random
 import struct
@@ -21,7 +21,7 @@ def field(number: int, value: int | bytes) -> bytes:
 
 
 def message(architecture: int = 3, compiler: bytes = b"3.33.0", timestamp: int | None = 1_760_000_000) -> bytes:
-    """A message: its header, and two fields of what else such a message holds. Zeros are left out, as in proto3."""
+    """Return a message: its header and two other fields. Zeros are left out, as in proto3."""
     header = field(1, architecture) if architecture else b""
     header += b"" if timestamp is None else field(2, timestamp)
     header += (field(3, compiler) if compiler else b"") + field(4, 1)
@@ -29,7 +29,7 @@ def message(architecture: int = 3, compiler: bytes = b"3.33.0", timestamp: int |
 
 
 def container(version: int, proto: bytes, weights: bytes = b"", additional: bytes = b"") -> bytes:
-    """The whole file; versions 0 has no weights of its own, and only 3 may have something additional."""
+    """Return the whole file; version 0 has no separate weights, and only 3 may have additional data."""
     rest = {
         0: lambda: struct.pack(">I16s", 0, bytes(16)),
         1: lambda: struct.pack(">IQI", 0, len(weights), 0),
@@ -40,6 +40,6 @@ def container(version: int, proto: bytes, weights: bytes = b"", additional: byte
 
 
 def make(architecture: str = "hailo8l", version: int = 2, compiler: str = "3.33.0", seed: int = 0) -> bytes:
-    """A HEF for this chip; another ``seed``, other weights."""
+    """Return a HEF for this chip; another ``seed`` gives other weights."""
     weights = b"" if version == 0 else random.Random(seed).randbytes(4096)
     return container(version, message(ARCHITECTURES[architecture], compiler.encode()), weights)

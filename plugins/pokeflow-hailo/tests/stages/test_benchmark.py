@@ -1,4 +1,4 @@
-"""The benchmark on a chip: the same figures as on any target, each with its source, held against what is required."""
+"""The benchmark on a chip: the same figures as on any target, with their sources, compared with requirements."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ FIGURES = {
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """One benchmark that went well, for all who only look at it: task, result and performance.json."""
+    """Run one successful benchmark for tests that only read it; return task, result and performance.json."""
     from ..chip_flow import ChipFlow
 
     root = tmp_path_factory.mktemp("done")
@@ -35,45 +35,45 @@ def done(tmp_path_factory):
     return task, result, json.loads((task.output / "performance.json").read_text())
 
 
-def test_its_figures_have_the_names_of_every_benchmark(done):
-    _, result, told = done
+def test_figures_have_the_usual_names(done):
+    _, result, report = done
     assert set(result.metrics) == FIGURES
-    assert told["metrics"] == result.metrics
-    assert set(told["figures"]) == FIGURES
+    assert report["metrics"] == result.metrics
+    assert set(report["figures"]) == FIGURES
 
 
-def test_a_figure_has_a_source_and_an_unknown_one_a_reason(done):
-    _, result, told = done
+def test_figures_have_a_source_and_unknown_ones_a_reason(done):
+    _, result, report = done
     unknown = {name for name, value in result.metrics.items() if value is None}
     assert unknown == set(result.reasons) == {"latency_p99_ms", "hw_latency_ms", "power_w", "power_idle_w"}
-    assert set(told["sources"]) == FIGURES - unknown
-    for name, figure in told["figures"].items():
+    assert set(report["sources"]) == FIGURES - unknown
+    for name, figure in report["figures"].items():
         assert figure["source"] in {"device", "accuracy", "file"}
         assert ("reason" in figure) == (name in unknown)
 
 
-def test_what_a_double_measured_is_simulated_in_every_number(done):
-    _, result, told = done
+def test_figures_of_a_double_are_marked_as_simulated(done):
+    _, result, report = done
     assert result.facts["simulated"] is True
-    assert told["simulated"] is True
-    assert {name for name, figure in told["figures"].items() if not figure.get("simulated")} == {"size_mb"}
+    assert report["simulated"] is True
+    assert {name for name, figure in report["figures"].items() if not figure.get("simulated")} == {"size_mb"}
 
 
 def test_requirements_are_met_missed_or_unknown_with_the_reason(done):
-    _, result, told = done
-    asked = result.facts["requirements"]
-    assert asked == told["requirements"]
-    assert {name: one["result"] for name, one in asked.items()} == {
+    _, result, report = done
+    requirements = result.facts["requirements"]
+    assert requirements == report["requirements"]
+    assert {name: one["result"] for name, one in requirements.items()} == {
         "latency_p50_ms": "met",
         "throughput_fps_batch1": "missed",
         "power_w": "unknown",
     }
-    assert asked["latency_p50_ms"] == {
+    assert requirements["latency_p50_ms"] == {
         "at most": 10.0,
         "measured": result.metrics["latency_p50_ms"],
         "result": "met",
     }
-    assert "no sensor" in asked["power_w"]["reason"]
+    assert "no sensor" in requirements["power_w"]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_requirements_are_met_missed_or_unknown_with_the_reason(done):
         ({"power_w": 2.5}, 2.6, "missed"),
     ],
 )
-def test_a_bound_itself_is_still_met(required, value, result):
+def test_requirement_is_met_at_its_bound(required, value, result):
     (name,) = required
     assert benchmark.compare_requirements(Requires(**required), {name: value}, {})[name]["result"] == result
 
 
-def test_what_is_not_required_is_not_compared():
+def test_figures_without_a_requirement_are_not_compared():
     assert benchmark.compare_requirements(Requires(), {"power_w": 1.0}, {}) == {}
 
 
-def test_the_accuracy_is_of_the_chips_own_embeddings(done):
+def test_accuracy_uses_the_chips_own_embeddings(done):
     task, result, _ = done
     assert result.metrics["top1_accuracy"] == 1
     cards = index.read(task.output)
@@ -104,7 +104,7 @@ def test_the_accuracy_is_of_the_chips_own_embeddings(done):
     assert np.allclose(np.linalg.norm(cards.embeddings, axis=1), 1)
 
 
-def test_every_single_latency_is_in_a_file(done):
+def test_every_latency_is_written_to_a_file(done):
     task, result, _ = done
     with (task.output / "latencies.csv").open() as source:
         rows = list(csv.DictReader(source))
@@ -117,7 +117,7 @@ def test_every_single_latency_is_in_a_file(done):
         assert rate == pytest.approx(result.metrics[f"throughput_fps_batch{size}"], rel=1e-3)
 
 
-def test_the_device_its_versions_and_the_compilers_are_told(done):
+def test_facts_name_device_and_versions(done):
     _, result, _ = done
     assert result.facts["framework"] == "HailoRT 4.23.0"
     assert result.facts["device"].startswith("Hailo-8L, firmware 4.23.0")
@@ -126,14 +126,14 @@ def test_the_device_its_versions_and_the_compilers_are_told(done):
     assert "48 references" in result.facts["protocol"]
 
 
-def test_what_a_manifest_shows_of_a_benchmark_is_told_in_the_form_that_it_takes(done):
+def test_facts_have_the_types_that_the_manifest_needs(done):
     facts = done[1].facts
     assert {"device", "framework", "runs", "timing", "protocol"} <= facts.keys()
     assert all(isinstance(facts[name], str) for name in ("device", "framework", "timing", "protocol"))
     assert all(isinstance(count, int) for count in facts["runs"].values())
 
 
-def test_over_ssh_it_is_the_same_but_for_time(chip_flow, ssh_server, done):
+def test_benchmark_over_ssh_gives_the_same_accuracy_and_index(chip_flow, ssh_server, done):
     task = chip_flow.benchmark(device=NAME)
     result = benchmark.run(task)
     assert result.metrics["top1_accuracy"] == done[1].metrics["top1_accuracy"]
@@ -141,7 +141,7 @@ def test_over_ssh_it_is_the_same_but_for_time(chip_flow, ssh_server, done):
     assert len(ssh_server.connections) == 1
 
 
-def test_without_a_chip_it_waits_and_leaves_no_figure(chip_flow):
+def test_missing_chip_is_unavailable_and_leaves_no_figure(chip_flow):
     chip_flow.environment["HAILO_DOUBLE"] = ""
     task = chip_flow.benchmark()
     with pytest.raises(UnavailableError, match="no Hailo chip"):
@@ -149,7 +149,7 @@ def test_without_a_chip_it_waits_and_leaves_no_figure(chip_flow):
     assert [file.name for file in task.output.iterdir()] == ["preprocessing.json"]
 
 
-def test_a_hef_for_another_chip_than_it_was_compiled_for_is_refused(chip_flow):
+def test_hef_for_another_chip_is_refused(chip_flow):
     model = chip_flow.compiled()
     (model.folder / "model.hef").write_bytes(hef_bytes.make("hailo8"))
     with pytest.raises(PokeflowError, match="is compiled for hailo8, but hailo8l is required"):
@@ -184,6 +184,6 @@ def test_a_data_set_without_test_queries_is_refused(chip_flow):
         ({"runs": 0, "max_seconds": 0.0}, ["runs", "max_seconds"]),
     ],
 )
-def test_faults_are_found_before_a_device_is_asked(params, faults):
+def test_parameter_faults_are_reported(params, faults):
     assert [name for name, _ in check_benchmark(BenchmarkParams(**params))] == faults
     assert [name for name, _ in check_profile(ProfileParams(**params))] == faults

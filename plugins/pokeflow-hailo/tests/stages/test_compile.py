@@ -1,4 +1,4 @@
-"""Stage compile from end to end, with the compiler's double in a process of its own."""
+"""Stage compile from end to end, with the compiler's double in a separate process."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from pokeflow_vision.testing.data import draw_dataset
 from ..compile_flow import AFTER, BEFORE, FILE, STEM, names, report_of, without
 
 
-def test_everything_is_left_that_says_what_was_compiled(done):
+def test_output_describes_what_was_compiled(done):
     task, result = done
     worker.require_sound(result, "compile")
     assert names(task.output) == AFTER
@@ -45,7 +45,7 @@ def test_everything_is_left_that_says_what_was_compiled(done):
     assert preprocessing.read(task.output).hash == result.facts["preprocessing"]
 
 
-def test_what_a_double_made_is_marked_everywhere(done):
+def test_output_of_a_double_is_marked_as_simulated(done):
     task, result = done
     assert result.facts["simulated"] is True
     assert report_of(task)["simulated"] is True
@@ -53,7 +53,7 @@ def test_what_a_double_made_is_marked_everywhere(done):
     assert json.loads((task.output / "dfc_profile.json").read_text())["simulated"] is True
 
 
-def test_damage_is_located_by_stage(done):
+def test_metrics_show_the_loss_of_each_step(done):
     task, result = done
     metrics = result.metrics
     assert metrics["native_cosine_to_parent_min"] == pytest.approx(1, abs=1e-5)
@@ -61,31 +61,31 @@ def test_damage_is_located_by_stage(done):
     assert 0.98 < metrics["cosine_to_parent_min"] < 0.99999
     assert metrics["native_top1_accuracy"] == metrics["top1_accuracy_fp32"] == 1
     assert metrics["size_mb"] == (task.output / FILE).stat().st_size / 1e6
-    told = report_of(task)
-    assert set(told["sources"]) == set(metrics)
-    assert told["sources"]["native_top1_accuracy"].startswith("dfc_emulator: SDK_NATIVE")
-    assert told["sources"]["top1_accuracy_fp32"].startswith("counted: answers of ONNX Runtime")
-    assert set(told["seconds"]) >= {"translate", "optimize", "emulate quantized", "compile"}
+    report = report_of(task)
+    assert set(report["sources"]) == set(metrics)
+    assert report["sources"]["native_top1_accuracy"].startswith("dfc_emulator: SDK_NATIVE")
+    assert report["sources"]["top1_accuracy_fp32"].startswith("counted: answers of ONNX Runtime")
+    assert set(report["seconds"]) >= {"translate", "optimize", "emulate quantized", "compile"}
 
 
-def test_the_index_is_the_gallery_of_the_quantized_network(done):
+def test_index_holds_the_quantized_networks_gallery(done):
     task, _ = done
-    found = index.read(task.output)
+    gallery = index.read(task.output)
     kept = np.load(next(task.work.glob("optimized-*")) / "quantized_references.npy")
     lengths = np.linalg.norm(kept, axis=1, keepdims=True)
-    np.testing.assert_allclose(found.embeddings, kept / lengths, rtol=1e-5)
-    assert len(found.card_ids) == 48
+    np.testing.assert_allclose(gallery.embeddings, kept / lengths, rtol=1e-5)
+    assert len(gallery.card_ids) == 48
 
 
-def test_the_compilers_estimate_says_where_it_comes_from(done):
+def test_compilers_estimate_names_its_source(done):
     task, _ = done
-    told = json.loads((task.output / "dfc_profile.json").read_text())
-    assert (told["source"], told["compiler"], told["reason"]) == ("dfc_estimate", "3.33.0", None)
-    assert told["profile"]["stats"]["fps"] == 1.5
-    assert told["profile"]["latency_data"]["latency"] is None
+    estimate = json.loads((task.output / "dfc_profile.json").read_text())
+    assert (estimate["source"], estimate["compiler"], estimate["reason"]) == ("dfc_estimate", "3.33.0", None)
+    assert estimate["profile"]["stats"]["fps"] == 1.5
+    assert estimate["profile"]["latency_data"]["latency"] is None
 
 
-def test_without_a_compiler_all_up_to_there_is_written(flow, backend):
+def test_missing_compiler_still_leaves_the_prepared_files(flow, backend):
     task = flow.task(python="/nowhere/python3.12")
     with pytest.raises(UnavailableError, match=r"^no Dataflow Compiler on this machine .*3\.33.*POKEFLOW_HAILO_PYTHON"):
         backend(task)
@@ -93,13 +93,13 @@ def test_without_a_compiler_all_up_to_there_is_written(flow, backend):
     config = yaml.safe_load((task.output / "hailo_config.yaml").read_text())
     assert config["compiler"]["version"] is None
     assert config["compiler"]["reason"].startswith("no Dataflow Compiler on this machine")
-    given = onnx.load(task.output / f"{STEM}.onnx").graph.input[0].type.tensor_type.shape.dim
-    assert [dim.dim_value for dim in given] == [1, 3, 32, 32]
+    dims = onnx.load(task.output / f"{STEM}.onnx").graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in dims] == [1, 3, 32, 32]
     shown = np.load(task.output / "calibration_dataset.npy")
     assert (shown.shape, shown.dtype) == ((48, 32, 32, 3), np.uint8)
 
 
-def test_the_sentence_is_one_line(flow, backend):
+def test_missing_compiler_message_is_one_line(flow, backend):
     with pytest.raises(UnavailableError) as caught:
         backend(flow.task(python="/nowhere/python3.12"))
     assert "\n" not in str(caught.value)
@@ -120,15 +120,15 @@ def test_every_parameter_reaches_the_script(flow, backend):
     ]
 
 
-def test_a_layer_that_the_network_has_not_is_told_with_its_name(flow, backend):
+def test_unknown_layer_is_reported_by_name(flow, backend):
     task = flow.task(script=Script("fast", precision={"conv9": "a16_w16"}))
     with pytest.raises(PokeflowError, match=r"BackendValueError: Layer conv9 .*line of the model script"):
         backend(task)
     assert not (task.output / FILE).exists()
 
 
-def test_an_operator_that_only_the_configuration_knows_is_told_with_its_node(flow, backend):
-    """``operators`` lets it pass the plugin's own check; the installed compiler has the last word."""
+def test_configured_but_unsupported_operator_is_reported(flow, backend):
+    """``operators`` lets it pass the plugin's own check, but the installed compiler decides."""
     model = network.model()
     relu = next(node for node in model.graph.node if node.op_type == "Relu")
     relu.op_type = "Selu"
@@ -139,7 +139,7 @@ def test_an_operator_that_only_the_configuration_knows_is_told_with_its_node(flo
         backend(flow.task(flow.student(model), flow.prepared(), attempt=2))
 
 
-def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
+def test_calibration_uses_the_users_own_images(flow, backend, tmp_path):
     data = draw_dataset()
     np.save(tmp_path / "own.npy", preprocessing.to_square(data.query_images[:40], data.preprocessing))
     task = flow.task(
@@ -152,7 +152,7 @@ def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
     assert report_of(task)["effective"]["calibration_images"] == 40
 
 
-def test_another_chip_is_named_to_the_compiler(flow, backend):
+def test_requested_chip_is_passed_to_the_compiler(flow, backend):
     task = flow.task(hw_arch="hailo8")
     assert backend(task).facts["hw_arch"] == "hailo8"
     assert hef.read(task.output / FILE).architecture == "hailo8"
@@ -164,7 +164,7 @@ def test_a_parent_with_other_preprocessing_is_refused(flow, backend):
         backend(flow.task(parent, flow.prepared()))
 
 
-def test_no_val_queries_are_refused(flow, backend):
+def test_data_set_without_val_queries_is_refused(flow, backend):
     with pytest.raises(PokeflowError, match="no val queries"):
         backend(flow.task(flow.student(), flow.prepared(without("val"))))
 
@@ -180,7 +180,7 @@ def test_another_machine_compiles_over_ssh(flow, backend, ssh_server, caplog):
     assert list((ssh_server.home / "tmp").glob("pokeflow*")) == []
 
 
-def test_where_it_was_compiled_changes_no_digest(backend):
+def test_compiler_location_does_not_change_the_digest(backend):
     from pokeflow.digest import digest_params
 
     here = load_params(backend)("hailo8l")

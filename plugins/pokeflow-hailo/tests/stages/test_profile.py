@@ -1,4 +1,4 @@
-"""The profile of a HEF: from its header, its compiler and a chip, each figure with its source, and none made up."""
+"""The profile of a HEF: from its header, its compiler and a chip, each figure with its source, and none invented."""
 
 import json
 
@@ -22,7 +22,7 @@ ESTIMATE = {
 
 @pytest.fixture
 def profiled(chip_flow):
-    """profiled(estimate, **params) → result and profiling_results.json, on a machine without hailortcli."""
+    """Return a function that profiles without hailortcli and returns the result and profiling_results.json."""
 
     def run(estimate=None, **params):
         task = chip_flow.profile(**params)
@@ -35,9 +35,9 @@ def profiled(chip_flow):
     return run
 
 
-def test_the_hef_tells_its_chip_its_compiler_and_its_size(profiled):
-    result, told = profiled()
-    header = told["hef"]
+def test_hef_header_gives_chip_compiler_and_size(profiled):
+    result, report = profiled()
+    header = report["hef"]
     assert header["architecture"] == {"value": "hailo8l", "unit": "", "source": "hef_metadata", "how": "its header"}
     assert header["compiler_version"]["value"] == "3.33.0"
     assert header["size_mb"]["source"] == "file"
@@ -45,74 +45,77 @@ def test_the_hef_tells_its_chip_its_compiler_and_its_size(profiled):
     assert "simulated" not in result.facts
 
 
-def test_without_device_and_tools_the_rest_is_null_with_a_reason(profiled):
-    _, told = profiled()
-    assert told["hef"]["contexts"] == {
+def test_figures_without_device_and_tools_are_null_with_reason(profiled):
+    _, report = profiled()
+    assert report["hef"]["contexts"] == {
         "value": None,
         "unit": "",
         "source": "hef_metadata",
         "how": "hailortcli parse-hef",
         "reason": "hailortcli is not installed on this machine",
     }
-    assert told["compiler"]["profile"]["reason"] == "the compiled model has no dfc_profile.json"
-    assert (told["device"], told["about_device"]["reason"]) == ({}, "no device is named (target.profile.params.device)")
+    assert report["compiler"]["profile"]["reason"] == "the compiled model has no dfc_profile.json"
+    assert (report["device"], report["about_device"]["reason"]) == (
+        {},
+        "no device is named (target.profile.params.device)",
+    )
 
 
-def test_hailortcli_tells_contexts_and_streams(profiled, hailortcli):
+def test_contexts_and_streams_come_from_hailortcli(profiled, hailortcli):
     hailortcli(f"[ \"$1 $2\" = 'parse-hef model.hef' ] && cat <<'END'\n{PARSE_HEF}END\n")
-    _, told = profiled()
-    assert told["hef"]["contexts"]["value"] == 3
-    assert told["hef"]["outputs"]["value"][0]["shape"] == [512]
+    _, report = profiled()
+    assert report["hef"]["contexts"]["value"] == 3
+    assert report["hef"]["outputs"]["value"][0]["shape"] == [512]
 
 
-def test_a_hailortcli_that_fails_leaves_null_and_what_it_said(profiled, hailortcli):
+def test_failed_hailortcli_leaves_null_and_its_output(profiled, hailortcli):
     hailortcli("echo no such command >&2; exit 109")
-    _, told = profiled()
-    assert told["hef"]["contexts"]["value"] is None
-    assert "exit 109: no such command" in told["hef"]["contexts"]["reason"]
+    _, report = profiled()
+    assert report["hef"]["contexts"]["value"] is None
+    assert "exit 109: no such command" in report["hef"]["contexts"]["reason"]
 
 
-def test_the_compilers_figures_are_told_as_its_own(profiled):
-    _, told = profiled(ESTIMATE)
-    assert {name: figure["value"] for name, figure in told["compiler"].items()} == {
+def test_compilers_figures_name_it_as_source(profiled):
+    _, report = profiled(ESTIMATE)
+    assert {name: figure["value"] for name, figure in report["compiler"].items()} == {
         "stats.fps": 601.5,
         "stats.layers.0.macs": 1000,
         "latency_data.total": 1.5,
     }
-    assert {figure["source"] for figure in told["compiler"].values()} == {"dfc_estimate"}
+    assert {figure["source"] for figure in report["compiler"].values()} == {"dfc_estimate"}
 
 
-def test_a_profiler_that_failed_leaves_null_and_its_reason(profiled):
-    _, told = profiled({**ESTIMATE, "profile": None, "reason": "the profiler failed"})
-    assert told["compiler"]["profile"]["value"] is None
-    assert told["compiler"]["profile"]["reason"] == "the profiler failed"
+def test_failed_profiler_leaves_null_and_its_reason(profiled):
+    _, report = profiled({**ESTIMATE, "profile": None, "reason": "the profiler failed"})
+    assert report["compiler"]["profile"]["value"] is None
+    assert report["compiler"]["profile"]["reason"] == "the profiler failed"
 
 
-def test_what_a_compilers_double_estimated_is_simulated(profiled):
-    result, told = profiled({**ESTIMATE, "simulated": True})
+def test_estimate_of_a_double_is_marked_as_simulated(profiled):
+    result, report = profiled({**ESTIMATE, "simulated": True})
     assert result.facts["simulated"] is True
-    assert all(figure["simulated"] for figure in told["compiler"].values())
+    assert all(figure["simulated"] for figure in report["compiler"].values())
 
 
-def test_a_device_is_asked_where_it_is_named(profiled):
-    result, told = profiled(ESTIMATE, device="local")
+def test_named_device_is_measured(profiled):
+    result, report = profiled(ESTIMATE, device="local")
     assert result.facts["simulated"] is True
     assert result.metrics["latency_p50_ms"] > 0
     assert result.reasons["power_w"].startswith("the board has no sensor")
-    assert told["about_device"]["architecture"] == "hailo8l"
+    assert report["about_device"]["architecture"] == "hailo8l"
     assert result.facts["device"].startswith("Hailo-8L, firmware 4.23.0")
     assert (result.facts["framework"], result.facts["runs"]) == ("HailoRT 4.23.0", 24)
-    for figure in told["device"].values():
+    for figure in report["device"].values():
         assert (figure["source"], figure["simulated"]) == ("device", True)
 
 
-def test_a_device_that_is_named_and_has_no_chip_is_waited_for_and_the_rest_is_kept(chip_flow):
+def test_missing_chip_is_unavailable_and_keeps_the_rest(chip_flow):
     chip_flow.environment["HAILO_DOUBLE"] = ""
     task = chip_flow.profile(device="local")
     with pytest.raises(UnavailableError, match="no Hailo chip"):
         profile.run(task)
-    told = json.loads((task.output / "profiling_results.json").read_text())
-    assert (told["hef"]["architecture"]["value"], told["device"]) == ("hailo8l", {})
+    report = json.loads((task.output / "profiling_results.json").read_text())
+    assert (report["hef"]["architecture"]["value"], report["device"]) == ("hailo8l", {})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What AWS refuses, in a sentence with what to do, and with nothing of a credential."""
+"""AWS's refusals become one sentence with advice and without credentials."""
 
 import pytest
 from botocore import exceptions
@@ -47,7 +47,7 @@ def refused(code, message, operation="CreateTrainingJob"):
         ("", "", aws.RefusedError, "(no code)"),
     ],
 )
-def test_every_refusal_has_a_kind_and_says_what_to_do(code, message, kind, sentence):
+def test_refusals_map_to_error_types_and_advice(code, message, kind, sentence):
     error = refused(code, message)
     assert type(error) is kind
     assert sentence in str(error)
@@ -69,13 +69,13 @@ def test_every_refusal_has_a_kind_and_says_what_to_do(code, message, kind, sente
         (exceptions.ParamValidationError(report="Missing x"), "the request is malformed"),
     ],
 )
-def test_what_never_reached_aws_is_told_too(error, sentence):
+def test_errors_before_reaching_aws_are_reported(error, sentence):
     def call(**_):
         raise error
 
-    with pytest.raises(PokeflowError, match="training job x: ") as told:
+    with pytest.raises(PokeflowError, match="training job x: ") as raised:
         aws.ask(call, "training job x")
-    assert sentence in str(told.value)
+    assert sentence in str(raised.value)
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,19 +91,19 @@ def test_long_messages_are_bounded():
 
 
 def test_a_listing_goes_through_all_pages():
-    asked = []
+    requests = []
 
     class Client:
         def list_things(self, **parameters):
-            asked.append(parameters)
+            requests.append(parameters)
             number = int(parameters.get("NextToken", 0))
             return {"Things": [number], **({"NextToken": str(number + 1)} if number < 2 else {})}
 
     assert list(aws.pages(Client(), "list_things", "Things", "things", NameContains="x")) == [0, 1, 2]
-    assert asked[1] == {"NameContains": "x", "NextToken": "1"}
+    assert requests[1] == {"NameContains": "x", "NextToken": "1"}
 
 
-def test_without_a_region_it_is_told_where_to_set_one(monkeypatch, tmp_path):
+def test_missing_region_error_says_where_to_set_it(monkeypatch, tmp_path):
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))

@@ -1,4 +1,4 @@
-"""AWS's images: published from an account of the region, under the region's own host names."""
+"""Addresses of AWS's images: an account per region, under the region's own host names."""
 
 import pytest
 
@@ -19,5 +19,5 @@ def test_an_image_has_an_address_in_every_region(region: str, begins: str) -> No
     ] * 2
 
 
-def test_an_image_of_one_s_own_keeps_its_address() -> None:
+def test_custom_image_keeps_its_address() -> None:
     assert images.address("123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1", "us-east-2").startswith("123456789012.")

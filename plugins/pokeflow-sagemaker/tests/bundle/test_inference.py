@@ -1,4 +1,4 @@
-"""The packed code, as a container runs it: unpacked into an empty folder, with nothing else of pokeflow at hand."""
+"""The packed code as a container runs it: unpacked into an empty folder, without pokeflow."""
 
 import base64
 import io
@@ -57,7 +57,7 @@ def model(served):
     return served.code.model_fn(str(served.folder))
 
 
-def test_a_bare_interpreter_answers_as_pokeflow_recognises(served, tmp_path):
+def test_bundle_without_pokeflow_answers_like_pokeflow(served, tmp_path):
     picture = np.asarray(Image.fromarray(small_data().query_images[11]).resize((300, 420)))
     (tmp_path / "png").write_bytes(png(picture))
     (tmp_path / "json").write_bytes(as_json(png(picture)))
@@ -73,14 +73,14 @@ def test_a_bare_interpreter_answers_as_pokeflow_recognises(served, tmp_path):
     params = RecognizeParams(str(tmp_path / "card.png"))
     inputs = (done("distill", "student", flow.folder("model")), done("benchmark", "student", flow.folder("benchmark")))
     flow.run("target", "recognize", params, *inputs)
-    told = json.loads((flow.root / "recognize" / "matches.json").read_text())
-    assert first["matches"] == told["matches"]
+    expected = json.loads((flow.root / "recognize" / "matches.json").read_text())
+    assert first["matches"] == expected["matches"]
     assert len(first["matches"]) == 5
     assert first["preprocessing"] == SPEC.hash
     assert first["model"] == "distill-digest"
 
 
-def test_a_reference_is_found_first_with_its_labels(served, model):
+def test_reference_image_ranks_first_with_its_labels(served, model):
     (match, *_) = served.code.predict_fn(small_data().references[37], model)["matches"]
     assert match == {
         "card_id": "set-37",
@@ -112,7 +112,7 @@ def orientation(value):
 
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.parametrize("shape", [(16, 16), (17, 16), (7, 5), (90, 63), (1, 300)])
-def test_a_picture_becomes_the_networks_input_as_pokeflow_makes_it(served, model, tmp_path, kind, shape):
+def test_preprocessing_matches_pokeflow(served, model, tmp_path, kind, shape):
     pixels = np.random.default_rng(5).integers(0, 256, (*shape, 3), np.uint8)
     body = PICTURES[kind](Image.fromarray(pixels))
     (tmp_path / "picture").write_bytes(body)
@@ -122,18 +122,18 @@ def test_a_picture_becomes_the_networks_input_as_pokeflow_makes_it(served, model
     assert np.array_equal(got, wanted)
     seen = []
     network = model.recognizer.network
-    watched = replace(network, session=SimpleNamespace(run=lambda _, given: seen.append(given) or [np.ones((1, 24))]))
+    watched = replace(network, session=SimpleNamespace(run=lambda _, feed: seen.append(feed) or [np.ones((1, 24))]))
     served.code.predict_fn(got, replace(model, recognizer=replace(model.recognizer, network=watched)))
     assert np.array_equal(seen[0]["image"], preprocessing.normalize(preprocessing.to_square([wanted], SPEC), SPEC))
 
 
-def test_what_recognises_there_is_the_very_code_that_recognises_here(served):
+def test_bundle_carries_the_on_device_code_unchanged(served):
     for module in on_device.ON_DEVICE:
         carried = served.folder / "code" / f"{module.replace('.', '/')}.py"
         assert carried.read_bytes() == on_device.source_of(module).read_bytes()
 
 
-def test_the_code_opens_no_format_but_those_it_names(served):
+def test_formats_other_than_jpeg_and_png_are_refused(served):
     for kind in ("GIF", "BMP", "TIFF", "WEBP", "PPM"):
         out = io.BytesIO()
         Image.new("RGB", (8, 8)).save(out, kind)
@@ -142,12 +142,12 @@ def test_the_code_opens_no_format_but_those_it_names(served):
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "IMAGE/PNG", "image/png; q=1", "image/jpeg;charset=x"])
-def test_content_types_are_taken_as_http_writes_them(served, kind):
+def test_content_types_ignore_case_and_parameters(served, kind):
     assert served.code.input_fn(bytearray(png(np.zeros((4, 4, 3), np.uint8))), kind).shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize("kind", ["image/gif", "application/x-npy", "text/csv", "", None, "application/octet-stream"])
-def test_other_content_types_are_refused_with_those_that_are_taken(served, kind):
+def test_unsupported_content_type_error_lists_supported_ones(served, kind):
     with pytest.raises(ValueError, match="is not supported; send image/jpeg, image/png or application/json"):
         served.code.input_fn(b"", kind)
 
@@ -158,7 +158,7 @@ def test_a_body_over_the_limit_is_refused(served):
 
 
 def bomb():
-    """A PNG that says it is 60,000 × 60,000; its header is enough here."""
+    """Return a small PNG whose header declares 60,000 × 60,000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -167,7 +167,7 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
 
 
-def test_pictures_of_too_many_pixels_are_refused_before_they_are_decoded(served):
+def test_oversized_images_are_refused_before_decoding(served):
     with pytest.raises(ValueError, match=r"600×501 pixels, the limit is 300,000"):
         served.code.input_fn(png(Image.new("L", (600, 501))), "image/png")
     with pytest.raises(ValueError, match="DecompressionBombError"):
@@ -178,14 +178,14 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
 @pytest.mark.parametrize("encode", [png, jpeg])
-def test_a_picture_that_is_cut_short_is_refused(served, encode):
+def test_truncated_image_is_refused(served, encode):
     body = encode(NOISE)
     with pytest.raises(ValueError, match="damaged or truncated"):
         served.code.input_fn(body[: len(body) // 2], "image/png")
 
 
 @pytest.mark.parametrize("body", [b"", b"no picture", bytes(range(256))])
-def test_what_is_no_picture_is_refused(served, body):
+def test_body_that_is_no_image_is_refused(served, body):
     with pytest.raises(ValueError, match="no readable JPEG or PNG"):
         served.code.input_fn(body, "image/jpeg")
 
@@ -195,12 +195,12 @@ def test_what_is_no_picture_is_refused(served, body):
     [b"", b"[]", b"1", b"null", b'"x"', b"{}", b'{"image": 1}', b'{"image": null}', b'{"image": "\xff"}',
      '{"image": "a b"}', '{"image": "é"}', b'{"image": "YQ=="', b"[" * 100_000, b"\xff\xfe"],
 )  # fmt: skip
-def test_json_of_another_form_is_refused(served, body):
+def test_malformed_json_request_is_refused(served, body):
     with pytest.raises(ValueError, match=r"not JSON of the form|no readable JPEG"):
         served.code.input_fn(body, "application/json")
 
 
-def test_a_body_that_is_neither_bytes_nor_text_is_refused(served):
+def test_body_of_a_wrong_type_is_refused(served):
     with pytest.raises(ValueError, match="is int, not bytes"):
         served.code.input_fn(10**12, "image/png")
 
@@ -208,7 +208,7 @@ def test_a_body_that_is_neither_bytes_nor_text_is_refused(served):
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from([png, jpeg]), st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_a_damaged_request_is_answered_or_refused_and_nothing_else(served, model, encode, data):
+def test_damaged_image_is_answered_or_refused(served, model, encode, data):
     content = bytearray(encode(NOISE))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -225,12 +225,12 @@ def test_answers_are_json(served, accept):
     assert json.loads(served.code.output_fn({"matches": [{"name": "ü"}]}, accept)) == {"matches": [{"name": "ü"}]}
 
 
-def test_a_client_that_takes_no_json_is_told(served):
+def test_accept_header_without_json_is_refused(served):
     with pytest.raises(ValueError, match="application/json only"):
         served.code.output_fn({}, "application/x-npy")
 
 
-def test_a_bundle_whose_parts_are_of_two_pieces_does_not_open(served, tmp_path):
+def test_bundle_with_mismatched_files_does_not_open(served, tmp_path):
     import shutil
 
     for name, content, fault in (
@@ -245,8 +245,8 @@ def test_a_bundle_whose_parts_are_of_two_pieces_does_not_open(served, tmp_path):
             served.code.model_fn(str(folder))
 
 
-def test_the_four_functions_take_what_sagemakers_toolkit_gives_them(served):
-    """It counts parameters: one more, and it passes its own context there."""
+def test_functions_have_the_signatures_of_sagemakers_toolkit(served):
+    """The toolkit counts parameters and passes its context to a function that takes one more."""
     import inspect
 
     counts = [len(inspect.signature(getattr(served.code, f"{f}_fn")).parameters) for f in ("model", "input", "predict")]

@@ -1,4 +1,4 @@
-"""The bundle's server as a container runs it: a process of its own, an unpacked bundle, HTTP over the loopback."""
+"""The bundle's server as a container runs it: a separate process, an unpacked bundle, HTTP over the loopback."""
 
 import contextlib
 import http.client
@@ -29,7 +29,7 @@ sys.exit(serve.main())
 
 @contextlib.contextmanager
 def started(folder, before=""):
-    """A server of the bundle, and the port it answers on; ``before`` is code that runs first, in its process."""
+    """Start the bundle's server and yield it with its port; ``before`` is code that runs first in its process."""
     code = folder / "code"
     command = [sys.executable, "-I", "-c", STARTED.format(before=before), str(code)]
     command = command if before else [sys.executable, str(code / "serve.py"), "serve"]
@@ -37,7 +37,7 @@ def started(folder, before=""):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, cwd=folder)
     try:
         lines = iter(process.stderr.readline, "")
-        port = next((int(found[1]) for line in lines if (found := re.search(r"serving on port (\d+)", line))), None)
+        port = next((int(match[1]) for line in lines if (match := re.search(r"serving on port (\d+)", line))), None)
         assert port, process.communicate()
         yield process, port
     finally:
@@ -54,8 +54,8 @@ def port(served):
 def ask(port, method="POST", path="/invocations", body=None, kind="image/png", **headers):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
-        given = {"Content-Type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        connection.request(method, path, body, given)
+        fields = {"Content-Type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        connection.request(method, path, body, fields)
         answer = connection.getresponse()
         return answer.status, answer.read(), answer
     finally:
@@ -74,21 +74,21 @@ def test_a_picture_is_answered_with_its_card(port, kind, encode):
     assert json.loads(body)["model"] == "distill-digest"
 
 
-def test_a_ping_is_answered_with_200_and_nothing(port):
+def test_ping_is_answered_with_200_and_no_body(port):
     status, body, _ = ask(port, "GET", "/ping")
     assert (status, body) == (200, b"")
 
 
-def test_a_batch_transform_job_is_told_what_it_may_ask(port):
+def test_execution_parameters_limit_batch_transform_jobs(port):
     _, body, _ = ask(port, "GET", "/execution-parameters")
-    told = json.loads(body)
-    assert told["BatchStrategy"] == "SINGLE_RECORD"
-    assert told["MaxPayloadInMB"] == 1
-    assert 1 <= told["MaxConcurrentTransforms"] * told["MaxPayloadInMB"] <= 100
+    limits = json.loads(body)
+    assert limits["BatchStrategy"] == "SINGLE_RECORD"
+    assert limits["MaxPayloadInMB"] == 1
+    assert 1 <= limits["MaxConcurrentTransforms"] * limits["MaxPayloadInMB"] <= 100
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "said"),
+    ("arguments", "status", "said"),
     [
         ({"body": b"garbage"}, 400, "no readable JPEG or PNG"),
         ({"body": b""}, 400, "no readable JPEG or PNG"),
@@ -101,15 +101,15 @@ def test_a_batch_transform_job_is_told_what_it_may_ask(port):
         ({"path": "/models"}, 404, "Not Found. Known: GET /ping, POST /invocations"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_told_in_json_with_its_status(port, asked, status, said):
-    found, body, answer = ask(port, **asked)
-    assert found == status
+def test_request_errors_have_a_status_and_a_json_message(port, arguments, status, said):
+    actual, body, answer = ask(port, **arguments)
+    assert actual == status
     assert answer.headers["Content-Type"] == "application/json"
     assert said in json.loads(body)["error"]
 
 
 def chunks(most=None):
-    """A body without a length, of so many bytes or without end."""
+    """Yield a body without a length, of ``most`` bytes or endless."""
     sent = 0
     while most is None or sent < most:
         sent += 100_000
@@ -122,7 +122,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(port):
     assert "more than 400,000 bytes" in json.loads(said)["error"]
 
 
-def test_a_client_that_never_ends_is_cut_off_too(port):
+def test_endless_body_is_cut_off(port):
     with contextlib.suppress(OSError, http.client.HTTPException):
         ask(port, body=chunks())
     assert ask(port, "GET", "/ping")[0] == 200
@@ -131,18 +131,18 @@ def test_a_client_that_never_ends_is_cut_off_too(port):
 GATED = """
 import inference, pathlib
 answers, gate = inference.predict_fn, pathlib.Path({gate!r})
-def gated(*given):
+def gated(*args):
     if gate.exists():
         (gate.parent / f"entered-{{time.monotonic_ns()}}").touch()
         while gate.exists():
             time.sleep(0.01)
-    return answers(*given)
+    return answers(*args)
 inference.predict_fn = gated
 """
 
 
 class Gate:
-    """While it is shut, nothing is answered."""
+    """Holds all predictions while it is shut."""
 
     def __init__(self, folder):
         self.file = folder / "shut"
@@ -155,7 +155,7 @@ class Gate:
         self.file.unlink(missing_ok=True)
 
     def wait(self, number):
-        """Until so many requests are held."""
+        """Wait until ``number`` requests are held."""
         until = time.monotonic() + 120
         while len(list(self.file.parent.glob("entered-*"))) < number:
             assert time.monotonic() < until
@@ -167,14 +167,14 @@ def gate(tmp_path):
     return Gate(tmp_path)
 
 
-def seconds(**given):
-    return f"import functools; serve.open_model = functools.partial(serve.open_model, **{given})"
+def seconds(**options):
+    return f"import functools; serve.open_model = functools.partial(serve.open_model, **{options})"
 
 
 PICTURE = png(np.zeros((8, 8, 3), np.uint8))
 
 
-def test_a_slow_client_is_told_so_and_holds_up_nobody(served):
+def test_slow_client_times_out_and_blocks_no_other(served):
     with (
         started(served.folder, seconds(read_s=0.3)) as (_, port),
         socket.create_connection(("127.0.0.1", port)) as slow,
@@ -188,21 +188,21 @@ def test_a_slow_client_is_told_so_and_holds_up_nobody(served):
         assert "did not arrive within 0.3 seconds" in json.loads(answer.read())["error"]
 
 
-def test_requests_at_once_are_all_answered_each_with_its_own(served, port):
+def test_concurrent_requests_each_get_their_own_answer(served, port):
     references = small_data().references
     with ThreadPoolExecutor(12) as many:
-        found = list(many.map(lambda i: ask(port, body=png(references[i])), range(40)))
-    assert [status for status, *_ in found] == [200] * 40
-    assert [json.loads(body)["matches"][0]["card_id"] for _, body, _ in found] == [f"set-{i}" for i in range(40)]
+        answers = list(many.map(lambda i: ask(port, body=png(references[i])), range(40)))
+    assert [status for status, *_ in answers] == [200] * 40
+    assert [json.loads(body)["matches"][0]["card_id"] for _, body, _ in answers] == [f"set-{i}" for i in range(40)]
 
 
-def test_more_at_once_than_memory_is_kept_for_are_sent_away_and_a_ping_is_answered_all_the_while(served, gate):
+def test_excess_requests_get_503_while_pings_are_answered(served, gate):
     code = f"serve.MAX_WAITING = 2; {seconds(threads=1)}\n{gate.code}"
     with started(served.folder, code) as (_, port), ThreadPoolExecutor(4) as many:
         gate.shut()
         held = [many.submit(ask, port, body=PICTURE)]
         gate.wait(1)
-        held += [many.submit(ask, port, body=PICTURE) for _ in range(3)]  # one more than there are places
+        held += [many.submit(ask, port, body=PICTURE) for _ in range(3)]  # one more than may wait
         away = next(as_completed(held))
         answer = away.result()
         assert answer[0] == 503
@@ -214,7 +214,7 @@ def test_more_at_once_than_memory_is_kept_for_are_sent_away_and_a_ping_is_answer
         assert ask(port, body=PICTURE)[0] == 200
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_the_model_doubted_until_it_answers_again(served, gate):
+def test_slow_answer_gets_504_and_pings_fail_until_recovery(served, gate):
     with started(served.folder, f"{seconds(answer_s=0.3, threads=1)}\n{gate.code}") as (_, port):
         gate.shut()
         status, body, _ = ask(port, body=PICTURE)
@@ -231,14 +231,14 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_model_doubted_until_i
 BROKEN = """
 import inference
 runs = serve.run
-def run(*given):
+def run(*args):
     inference.predict_fn = None  # once it is open
-    runs(*given)
+    runs(*args)
 serve.run = run
 """
 
 
-def test_a_model_that_fails_is_told_as_500_without_its_inner_words(served):
+def test_failing_model_gets_500_without_internal_details(served):
     with started(served.folder, BROKEN) as (_, port):
         status, body, _ = ask(port, body=PICTURE)
         assert status == 500
@@ -249,7 +249,7 @@ def test_a_model_that_fails_is_told_as_500_without_its_inner_words(served):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_it_answers_what_is_under_way_and_takes_nothing_new(served, gate, number):
+def test_stop_signal_finishes_requests_and_accepts_no_new(served, gate, number):
     with started(served.folder, gate.code) as (process, port), ThreadPoolExecutor(1) as one:
         gate.shut()
         held = one.submit(ask, port, body=PICTURE)
@@ -268,7 +268,7 @@ def test_asked_to_stop_it_answers_what_is_under_way_and_takes_nothing_new(served
         assert process.wait(15) == 0
 
 
-def test_a_bundle_that_does_not_open_ends_the_container_with_a_sentence(served, tmp_path):
+def test_unreadable_bundle_stops_the_server_with_a_message(served, tmp_path):
     import shutil
 
     for name, fault in (("index.npz", "not a readable gallery"), ("model.onnx", "the bundle cannot be opened")):
@@ -283,7 +283,7 @@ def test_a_bundle_that_does_not_open_ends_the_container_with_a_sentence(served, 
         assert "Traceback" not in ran.stderr
 
 
-def test_a_port_that_is_taken_is_told(served, port):
+def test_port_in_use_is_reported(served, port):
     env = {"SAGEMAKER_BIND_TO_PORT": str(port)}
     command = [sys.executable, served.folder / "code" / "serve.py"]
     ran = subprocess.run(command, capture_output=True, text=True, env=env, check=False)

@@ -1,4 +1,4 @@
-"""Unpacking a bundle from anywhere: what is sound comes out whole, what is hostile not at all."""
+"""Unpacking untrusted bundles: sound ones come out whole, hostile ones are refused."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ from pokeflow_vision import archive
 
 
 def packed(folder, members, **options):
-    """An archive of (TarInfo or name, content) pairs, as they are."""
+    """Write an archive of (TarInfo or name, content) pairs, unchecked."""
     file = folder / "x.tar.gz"
     with tarfile.open(file, "w:gz", **options) as tar:
         for member, content in members:
@@ -52,14 +52,14 @@ def test_a_bundle_comes_out_as_it_was_packed(served, tmp_path):
         kind("device", tarfile.CHRTYPE), kind("pipe", tarfile.FIFOTYPE), kind("folder", tarfile.DIRTYPE),
     ],
 )  # fmt: skip
-def test_what_is_no_plain_file_below_the_folder_is_refused(tmp_path, member):
+def test_links_devices_and_escaping_paths_are_refused(tmp_path, member):
     with pytest.raises(PokeflowError, match=r"not a regular file|not a safe path|not a readable bundle"):
         unpack.unpack(packed(tmp_path, [(member, b"")]), tmp_path / "deep" / "out")
     assert {path.name for path in (tmp_path / "deep").iterdir()} == {"out"}
     assert list((tmp_path / "deep" / "out").rglob("*")) == []
 
 
-def test_a_name_that_is_there_twice_is_refused(tmp_path):
+def test_duplicate_name_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="occurs twice"):
         unpack.unpack(packed(tmp_path, [("a", b"1"), ("a", b"2")]), tmp_path / "out")
 
@@ -73,7 +73,7 @@ def test_a_bomb_is_stopped_at_the_limit(tmp_path):
 
 
 @pytest.mark.parametrize("type", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
-def test_a_header_without_end_is_not_read_into_memory(tmp_path, type):
+def test_oversized_tar_header_is_not_read_into_memory(tmp_path, type):
     entry = tarfile.TarInfo("x")
     entry.type, entry.size = type, 3_000_000_000
     header = entry.tobuf(tarfile.GNU_FORMAT)
@@ -93,14 +93,14 @@ def test_a_header_without_end_is_not_read_into_memory(tmp_path, type):
         ({"files": {"a": 1}}, "not a readable bundle"),
     ],
 )
-def test_what_is_not_as_the_bundle_says_is_refused(tmp_path, about, said):
+def test_files_that_differ_from_bundle_json_are_refused(tmp_path, about, said):
     with pytest.raises(PokeflowError, match=said):
         unpack.unpack(packed(tmp_path, [("a", b"1"), ("bundle.json", json.dumps(about).encode())]), tmp_path / "out")
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_archive_is_told_and_nothing_else(served, tmp_path_factory, data):
+def test_damaged_archive_writes_nothing_outside_the_folder(served, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged")
     plain = bytearray(gzip.decompress((served.flow.folder("bundle") / "model.tar.gz").read_bytes()))
     for _ in range(data.draw(st.integers(1, 6))):
@@ -117,13 +117,13 @@ def test_a_damaged_archive_is_told_and_nothing_else(served, tmp_path_factory, da
     [b"", b"no gzip", gzip.compress(b"", mtime=0), gzip.compress(b"x" * 2000, mtime=0), zlib.compress(b"x")],
     ids=["empty", "no gzip", "of nothing", "no tar", "zlib"],
 )
-def test_what_is_no_archive_is_told(tmp_path, content):
+def test_file_that_is_no_archive_is_reported(tmp_path, content):
     (tmp_path / "x.tar.gz").write_bytes(content)
     with pytest.raises(PokeflowError, match=r"x\.tar\.gz: not a readable bundle"):
         unpack.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
 
 
-def test_the_code_of_the_archive_is_replaced_by_the_installations(tmp_path):
+def test_bundled_code_is_replaced_by_the_installed_code(tmp_path):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "inference.py").write_text("raise SystemExit('hostile')")
     (tmp_path / "code" / "numpy.py").write_text("raise SystemExit('hostile')")
@@ -134,8 +134,8 @@ def test_the_code_of_the_archive_is_replaced_by_the_installations(tmp_path):
     assert "hostile" not in (tmp_path / "code" / "inference.py").read_text()
 
 
-def told(files, /, **more):
-    """An archive's members, and what its bundle.json says of these."""
+def bundle_members(files, /, **more):
+    """Return an archive's members, with a bundle.json that describes them."""
     sums = {name: {"sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()}
     about = {"files": sums, "model": {"digest": "d" * 16}, "cards": 1} | more
     return [("bundle.json", json.dumps(about).encode()), *files.items()]
@@ -147,40 +147,40 @@ LIMITS = {"code/limits.json": b"{}"}
 @pytest.mark.parametrize(
     ("members", "says"),
     [
-        (told(LIMITS, files=[]), "its files differ from those listed"),
-        (told(LIMITS, model={"digest": 5}), "values of a wrong type"),
-        (told(LIMITS, model=[]), "not a readable bundle"),
-        (told(LIMITS, cards="many"), "values of a wrong type"),
-        (told({"model.onnx": b"x"}), "it lacks code/limits.json"),
+        (bundle_members(LIMITS, files=[]), "its files differ from those listed"),
+        (bundle_members(LIMITS, model={"digest": 5}), "values of a wrong type"),
+        (bundle_members(LIMITS, model=[]), "not a readable bundle"),
+        (bundle_members(LIMITS, cards="many"), "values of a wrong type"),
+        (bundle_members({"model.onnx": b"x"}), "it lacks code/limits.json"),
         ([("bundle.json", b"[" * 100_000)], "recursion"),
         ([("bundle.json", b"[]")], "not a readable bundle"),
         ([("bundle.json", b" " * (archive.MOST_JSON + 1))], "the limit is 16,000,000"),
     ],
 )
-def test_a_bundle_that_tells_nothing_of_itself_is_refused_in_a_sentence(tmp_path, members, says):
+def test_bundle_with_invalid_description_is_refused(tmp_path, members, says):
     with pytest.raises(PokeflowError, match=says) as caught:
         unpack.unpack(packed(tmp_path, members), tmp_path / "out")
     assert str(caught.value).endswith("Run its task again.")
 
 
 @pytest.mark.parametrize("limits", [b"[]", b"{", b"[" * 100_000, b'{"top": "many"}', b'{"top": 0}', b'{"nope": 1}'])
-def test_limits_that_are_none_are_told(tmp_path, limits):
-    unpack.unpack(packed(tmp_path, told({"code/limits.json": limits})), tmp_path / "out")
+def test_invalid_limits_are_reported(tmp_path, limits):
+    unpack.unpack(packed(tmp_path, bundle_members({"code/limits.json": limits})), tmp_path / "out")
     with pytest.raises(PokeflowError, match="its limits are invalid"):
         local._limits(tmp_path / "out")
 
 
-def test_a_disk_that_is_full_is_no_fault_of_the_bundle(tmp_path, monkeypatch):
+def test_full_disk_is_not_blamed_on_the_bundle(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(unpack.shutil, "copyfileobj", full)
     with pytest.raises(PokeflowError, match=r"No space left on device.*TMPDIR to another folder") as caught:
-        unpack.unpack(packed(tmp_path, told(LIMITS)), tmp_path / "out")
+        unpack.unpack(packed(tmp_path, bundle_members(LIMITS)), tmp_path / "out")
     assert "Run its task again" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["x" * 300, "no such host", "é" * 80, "256.1.1.1"])
-def test_a_host_that_is_none_is_bad_input(host):
+def test_invalid_host_is_a_config_error(host):
     with pytest.raises(ConfigError, match="cannot listen on"):
         local._listen(ServeParams(host=host, port=0))

@@ -1,4 +1,4 @@
-"""pokeflow provision: plans, asks, does it, and leaves the project's id where the manifest takes it from."""
+"""pokeflow provision: plan, confirm, apply, and record the project's id for the manifest."""
 
 import io
 import json
@@ -22,7 +22,7 @@ Said = pytest.CaptureFixture[str]
 def words(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The command for the toy project in the test cloud, without its own flags."""
     cloud.trouble(becoming=0.02)
-    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody is there to ask
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal
     root = tmp_path_factory.mktemp("store")
     own = ["registry=none", "cloud.pipeline=null", "store=s3", f"store.remote=s3://{BUCKET}", f"store.root={root}"]
     return ["provision", *CLOUD_FLOW, *own]
@@ -32,7 +32,7 @@ def there(cloud: Cloud) -> bool:
     return BUCKET in [bucket["Name"] for bucket in cloud.aws("s3").list_buckets()["Buckets"]]
 
 
-def test_a_dry_run_tells_the_plan_and_changes_nothing(words: list[str], cloud: Cloud, capsys: Said) -> None:
+def test_dry_run_prints_the_plan_and_changes_nothing(words: list[str], cloud: Cloud, capsys: Said) -> None:
     assert main.run([*words, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert f"create  bucket               {BUCKET}" in said
@@ -40,14 +40,14 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(words: list[str], cloud: C
     assert cloud.mutating() == {}
 
 
-def test_where_nobody_can_be_asked_nothing_is_done(words: list[str], cloud: Cloud, capsys: Said) -> None:
+def test_without_a_terminal_nothing_changes(words: list[str], cloud: Cloud, capsys: Said) -> None:
     assert main.run(words) == 2
     assert "Pass --yes to apply the plan, or --dry-run" in capsys.readouterr().err
     assert cloud.mutating() == {}
 
 
 @pytest.mark.slow
-def test_who_is_asked_decides(words: list[str], cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_to_the_prompt_decides(words: list[str], cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdin", terminal)
@@ -59,7 +59,7 @@ def test_who_is_asked_decides(words: list[str], cloud: Cloud, monkeypatch: pytes
     assert there(cloud)
 
 
-def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str], cloud: Cloud, capsys: Said) -> None:
+def test_second_run_changes_nothing_and_manifest_has_project_id(words: list[str], cloud: Cloud, capsys: Said) -> None:
     assert main.run([*words, "--yes"]) == 0
     said = capsys.readouterr().out
     assert "created  project" in said
@@ -69,29 +69,29 @@ def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str]
     assert "No changes are needed." in again
     assert cloud.mutating() == {}
     flow = pokeflow.load([word for word in words[1:] if not word.startswith("--")])
-    found = receipts.read(tree.open_tree(flow).objects, receipts.PROVISION)
-    assert found is not None
-    known = found[0].facts[ID]
+    receipt = receipts.read(tree.open_tree(flow).objects, receipts.PROVISION)
+    assert receipt is not None
+    known = receipt[0].facts[ID]
     assert known in said
     publish.write_documents(tree.open_tree(flow))
     manifest, _ = tree.open_tree(flow).objects.read("metadata/project_manifest.json")
     assert json.loads(manifest)[ID] == known
 
 
-def test_it_speaks_json(words: list[str], capsys: Said) -> None:
+def test_json_output_lists_the_changes(words: list[str], capsys: Said) -> None:
     assert main.run([*words, "--json", "--yes"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts[ID].startswith("p-")
     assert {change["action"] for change in facts["changes"]} == {"create"}
 
 
-def test_json_alone_is_a_plan(words: list[str], cloud: Cloud, capsys: Said) -> None:
+def test_json_without_yes_only_plans(words: list[str], cloud: Cloud, capsys: Said) -> None:
     assert main.run([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[ID] is None
     assert cloud.mutating() == {}
 
 
-def test_what_is_left_is_told_and_the_exit_says_so(words: list[str], cloud: Cloud, capsys: Said) -> None:
+def test_denied_changes_are_printed_and_exit_with_1(words: list[str], cloud: Cloud, capsys: Said) -> None:
     cloud.trouble(denied=["CreateStack"], becoming=0.02)
     assert main.run([*words, "--yes"]) == 1
     said = capsys.readouterr().out
@@ -100,7 +100,7 @@ def test_what_is_left_is_told_and_the_exit_says_so(words: list[str], cloud: Clou
     assert there(cloud)
 
 
-def test_an_id_in_yaml_that_is_another_ones_is_told(words: list[str], capsys: Said) -> None:
+def test_differing_project_id_in_yaml_is_reported(words: list[str], capsys: Said) -> None:
     assert main.run([*words, "--yes", "project.id=p-other"]) == 0
     assert "project.id: the YAML has p-other, but the project's id is p-" in capsys.readouterr().out
 
@@ -112,9 +112,7 @@ def test_without_a_cloud_there_is_nothing_to_provision(words: list[str], capsys:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("left", [b"null", b"[" * 100_000, b"\xff"])
-def test_what_it_left_in_the_tree_and_was_damaged_there_is_left_anew(
-    words: list[str], cloud: Cloud, left: bytes
-) -> None:
+def test_damaged_receipt_is_written_again(words: list[str], cloud: Cloud, left: bytes) -> None:
     assert main.run([*words, "--yes"]) == 0
     objects = tree.open_tree(pokeflow.load(words[1:])).objects
     sound = receipts.read(objects, receipts.PROVISION)

@@ -1,4 +1,4 @@
-"""What a record's job cost: all attempts at the very making, what SageMaker bills, unknown with its reason."""
+"""Cost of a record's job: all attempts at the same task, as SageMaker bills them; unknown costs have a reason."""
 
 import dataclasses
 import datetime as dt
@@ -36,7 +36,7 @@ def training(name: str, seconds: int | None, billed: int | None, *, status="Comp
 
 @pytest.fixture
 def account(monkeypatch):
-    """The jobs that there are; regions asked."""
+    """Replace SageMaker by a set of jobs; return the regions that were queried."""
     regions = []
 
     def holds(*described):
@@ -61,24 +61,24 @@ def account(monkeypatch):
     return holds
 
 
-def test_a_job_costs_what_is_billed_on_every_machine(account):
+def test_cost_counts_the_billed_time_of_every_machine(account):
     regions = account(training(NAME, 3600, 3600))
-    found = bill.bill(record(), PARAMS)
-    assert found.cost_usd == pytest.approx(2 * 1.408)
+    result = bill.bill(record(), PARAMS)
+    assert result.cost_usd == pytest.approx(2 * 1.408)
     assert regions == ["us-west-2"]  # the record's own, not today's
-    assert found.environment["price"].startswith("on-demand prices of us-west-2")
-    assert found.environment["spot_saving"] is None
+    assert result.environment["price"].startswith("on-demand prices of us-west-2")
+    assert result.environment["spot_saving"] is None
     assert bill.bill(record(), replace(PARAMS, prices={"ml.g5.xlarge": 1.0})).cost_usd == pytest.approx(2.0)
 
 
-def test_a_spot_job_tells_what_it_saved(account):
+def test_spot_job_reports_its_saving(account):
     account(training(NAME, 1000, 300, EnableManagedSpotTraining=True))
-    found = bill.bill(record(), PARAMS)
-    assert found.environment["spot_saving"] == pytest.approx(0.7)
-    assert found.cost_usd == pytest.approx(2 * 1.408 / 3600 * 300, abs=1e-6)
+    result = bill.bill(record(), PARAMS)
+    assert result.environment["spot_saving"] == pytest.approx(0.7)
+    assert result.cost_usd == pytest.approx(2 * 1.408 / 3600 * 300, abs=1e-6)
 
 
-def test_attempts_before_it_are_paid_as_well_but_those_at_another_making(account):
+def test_earlier_attempts_at_the_same_task_are_billed(account):
     account(
         training(NAME, 100, 100, status="Failed"),
         training(f"{NAME}-2", 50, 50, status="Failed", task="s3://b/p/jobs/d/other/h/"),
@@ -86,9 +86,9 @@ def test_attempts_before_it_are_paid_as_well_but_those_at_another_making(account
         training(f"{NAME}-4", 200, 200),
         training(f"{NAME}-5", 30, 30, status="InProgress"),
     )
-    found = bill.bill(record(f"{NAME}-4"), PARAMS)
-    assert (found.environment["attempts"], found.environment["billable_seconds"]) == (3, 300)
-    assert found.cost_usd == pytest.approx(2 * 1.408 / 3600 * 300, abs=1e-6)
+    result = bill.bill(record(f"{NAME}-4"), PARAMS)
+    assert (result.environment["attempts"], result.environment["billable_seconds"]) == (3, 300)
+    assert result.cost_usd == pytest.approx(2 * 1.408 / 3600 * 300, abs=1e-6)
 
 
 BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -107,16 +107,16 @@ def processing(name: str, seconds: int | None, *, status="Completed", task=MAKIN
 
 def test_a_processing_job_is_billed_from_beginning_to_end(account):
     account(processing(NAME, 3600))
-    found = bill.bill(record(kind="processing"), PARAMS)
-    assert found.cost_usd == pytest.approx(2 * 0.23)
-    assert dict(found.environment) == {
+    result = bill.bill(record(kind="processing"), PARAMS)
+    assert result.cost_usd == pytest.approx(2 * 0.23)
+    assert dict(result.environment) == {
         "training_job": NAME, "training_job_arn": f"arn:{NAME}", "instance_type": "ml.m5.xlarge", "instance_count": 2,
         "region": "us-west-2", "attempts": 1, "job_seconds": 3600.0, "billable_seconds": 3600.0, "spot": False,
-        "spot_saving": None, "price": found.environment["price"],
+        "spot_saving": None, "price": result.environment["price"],
     }  # fmt: skip
 
 
-def test_every_attempt_of_a_processing_job_is_billed_but_those_at_another_making_and_those_that_run(account):
+def test_ended_processing_attempts_at_the_same_task_are_billed(account):
     account(
         processing(NAME, 100, status="Failed"),
         processing(f"{NAME}-2", 50, status="Failed", task="s3://b/p/jobs/d/other/h/"),
@@ -126,29 +126,29 @@ def test_every_attempt_of_a_processing_job_is_billed_but_those_at_another_making
         processing(f"{NAME}-6", 40, status="Stopping"),
         processing(f"{NAME}-7", 60, status="Stopped"),
     )
-    found = bill.bill(record(f"{NAME}-4", "processing"), PARAMS)
-    assert (found.environment["attempts"], found.environment["billable_seconds"]) == (4, 360)
-    assert found.cost_usd == pytest.approx(2 * 0.23 / 3600 * 360, abs=1e-6)
+    result = bill.bill(record(f"{NAME}-4", "processing"), PARAMS)
+    assert (result.environment["attempts"], result.environment["billable_seconds"]) == (4, 360)
+    assert result.cost_usd == pytest.approx(2 * 0.23 / 3600 * 360, abs=1e-6)
 
 
-def test_attempts_on_other_machines_are_billed_at_their_own_price_and_number(account):
+def test_each_attempt_is_billed_by_its_own_machines(account):
     other = {"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 3}}
     account(training(NAME, 100, 100, status="Failed", **other), training(f"{NAME}-4", 200, 200))
-    found = bill.bill(record(f"{NAME}-4"), PARAMS)
-    assert found.cost_usd == pytest.approx((3 * 0.23 * 100 + 2 * 1.408 * 200) / 3600, abs=1e-6)
-    assert (found.environment["instance_type"], found.environment["instance_count"]) == ("ml.g5.xlarge", 2)
+    result = bill.bill(record(f"{NAME}-4"), PARAMS)
+    assert result.cost_usd == pytest.approx((3 * 0.23 * 100 + 2 * 1.408 * 200) / 3600, abs=1e-6)
+    assert (result.environment["instance_type"], result.environment["instance_count"]) == ("ml.g5.xlarge", 2)
 
 
-def test_one_attempt_without_a_price_leaves_the_whole_cost_unknown(account):
+def test_attempt_without_a_price_makes_the_cost_unknown(account):
     other = {"ResourceConfig": {"InstanceType": "ml.x9.large", "InstanceCount": 1}}
     account(training(NAME, 100, 100, status="Failed", **other), training(f"{NAME}-4", 200, 200))
-    found = bill.bill(record(f"{NAME}-4"), PARAMS)
-    assert found.cost_usd is None
-    assert "no price is known for ml.x9.large" in found.reason
-    assert found.environment["billable_seconds"] == 300
+    result = bill.bill(record(f"{NAME}-4"), PARAMS)
+    assert result.cost_usd is None
+    assert "no price is known for ml.x9.large" in result.reason
+    assert result.environment["billable_seconds"] == 300
 
 
-def test_a_job_whose_name_does_not_hold_the_digest_has_no_other_attempts(account):
+def test_job_without_the_digest_in_its_name_has_one_attempt(account):
     account(training("by-hand", 100, 100), training("by-hand-2", 100, 100))
     assert bill.bill(record("by-hand"), PARAMS).environment["attempts"] == 1
 
@@ -158,7 +158,7 @@ def test_a_job_without_a_task_has_no_other_attempts(account):
     assert bill.bill(record(), PARAMS).environment["attempts"] == 1
 
 
-def test_a_record_without_an_arn_is_billed_in_the_configurations_region_as_a_training_job(account):
+def test_record_without_an_arn_uses_the_configured_region(account):
     regions = account(training(NAME, 3600, 3600))
     assert bill.bill(record(training_job_arn=None), PARAMS).cost_usd == pytest.approx(2 * 1.408)
     assert bill.bill(record(training_job_arn="arn:aws:x:eu-west-1:1"), PARAMS).environment["region"] == "us-east-1"
@@ -172,16 +172,16 @@ def test_costs_are_rounded_to_a_millionth_of_a_dollar(account):
     assert bill.bill(record(**about), replace(PARAMS, prices={"ml.x9.large": 3.0})).cost_usd == 0.000833
 
 
-def test_a_saving_is_that_of_the_job_that_made_the_record(account):
+def test_spot_saving_spans_all_attempts(account):
     account(training(NAME, 100, 100, status="Failed"), training(f"{NAME}-4", 100, 20, EnableManagedSpotTraining=True))
-    found = bill.bill(record(f"{NAME}-4"), PARAMS).environment
-    assert (found["spot"], found["spot_saving"]) == (True, pytest.approx(1 - 120 / 200))
+    environment = bill.bill(record(f"{NAME}-4"), PARAMS).environment
+    assert (environment["spot"], environment["spot_saving"]) == (True, pytest.approx(1 - 120 / 200))
 
 
-def test_a_spot_job_that_ran_no_time_saved_nothing_that_is_known(account):
+def test_spot_job_without_run_time_has_no_saving(account):
     account(training(NAME, 0, 0, EnableManagedSpotTraining=True))
-    found = bill.bill(record(), PARAMS)
-    assert (found.cost_usd, found.environment["spot"], found.environment["spot_saving"]) == (0.0, True, None)
+    result = bill.bill(record(), PARAMS)
+    assert (result.cost_usd, result.environment["spot"], result.environment["spot_saving"]) == (0.0, True, None)
 
 
 def test_a_job_that_runs_has_no_bill_yet(account):
@@ -191,7 +191,7 @@ def test_a_job_that_runs_has_no_bill_yet(account):
 
 
 @pytest.mark.parametrize(
-    ("jobs_", "given", "reason"),
+    ("jobs_", "job_record", "reason"),
     [
         ([], record(), "the job no longer exists in SageMaker"),
         ([], record(""), "does not name the job that ran it"),
@@ -203,19 +203,19 @@ def test_a_job_that_runs_has_no_bill_yet(account):
         ),
     ],
 )
-def test_an_unknown_cost_has_its_reason(account, jobs_, given, reason):
+def test_an_unknown_cost_has_its_reason(account, jobs_, job_record, reason):
     account(*jobs_)
-    found = bill.bill(given, PARAMS)
-    assert found.cost_usd is None
-    assert reason in found.reason
+    result = bill.bill(job_record, PARAMS)
+    assert result.cost_usd is None
+    assert reason in result.reason
 
 
-def test_what_lacked_a_price_alone_is_settled_without_asking(account):
+def test_missing_price_is_settled_without_querying_sagemaker(account):
     regions = account()
     about = {"instance_type": "ml.x9.large", "instance_count": 2, "region": "us-east-1", "billable_seconds": 1800}
     assert (
         bill.bill(record(**about), PARAMS).reason == "no price is known for ml.x9.large; set params.prices.ml.x9.large"
     )
-    found = bill.bill(record(**about), replace(PARAMS, prices={"ml.x9.large": 3.0}))
-    assert (found.cost_usd, dict(found.environment)) == (3.0, {"price": "the configuration"})
+    result = bill.bill(record(**about), replace(PARAMS, prices={"ml.x9.large": 3.0}))
+    assert (result.cost_usd, dict(result.environment)) == (3.0, {"price": "the configuration"})
     assert regions == []

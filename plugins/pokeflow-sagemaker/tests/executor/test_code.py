@@ -1,4 +1,4 @@
-"""What a container runs: the same bytes wherever it is packed, nothing that is not code, once in the bucket."""
+"""Code for containers: the same bytes wherever it is packed, nothing but code, once in the bucket."""
 
 import io
 import sys
@@ -23,8 +23,8 @@ def bucket(tmp_path: Path) -> ObjectStore:
 
 
 def backend(stage: str, name: str) -> Backend:
-    found: Backend = plugins.registry(plugins.manager()).backends[stage, name]
-    return found
+    match: Backend = plugins.registry(plugins.manager()).backends[stage, name]
+    return match
 
 
 def packed(bucket: ObjectStore, prefix: str) -> dict[str, bytes]:
@@ -32,7 +32,7 @@ def packed(bucket: ObjectStore, prefix: str) -> dict[str, bytes]:
         return {m.name: tar.extractfile(m).read() for m in tar.getmembers() if m.isfile()}  # type: ignore[union-attr]
 
 
-def test_code_is_sent_once_under_the_name_that_its_content_gives(bucket, tmp_path):
+def test_code_is_sent_once_under_a_name_from_its_content(bucket, tmp_path):
     toy = backend("train", "toy")
     prefix = code.send(bucket, toy)
     assert {entry.key.removeprefix(prefix) for entry in bucket.list("jobs/code/")} == {
@@ -48,7 +48,7 @@ def test_code_is_sent_once_under_the_name_that_its_content_gives(bucket, tmp_pat
     assert code.send(bucket, backend("bundle", "sagemaker")) != prefix
 
 
-def test_it_holds_the_core_and_the_backend_s_plugin_and_no_more(bucket):
+def test_package_holds_the_core_s3_and_the_backends_plugin(bucket):
     files = packed(bucket, code.send(bucket, backend("train", "toy")))
     tops = {name.partition("/")[0] for name in files}
     version = metadata.version("pokeflow")
@@ -62,31 +62,31 @@ def test_it_holds_the_core_and_the_backend_s_plugin_and_no_more(bucket):
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
 
 
-def test_what_a_plugin_shares_with_others_is_sent_as_well(bucket):
+def test_plugins_that_the_plugin_needs_are_sent_too(bucket):
     files = packed(bucket, code.send(bucket, backend("bundle", "sagemaker")))
     assert {"pokeflow_sagemaker/stages/bundle.py", "pokeflow_vision/preprocessing.py"} <= files.keys()
     assert not [name for name in files if name.startswith(("pokeflow_torch", "pokeflow_onnxruntime"))]
 
 
-def test_requirements_are_the_versions_installed_here_but_those_of_the_image():
+def test_requirements_pin_installed_versions_except_the_images():
     def needed(package: str) -> dict[str, str]:
         lines = code.requirements(code.distributions_of(package))
         return {line.partition("==")[0].partition(">")[0]: line for line in lines}
 
     torch = needed("pokeflow_torch")
-    assert torch["boto3"] == f"boto3=={metadata.version('boto3')}"  # what reaches the bucket
+    assert torch["boto3"] == f"boto3=={metadata.version('boto3')}"  # needed to reach the bucket
     assert torch["torch"].startswith("torch>=")
     assert all("+" not in line for line in torch.values())
     assert not [name for name in torch if name.startswith("pokeflow")]
     assert "torch" not in needed("pokeflow_onnxruntime")
 
 
-def test_a_requirement_that_is_not_installed_here_is_told():
+def test_requirement_that_is_not_installed_is_reported():
     with pytest.raises(PokeflowError, match="nowhere>=1 is required but not installed here"):
         code.requirements([SimpleNamespace(name="mine", requires=["nowhere>=1"])])
 
 
-def test_what_is_no_plugin_cannot_be_sent(bucket):
+def test_backend_outside_a_plugin_cannot_be_sent(bucket):
     def run(task):
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ def test_what_is_no_plugin_cannot_be_sent(bucket):
         code.send(bucket, Backend("mine", "train", run, object))
 
 
-def test_a_plugin_that_is_installed_from_a_wheel_is_sent_as_well(bucket, tmp_path, monkeypatch):
+def test_plugin_installed_from_a_wheel_is_sent(bucket, tmp_path, monkeypatch):
     wheel, site = tmp_path / "acme-1.0-py3-none-any.whl", tmp_path / "site"
     with zipfile.ZipFile(wheel, "w") as out:
         out.writestr("pokeflow_acme/__init__.py", "def run(task): return {}\n")

@@ -1,4 +1,4 @@
-"""The beginning of a job in its container: what it becomes, on one machine and on many."""
+"""The start of a job in its container, on one machine and on many."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pokeflow_sagemaker.executor import container
 
 @pytest.fixture
 def ml(tmp_path, monkeypatch):
-    """/opt/ml of a container, and what the process became in it."""
+    """Set up a container's /opt/ml in a temporary folder."""
     for name in ("TRAINING_JOB_NAME", "TRAINING_JOB_ARN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(container, "ML", tmp_path)
@@ -35,11 +35,11 @@ def configured(folder, **files):
         (folder / f"{name}.json").write_text(json.dumps(content))
 
 
-def told(command):
+def job_facts(command):
     return {command[i + 1] for i, word in enumerate(command) if word == "--environment"}
 
 
-def test_a_training_job_becomes_the_program_with_its_checkpoints(ml, became, monkeypatch):
+def test_training_job_executes_its_task_with_checkpoints(ml, became, monkeypatch):
     configured(ml / "input" / "config", resourceconfig={"hosts": ["algo-1"], "current_host": "algo-1"})
     (ml / "checkpoints").mkdir()
     monkeypatch.setenv("TRAINING_JOB_NAME", "job")
@@ -48,22 +48,22 @@ def test_a_training_job_becomes_the_program_with_its_checkpoints(ml, became, mon
     (command,) = became
     assert command[:6] == [sys.executable, "-u", "-m", "pokeflow.engine.job", "task.json", "--executor"]
     assert command[command.index("--work") + 1] == str(ml / "checkpoints")
-    assert told(command) == {"training_job=job", "training_job_arn=arn", "host=algo-1"}
+    assert job_facts(command) == {"training_job=job", "training_job_arn=arn", "host=algo-1"}
 
 
-def test_a_processing_job_knows_its_name_from_a_file(ml, became):
+def test_processing_job_reads_its_name_from_a_file(ml, became):
     configured(
         ml / "config",
         resourceconfig={"hosts": ["algo-1"], "current_host": "algo-1"},
         processingjobconfig={"ProcessingJobName": "job", "ProcessingJobArn": "arn"},
     )
     container.main(["task.json", "1", "failure"])
-    assert told(became[0]) == {"training_job=job", "training_job_arn=arn", "host=algo-1"}
+    assert job_facts(became[0]) == {"training_job=job", "training_job_arn=arn", "host=algo-1"}
     assert "--work" not in became[0]
 
 
 @pytest.mark.parametrize(("processes", "gpus", "each"), [("auto", 0, 1), ("auto", 4, 4), ("2", 4, 2), ("1", 4, 1)])
-def test_many_machines_meet_at_the_first_with_a_process_a_device(ml, became, monkeypatch, processes, gpus, each):
+def test_many_machines_use_torchrun_with_a_process_per_device(ml, became, monkeypatch, processes, gpus, each):
     hosts = [f"algo-{number}" for number in range(1, 12)]
     configured(ml / "input" / "config", resourceconfig={"hosts": sorted(hosts), "current_host": "algo-10"})
     listed = "".join(f"GPU {i}: NVIDIA A100\n  MIG 1g.5gb\n" for i in range(gpus))
@@ -74,11 +74,11 @@ def test_many_machines_meet_at_the_first_with_a_process_a_device(ml, became, mon
     assert {"--nnodes=11", f"--nproc-per-node={each}", "--node-rank=9", "--master-addr=algo-1"} <= set(command)
 
 
-def test_a_machine_without_the_driver_has_no_devices():
+def test_device_count_is_at_least_one():
     assert container.devices() >= 1
 
 
-def test_what_the_image_lacks_is_left_as_the_reason_of_the_failure(ml, became):
+def test_missing_requirements_are_written_as_failure_reason(ml, became):
     (ml / "requirements.txt").write_text("pytest==1\nnowhere-at-all[x]==2.0\n")
     with pytest.raises(SystemExit, match="1"):
         container.main(["task.json", "1", str(ml / "output" / "failure")])
@@ -86,9 +86,9 @@ def test_what_the_image_lacks_is_left_as_the_reason_of_the_failure(ml, became):
     assert "the image lacks nowhere-at-all[x]==2.0" in (ml / "output" / "failure").read_text()
 
 
-def test_it_needs_the_standard_library_alone():
-    found = subprocess.run(
+def test_container_script_needs_only_the_standard_library():
+    process = subprocess.run(
         [sys.executable, "-S", "-I", "-c", "import runpy, sys; runpy.run_path(sys.argv[1])", container.__file__],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (found.returncode, found.stderr) == (0, "")
+    assert (process.returncode, process.stderr) == (0, "")

@@ -13,12 +13,12 @@ BASE = "pokeflow-teacher-0123456789abcdef"
 
 @pytest.fixture
 def listed(monkeypatch):
-    """A listing of SageMaker's, by names and statuses; what it was asked for."""
-    asked = []
+    """Replace SageMaker's listings by names and statuses; return the queries."""
+    queries = []
 
     def of(*names):
         def pages(client, operation, key, what, **parameters):
-            asked.append((operation, parameters))
+            queries.append((operation, parameters))
             prefix = key.removesuffix("JobSummaries")
             for name, status in names:
                 if parameters["NameContains"] in name and parameters.get("StatusEquals", status) == status:
@@ -26,12 +26,12 @@ def listed(monkeypatch):
 
         monkeypatch.setattr(aws, "pages", pages)
         monkeypatch.setattr(aws, "client", lambda *_: None)
-        return asked
+        return queries
 
     return of
 
 
-def test_attempts_are_in_their_order_and_no_other_s(listed):
+def test_attempts_are_ordered_and_exclude_other_jobs(listed):
     listed(
         (f"{BASE}-10", "Failed"),
         (f"{BASE}-2", "Stopped"),
@@ -40,8 +40,8 @@ def test_attempts_are_in_their_order_and_no_other_s(listed):
         (f"{BASE}-x", "Completed"),
         (f"{BASE}-3-1", "Completed"),
     )
-    found = jobs.attempts("training", BASE, "us-east-1")
-    assert [(number, job.name, status) for number, job, status in found] == [
+    attempts = jobs.attempts("training", BASE, "us-east-1")
+    assert [(number, job.name, status) for number, job, status in attempts] == [
         (1, BASE, "Failed"),
         (2, f"{BASE}-2", "Stopped"),
         (10, f"{BASE}-10", "Failed"),
@@ -49,7 +49,7 @@ def test_attempts_are_in_their_order_and_no_other_s(listed):
     assert [jobs.attempt_name(BASE, number) for number in (1, 2, 10)] == [BASE, f"{BASE}-2", f"{BASE}-10"]
 
 
-def test_jobs_that_run_are_counted_of_both_kinds_also_while_they_stop(listed):
+def test_running_counts_both_kinds_and_stopping_jobs(listed):
     listed((BASE, "InProgress"), ("pokeflow-x", "Stopping"), ("mine", "InProgress"), ("pokeflow-y", "Completed"))
     assert sorted(jobs.running("us-east-1")) == sorted([BASE, "pokeflow-x"] * 2)
 
@@ -65,7 +65,7 @@ def test_the_task_of_a_job_is_read_from_its_inputs():
     assert jobs.task_prefix("training", {}) == ""
 
 
-def test_seconds_are_those_that_sagemaker_tells():
+def test_seconds_are_read_from_sagemakers_description():
     began = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     processed = {"ProcessingStartTime": began, "ProcessingEndTime": began + dt.timedelta(seconds=90)}
     assert jobs.seconds_of("processing", processed) == (90.0, 90.0)
@@ -73,7 +73,7 @@ def test_seconds_are_those_that_sagemaker_tells():
     assert jobs.seconds_of("training", {"TrainingTimeInSeconds": 9, "BillableTimeInSeconds": 3}) == (9, 3)
 
 
-def test_a_job_that_has_ended_is_left_as_it_is(cloud):
+def test_describing_an_unknown_job_is_an_error(cloud):
     with pytest.raises(aws.NotFoundError):
         Job("training", BASE, cloud.region).describe()
     with pytest.raises(aws.NotFoundError):

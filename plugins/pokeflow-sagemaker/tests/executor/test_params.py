@@ -1,4 +1,4 @@
-"""What is wrong with a job's parameters is told before anything runs, all of it at once."""
+"""A job's parameters are checked before anything runs, and all faults are reported at once."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from ..jobs_flow import Launcher
 
 
 @pytest.mark.parametrize(
-    ("given", "path"),
+    ("params", "path"),
     [
         ({"instance_type": "g5.xlarge"}, "instance_type"),
         ({"instance_count": 0}, "instance_count"),
@@ -25,15 +25,15 @@ from ..jobs_flow import Launcher
         ({"profiler": {}}, "profiler"),
     ],
 )
-def test_a_fault_is_told_at_its_key(given, path):
-    assert [key for key, _ in check(JobParams(**given))] == [path]
+def test_fault_is_reported_at_its_key(params, path):
+    assert [key for key, _ in check(JobParams(**params))] == [path]
 
 
 def test_the_defaults_have_no_faults():
     assert list(check(JobParams())) == []
 
 
-def test_faults_are_told_all_at_once_with_the_nearest_name(cloud, tmp_path):
+def test_faults_are_reported_together_with_suggestions(cloud, tmp_path):
     machine = Launcher(cloud, tmp_path)
     with pytest.raises(ConfigError) as error:
         machine.flow("executor.params.instance_type=g5", "executor.params.volume_gb=0")
@@ -50,7 +50,7 @@ def test_faults_are_told_all_at_once_with_the_nearest_name(cloud, tmp_path):
         machine.flow(f"+lineage.models.teacher.executor={on}")
 
 
-def test_the_profiler_of_before_is_refused_with_the_reason(cloud, tmp_path):
+def test_removed_profiler_parameter_is_refused_with_a_reason(cloud, tmp_path):
     machine = Launcher(cloud, tmp_path)
     with pytest.raises(
         ConfigError, match=r"params\.profiler: SageMaker's Debugger .* ends on 2027-06-30\. Remove profiler"

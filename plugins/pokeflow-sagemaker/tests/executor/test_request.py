@@ -1,4 +1,4 @@
-"""Requests that SageMaker takes: whatever the parameters, by botocore's model of the service."""
+"""Requests satisfy botocore's model of SageMaker, whatever the parameters."""
 
 import dataclasses
 import json
@@ -40,9 +40,9 @@ def task(model: str = "teacher", stage: str = "train", version: str = "v1.0", di
     return Task(stage, "toy", model, version, "teacher", digest, NoParams(), (), anywhere, anywhere)
 
 
-def files(given: Task, uri: str = "s3://bucket/p") -> Files:
+def files(item: Task, uri: str = "s3://bucket/p") -> Files:
     return requests.files_of(
-        RemoteStore(uri), given, run.run_key(given), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
+        RemoteStore(uri), item, run.run_key(item), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
     )
 
 
@@ -80,10 +80,10 @@ params = st.builds(
 ).filter(lambda wanted: not list(check(wanted)))
 
 
-def body_of(given: Task, wanted: JobParams) -> tuple[str, dict[str, Any]]:
-    kind = kind_of(wanted, given.stage)
-    name = requests.base_name(given)
-    return NAMES[kind].kind, requests.request(kind, name, given, wanted, files(given), WHERE)
+def body_of(item: Task, wanted: JobParams) -> tuple[str, dict[str, Any]]:
+    kind = kind_of(wanted, item.stage)
+    name = requests.base_name(item)
+    return NAMES[kind].kind, requests.request(kind, name, item, wanted, files(item), WHERE)
 
 
 def complaints(kind: str, body: dict[str, Any]) -> list[str]:
@@ -94,12 +94,12 @@ def complaints(kind: str, body: dict[str, Any]) -> list[str]:
 @settings(max_examples=40, deadline=None)
 @given(params, NAME, st.sampled_from(STAGES), NAME | st.just(""), HEX)
 def test_sagemaker_takes_every_request(wanted, model, stage, version, digest):
-    given = task(model, stage, version, digest)
-    kind, body = body_of(given, wanted)
+    item = task(model, stage, version, digest)
+    kind, body = body_of(item, wanted)
     assert list(filter(None, complaints(kind, body))) == []
     assert len(body[f"{kind}JobName"]) <= 63 - len("-999")
     assert digest in body[f"{kind}JobName"]
-    # Drivers log what is in these: nothing is.
+    # Drivers log these fields, so they are absent.
     assert {"Environment", "HyperParameters"} & body.keys() == set()
     assert {tag["Key"] for tag in body["Tags"]} <= {
         f"pokeflow:{k}" for k in ("project", "model", "version", "stage", "run")
@@ -107,7 +107,7 @@ def test_sagemaker_takes_every_request(wanted, model, stage, version, digest):
 
 
 def changed(**change: Any) -> str:
-    """What a parameter changes in a training job's and a processing job's request."""
+    """Return the parts of a training job's and a processing job's request that a parameter changes."""
     default, other = JobParams(), dataclasses.replace(JobParams(), **change)
     bodies = [[body_of(task(stage=stage), p) for stage in ("train", "compile")] for p in (default, other)]
     before, after = (json.dumps(b, sort_keys=True).split(", ") for b in bodies)
@@ -137,7 +137,7 @@ def test_every_parameter_reaches_the_request(change, seen):
     assert seen in changed(**change)
 
 
-def test_every_parameter_is_tried_above_but_those_of_the_client_and_the_refused_profiler():
+def test_every_request_parameter_is_covered_above():
     tried = {
         name for mark in test_every_parameter_reaches_the_request.pytestmark for c, _ in mark.args[1] for name in c
     }
@@ -149,7 +149,7 @@ def test_sagemakers_own_profiler_is_off():
     assert body["ProfilerConfig"] == {"DisableProfiler": True}
 
 
-def test_what_is_not_trained_runs_on_one_machine_with_one_process():
+def test_processing_jobs_use_one_machine_and_one_process():
     _, body = body_of(task(stage="compile"), JobParams(instance_count=4, container=Container(processes=8)))
     assert body["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 1
     assert body["AppSpecification"]["ContainerArguments"][2] == "1"
@@ -159,7 +159,7 @@ def test_what_is_not_trained_runs_on_one_machine_with_one_process():
 
 
 @pytest.mark.parametrize(
-    ("given", "stage", "kind"),
+    ("job", "stage", "kind"),
     [
         (None, "train", "training"),
         (None, "distill", "training"),
@@ -169,11 +169,11 @@ def test_what_is_not_trained_runs_on_one_machine_with_one_process():
         ("processing", "train", "processing"),
     ],
 )
-def test_what_is_trained_is_a_training_job_unless_the_configuration_says_otherwise(given, stage, kind):
-    assert kind_of(JobParams(job=given), stage) == kind
+def test_job_kind_follows_the_stage_unless_configured(job, stage, kind):
+    assert kind_of(JobParams(job=job), stage) == kind
 
 
-def test_types_that_are_not_for_processing_train_whatever_it_is():
+def test_instance_types_without_processing_use_training_jobs():
     shapes = validation.model("sagemaker")
     trained, processed = (set(shapes.shape_for(f"{kind}InstanceType").enum) for kind in ("Training", "Processing"))
     kinds = {name: kind_of(JobParams(instance_type=name), "compile") for name in trained | processed}
@@ -181,7 +181,7 @@ def test_types_that_are_not_for_processing_train_whatever_it_is():
     assert [key for key, _ in check(JobParams(instance_type="ml.p4d.24xlarge", job="processing"))] == ["instance_type"]
 
 
-def test_makings_differ_by_inputs_and_by_what_they_replace():
+def test_replacing_a_record_changes_the_key_and_checkpoints():
     one, two = task(), dataclasses.replace(task(), replaces="2026-01-01T00:00:00.000000+00:00")
     assert run.run_key(one) == run.run_key(task()) != run.run_key(two)
     assert files(one).checkpoints != files(two).checkpoints

@@ -1,4 +1,4 @@
-"""What goes wrong with a job is told in a paragraph, with what to do; nothing is half-done, the next run goes on."""
+"""A job's failure is reported in one paragraph with advice, leaves nothing half-done, and the next run resumes."""
 
 import logging
 import threading
@@ -25,8 +25,8 @@ def machine(cloud, tmp_path, monkeypatch):
     return Launcher(cloud, tmp_path / "a")
 
 
-def told(machine, *overrides):
-    """What is told of the one task that fails: a paragraph, then the log and the way on."""
+def failure_message(machine, *overrides):
+    """Run the task, which must fail, and return the first paragraph of the message."""
     with pytest.raises(TaskError) as failed:
         machine.run(*TEACHER, *overrides)
     first, *rest = str(failed.value).splitlines()
@@ -45,18 +45,18 @@ def told(machine, *overrides):
         ({"limited": (INSTANCE,)}, [f"'{INSTANCE} for training job usage' is 0 Instances", "Service Quotas"]),
     ],
 )  # fmt: skip
-def test_a_refused_launch_is_told_and_starts_nothing(machine, trouble, sentences):
+def test_refused_launch_is_reported_and_starts_nothing(machine, trouble, sentences):
     machine.cloud.trouble(**trouble)
-    said = told(machine)
+    said = failure_message(machine)
     assert all(sentence in said for sentence in sentences), said
     machine.cloud.trouble()
     assert machine.created() == []
     assert machine.here() == set()
 
 
-def test_a_service_that_fails_within_is_asked_again_and_then_told(machine, monkeypatch):
+def test_internal_service_error_is_retried_then_reported(machine, monkeypatch):
     machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",))
-    said = told(machine)
+    said = failure_message(machine)
     assert "AWS did not complete CreateTrainingJob (InternalFailure) after 1 attempt. Run this again." in said
     assert machine.created() == []
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
@@ -65,31 +65,31 @@ def test_a_service_that_fails_within_is_asked_again_and_then_told(machine, monke
     assert [call["status"] for call in machine.cloud.calls("CreateTrainingJob")][-3:] == [500, 500, 200]
 
 
-def test_a_role_of_the_first_seconds_is_told_and_the_next_run_has_its_job(machine):
+def test_unassumable_new_role_is_reported_and_next_run_succeeds(machine):
     machine.cloud.trouble(new_roles=1)
-    assert "Could not assume role" in told(machine)
+    assert "Could not assume role" in failure_message(machine)
     assert machine.created() == []
     assert machine.run(*TEACHER).ran == ("train:teacher",)
 
 
-def test_an_image_of_another_region_is_told_and_starts_nothing(machine):
+def test_image_of_another_region_is_reported_before_start(machine):
     image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.14-cpu-py312"
-    said = told(machine, f"executor.params.container.image='{image}'")
+    said = failure_message(machine, f"executor.params.container.image='{image}'")
     assert f"Invalid image URI {image}. The image must be in a repository of the region us-east-1." in said
     assert machine.created() == []
 
 
-def test_an_image_whose_tag_is_gone_is_told_with_its_address(machine):
+def test_missing_image_tag_is_reported_with_its_address(machine):
     image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/own:gone"
     machine.cloud.trouble(no_tags=(image,))
-    said = told(machine, f"executor.params.container.image='{image}'")
+    said = failure_message(machine, f"executor.params.container.image='{image}'")
     assert f"failed: ClientError: Cannot find the requested image {image}" in said
     assert machine.here() == set()
 
 
-def test_a_container_that_the_kernel_kills_for_want_of_memory_is_told_with_what_to_take(machine):
+def test_out_of_memory_kill_advises_a_larger_instance(machine):
     machine.cloud.trouble(out_of_memory=(INSTANCE,))
-    said = told(machine, seconds("teacher", 30))
+    said = failure_message(machine, seconds("teacher", 30))
     assert (
         "failed: its process was killed; out of memory, perhaps: take a larger executor.params.instance_type." in said
     )
@@ -97,9 +97,9 @@ def test_a_container_that_the_kernel_kills_for_want_of_memory_is_told_with_what_
     assert machine.here() == set()
 
 
-def test_a_right_that_is_lost_while_waiting_is_told_and_the_job_goes_on(machine):
+def test_permission_lost_while_waiting_leaves_the_job_running(machine):
     machine.cloud.trouble(denied=("DescribeTrainingJob",))
-    said = told(machine)
+    said = failure_message(machine)
     assert "Needed: sagemaker:DescribeTrainingJob" in said
     assert "The job continues. Run the same command to attach to it again." in said
     machine.cloud.trouble()
@@ -110,17 +110,17 @@ def test_a_right_that_is_lost_while_waiting_is_told_and_the_job_goes_on(machine)
     assert machine.store().load(machine.flow(*TEACHER).steps[0]).environment["training_job"] == name
 
 
-def test_a_role_that_does_not_exist_is_told_with_where_it_is_named(machine):
+def test_missing_role_error_says_where_it_is_configured(machine):
     role = "arn:aws:iam::123456789012:role/nobody"
-    said = told(machine, f"executor.params.account.role={role}")
+    said = failure_message(machine, f"executor.params.account.role={role}")
     assert "Could not assume role" in said
-    said = told(machine, "executor.params.account.role=null", "project.name=Cards of mine")
+    said = failure_message(machine, "executor.params.account.role=null", "project.name=Cards of mine")
     assert names.role("Cards of mine", "job") in said
     assert "the default, created by 'pokeflow provision'. Set executor.params.account.role to use another" in said
     assert machine.created() == []
 
 
-def test_expired_credentials_are_told_by_the_plan_and_nothing_starts(machine):
+def test_expired_credentials_stop_the_plan(machine):
     machine.cloud.trouble(expired=True)
     with pytest.raises(PokeflowError, match="the credentials have expired"):
         machine.run(*TEACHER)
@@ -129,17 +129,17 @@ def test_expired_credentials_are_told_by_the_plan_and_nothing_starts(machine):
     assert machine.here() == set()
 
 
-def test_a_bucket_that_vanished_is_told_by_the_plan_and_nothing_starts(machine):
+def test_missing_bucket_stops_the_plan(machine):
     machine.cloud.vanish()
     with pytest.raises(PokeflowError, match=machine.cloud.name):
         machine.run(*TEACHER)
     assert machine.created() == []
 
 
-def test_a_bucket_that_vanishes_while_the_job_waits_is_told(machine):
+def test_bucket_deleted_while_the_job_waits_is_reported(machine):
     machine.cloud.trouble(capacity=(INSTANCE,))
     said = []
-    waiting = threading.Thread(target=lambda: said.append(told(machine, *SPOT)))
+    waiting = threading.Thread(target=lambda: said.append(failure_message(machine, *SPOT)))
     waiting.start()
     until(machine.created)
     machine.cloud.vanish()
@@ -149,14 +149,14 @@ def test_a_bucket_that_vanishes_while_the_job_waits_is_told(machine):
     assert machine.here() == set()
 
 
-def test_machines_that_aws_has_not_are_told(machine):
+def test_missing_capacity_is_reported(machine):
     machine.cloud.trouble(capacity=(INSTANCE,))
-    said = told(machine)
+    said = failure_message(machine)
     assert f"AWS has no capacity for {INSTANCE} (CapacityError" in said
     assert "use another executor.params.instance_type or region" in said
 
 
-def test_a_response_that_is_lost_and_a_busy_service_make_no_second_job(machine, monkeypatch, caplog):
+def test_lost_response_creates_no_second_job(machine, monkeypatch, caplog):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
     machine.cloud.trouble(lost=1.0, only=("CreateTrainingJob",), times=1)
     caplog.set_level(logging.INFO)
@@ -167,7 +167,7 @@ def test_a_response_that_is_lost_and_a_busy_service_make_no_second_job(machine, 
     assert "attached to training job" in caplog.text
 
 
-def test_a_wait_goes_on_through_throttling_and_cut_connections_and_without_the_log(machine, caplog):
+def test_wait_survives_throttling_lost_responses_and_denied_logs(machine, caplog):
     machine.cloud.trouble(
         throttling=0.5, lost=0.5, only=("DescribeTrainingJob",), times=4, denied=("DescribeLogStreams",)
     )
@@ -178,10 +178,10 @@ def test_a_wait_goes_on_through_throttling_and_cut_connections_and_without_the_l
     assert any("Needed: logs:DescribeLogStreams" in warning for warning in warnings)
 
 
-def test_credentials_that_expire_while_waiting_leave_the_job_and_the_next_run_has_its_record(machine):
+def test_credentials_expired_while_waiting_leave_the_job_running(machine):
     machine.cloud.trouble(capacity=(INSTANCE,))
     said = []
-    waiting = threading.Thread(target=lambda: said.append(told(machine, *SPOT)))
+    waiting = threading.Thread(target=lambda: said.append(failure_message(machine, *SPOT)))
     waiting.start()
     (name,) = until(machine.created)
     machine.cloud.trouble(expired=True)
@@ -194,44 +194,44 @@ def test_credentials_that_expire_while_waiting_leave_the_job_and_the_next_run_ha
     assert machine.store().load(machine.flow(*TEACHER).steps[0]).cost_usd > 0
 
 
-def test_a_wait_in_vain_is_given_up_and_says_that_the_job_goes_on(machine, monkeypatch):
+def test_abandoned_wait_says_that_the_job_continues(machine, monkeypatch):
     monkeypatch.setattr(watch, "MAX_OUTAGE", 0.0)
     machine.cloud.trouble(lost=1.0, only=("DescribeTrainingJob",))
-    said = told(machine)
+    said = failure_message(machine)
     assert "the connection was cut" in said
     assert "The job continues. Run the same command to attach to it again." in said
 
 
-def test_a_job_whose_machine_lacks_a_compiler_waits_as_a_task_here_does(machine):
-    with pytest.raises(TaskError) as told:
+def test_job_without_a_compiler_is_unavailable_like_a_local_task(machine):
+    with pytest.raises(TaskError) as raised:
         machine.run("lineage.models.tiny.params.absent=true", "models=[tiny]", "stages=[compile]")
-    assert told.value.exit_code == EXIT_UNAVAILABLE
-    said = next(line for line in str(told.value).splitlines() if line.startswith("compile:tiny"))
+    assert raised.value.exit_code == EXIT_UNAVAILABLE
+    said = next(line for line in str(raised.value).splitlines() if line.startswith("compile:tiny"))
     assert said.startswith("compile:tiny unavailable: ")
     assert "no compiler here. Install the toy compiler 2.0." in said
 
 
 def lacking(monkeypatch):
-    """Code that needs what is nowhere."""
+    """Make the code require a package that does not exist."""
     monkeypatch.setattr(code, "requirements", lambda _: ["nowhere @ file:///nowhere"])
 
 
-def test_what_the_image_lacks_is_named(machine, monkeypatch):
+def test_requirement_missing_from_the_image_is_named(machine, monkeypatch):
     lacking(monkeypatch)
-    said = told(machine)
+    said = failure_message(machine)
     assert (
         "failed: the image lacks nowhere @ file:///nowhere, which the code requires: use an image that has them" in said
     )
 
 
-def test_pip_that_fails_is_told(machine, monkeypatch):
+def test_pip_failure_is_reported(machine, monkeypatch):
     lacking(monkeypatch)
-    said = told(machine, "executor.params.container.install=true")
+    said = failure_message(machine, "executor.params.container.install=true")
     assert "failed: pip could not install the requirements of the code; see the log." in said
 
 
 @pytest.mark.slow
-def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
+def test_stopped_job_keeps_its_checkpoint(machine):
     machine.cloud.trouble(sync=0.1)
     with machine.started(*TEACHER, seconds("teacher", 30)) as process:
         name = machine.first()
@@ -244,7 +244,7 @@ def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
 
 
 def ended(status, reason, secondary="Failed"):
-    """A training job's description at its end."""
+    """Return a training job's description at its end."""
     return {"TrainingJobStatus": status, "SecondaryStatus": secondary, "FailureReason": reason}
 
 
@@ -262,7 +262,7 @@ def ended(status, reason, secondary="Failed"):
         ("Failed", 'AlgorithmError: {"unavailable": false, "error": "no"}, exit code: 1', "failed: no https"),
     ],
 )  # fmt: skip
-def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
+def test_every_job_end_has_its_message(secondary, reason, sentence):
     status = "Failed" if secondary == "Failed" else "Stopped"
     with pytest.raises(PokeflowError) as error:
         run._require_completed(
@@ -272,7 +272,7 @@ def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
     assert sentence in str(error.value)
 
 
-def test_a_job_whose_machine_lacks_what_its_task_needs_is_no_failure():
+def test_unavailable_reason_raises_unavailable_error():
     reason = 'AlgorithmError: {"unavailable": true, "error": "no compiler here."}, exit code: 1'
     with pytest.raises(UnavailableError, match=r"^training job pokeflow-x: no compiler here\. https"):
         run._require_completed(Job("training", "pokeflow-x", "us-east-1"), ended("Failed", reason), JobParams())

@@ -1,4 +1,4 @@
-"""Waiting for a job: each line of its log once, its progress as a bar of one's own."""
+"""Waiting for a job: each line of its log once, its progress as a local bar."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ JOB = Job("training", "pokeflow-x-0", "us-east-1")
 
 @pytest.fixture
 def bars(monkeypatch):
-    """Every bar that was shown: its label, its total, and how far it got."""
+    """Record every progress bar: its label, total, progress and text."""
     shown = []
 
     @contextmanager
@@ -33,8 +33,8 @@ def bars(monkeypatch):
     return shown
 
 
-def test_the_lines_that_a_job_s_progress_prints_drive_a_bar(bars, caplog, monkeypatch):
-    """Printed by the very code that prints them in the container."""
+def test_progress_lines_of_a_job_drive_a_bar(bars, caplog, monkeypatch):
+    """The lines come from the code that prints them in the container."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(progress, "QUICK", 0.0)
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
@@ -61,7 +61,7 @@ def test_a_resumed_job_s_progress_never_goes_back(bars):
     assert bars == [["train", 20.0, 12.0, ""]]
 
 
-def test_each_line_is_told_once_page_after_page_and_stream_after_stream(cloud):
+def test_log_lines_are_returned_once_across_pages_and_streams(cloud):
     logs = cloud.aws("logs")
     group = "/aws/sagemaker/TrainingJobs"
     logs.create_log_group(logGroupName=group)
@@ -71,7 +71,7 @@ def test_each_line_is_told_once_page_after_page_and_stream_after_stream(cloud):
         logs.create_log_stream(logGroupName=group, logStreamName=name)
 
     def say(name, *lines):
-        began = int(time.time() * 1000)  # what is older than two weeks is dropped
+        began = int(time.time() * 1000)  # events older than two weeks are dropped
         events = [{"timestamp": began + i, "message": line} for i, line in enumerate(lines)]
         logs.put_log_events(logGroupName=group, logStreamName=name, logEvents=events)
 
@@ -84,7 +84,7 @@ def test_each_line_is_told_once_page_after_page_and_stream_after_stream(cloud):
     assert list(said.lines()) == ["three", "of the second machine"]
 
 
-def test_what_is_logged_in_the_last_moment_is_told(monkeypatch, caplog):
+def test_late_log_lines_are_shown(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     waits = []
     monkeypatch.setattr(jobs, "pause", waits.append)
@@ -95,7 +95,7 @@ def test_what_is_logged_in_the_last_moment_is_told(monkeypatch, caplog):
     assert waits == [watch.LATE]
 
 
-def test_a_network_that_is_away_is_waited_for(monkeypatch, caplog):
+def test_wait_retries_while_the_network_is_down(monkeypatch, caplog):
     answers = [PokeflowError("nothing answers.")] * 3 + [{"TrainingJobStatus": "Completed"}]
 
     def describe(_):
@@ -111,7 +111,7 @@ def test_a_network_that_is_away_is_waited_for(monkeypatch, caplog):
     assert caplog.text.count("Retrying.") == 3
 
 
-def test_every_status_is_told_once_also_those_between_two_looks(monkeypatch, caplog):
+def test_every_status_is_logged_once_even_between_polls(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     names = ["Starting", "Training", "Interrupted", "Starting", "Training", "Completed"]
     passed = [{"Status": name, "StatusMessage": f"{name} it"} for name in names]
@@ -123,5 +123,5 @@ def test_every_status_is_told_once_also_those_between_two_looks(monkeypatch, cap
     monkeypatch.setattr(Job, "describe", lambda _: next(answers))
     monkeypatch.setattr(watch.Logs, "lines", lambda _: [])
     watch.wait(JOB, 5.0)
-    told = [record.getMessage() for record in caplog.records]
-    assert told == [f"  {JOB.name}: {name}: {name} it" for name in names]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [f"  {JOB.name}: {name}: {name} it" for name in names]

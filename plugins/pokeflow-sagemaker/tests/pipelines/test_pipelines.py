@@ -45,7 +45,7 @@ def written(*overrides):
 
 
 def rebuilt(source):
-    """What a written file says when it is run."""
+    """Execute a written file and return its pipeline."""
     names = {"__name__": "written"}
     exec(compile(source, "written.py", "exec"), names)
     return names["PIPELINE"]
@@ -57,7 +57,7 @@ def owners():
     return written("store=s3", "store.remote=s3://bucket/p", "store.region=us-east-1", "registry=sagemaker")
 
 
-def test_the_owners_lineage_has_the_owners_six(owners):
+def test_shipped_lineage_has_six_pipelines(owners):
     assert set(owners.pipelines) == OWNERS == set(lineage.NAMES)
 
 
@@ -67,17 +67,17 @@ def test_a_written_file_rebuilds_its_pipeline(owners):
 
 
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3))
-def test_whatever_it_says_of_itself(about, properties):
+def test_written_file_rebuilds_arbitrary_descriptions(about, properties):
     step = Register("register-x", "g", "k", "i", about, properties, ("image/jpeg",), ("ml.m5.large",), ())
     pipeline = Pipeline("p", "about", "x", RemoteStore("s3://b"), None, (step,))
 
     assert rebuilt(text.file("p", pipeline)).steps == (step,)
 
 
-TELLING = [str, lambda text: f'{text}"""\nraise SystemExit\n"""', lambda text: f"{text}\\\\", lambda text: f'{text}"']
+WRAPPERS = [str, lambda text: f'{text}"""\nraise SystemExit\n"""', lambda text: f"{text}\\\\", lambda text: f'{text}"']
 
 
-@given(st.text(), st.text(), st.sampled_from(TELLING), st.sampled_from(TELLING))
+@given(st.text(), st.text(), st.sampled_from(WRAPPERS), st.sampled_from(WRAPPERS))
 def test_no_text_becomes_code(project, about, around_project, around_about):
     pipeline = Pipeline("p", around_about(about), around_project(project), RemoteStore("s3://b"), None, ())
     source = text.file("p", pipeline)
@@ -86,7 +86,7 @@ def test_no_text_becomes_code(project, about, around_project, around_about):
     assert rebuilt(source) == pipeline
 
 
-def test_what_is_written_follows_from_the_configuration_alone(owners):
+def test_written_files_depend_only_on_the_configuration(owners):
     again = written("store=s3", "store.remote=s3://bucket/p", "store.region=us-east-1", "registry=sagemaker")
 
     assert again == owners
@@ -105,31 +105,31 @@ def test_a_model_is_packed_and_registered_behind_its_gates(owners):
     ]
 
 
-def test_what_is_made_of_a_model_waits_for_its_gates(owners):
+def test_derived_model_waits_for_its_parents_gates(owners):
     runs = {run.name: run for run in owners.pipelines["student_pipeline"].runs()}
 
     assert runs["distill-efficientnet-student-stage2"].needs == ("gates-efficientnet-student-stage1",)
 
 
-def test_what_another_pipeline_makes_must_be_there(owners):
+def test_outputs_of_other_pipelines_are_listed_as_needed(owners):
     needed = dict(owners.pipelines["student_pipeline"].needed)
 
     assert set(needed) == {"prepare:data", "train:dinov3-teacher"}
     assert all(re.fullmatch(r"tasks/\w+/[\w.-]+/[0-9a-f]{16}", key) for key in needed.values())
 
 
-def test_a_machine_of_the_lineage_is_kept():
+def test_machine_configured_for_a_model_is_kept():
     own = "{name: sagemaker, params: {instance_type: ml.g5.xlarge}}"
-    place = f"lineage.models.dinov3-teacher.executor={own}"
+    override = f"lineage.models.dinov3-teacher.executor={own}"
     runs = {
-        r.name: r for r in written("store=s3", "store.remote=s3://b-u/p", place).pipelines["teacher_pipeline"].runs()
+        r.name: r for r in written("store=s3", "store.remote=s3://b-u/p", override).pipelines["teacher_pipeline"].runs()
     }
 
     assert runs["train-dinov3-teacher"].machine.instance_type == "ml.g5.xlarge"
     assert runs["benchmark-dinov3-teacher"].machine.instance_type == "ml.m5.xlarge"
 
 
-def test_without_a_bucket_they_can_be_read_and_not_run():
+def test_pipeline_without_a_bucket_cannot_run():
     pipeline = written().pipelines["teacher_pipeline"]
 
     with pytest.raises(ConfigError, match="generated without a bucket"):
@@ -138,10 +138,10 @@ def test_without_a_bucket_they_can_be_read_and_not_run():
 
 @pytest.fixture
 def run(cloud, tmp_path, monkeypatch, capsys):
-    """The command, over the toy lineage and the test cloud; returns what it printed."""
+    """Run the pipeline command over the toy lineage and the test cloud; return its output."""
     monkeypatch.chdir(tmp_path)
     role = cloud.new_role("pipeline")
-    given = [
+    options = [
         *("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}", "executor=local"),
         f"cloud.pipeline.params.role={role}",
         f"{JOB_ROLE}={cloud.role}",
@@ -149,28 +149,28 @@ def run(cloud, tmp_path, monkeypatch, capsys):
     ]
 
     def go(*words, flow=TOY):
-        assert call("pipeline", [*flow, *given, *words]) == 0
+        assert call("pipeline", [*flow, *options, *words]) == 0
         return capsys.readouterr().out
 
     return go
 
 
 def execution(cloud, pipeline="pokemon-card-recognition-teacher-pipeline"):
-    """The newest execution once it has ended, and its steps by name."""
+    """Wait for the newest execution to end; return it and its steps by name."""
     client = cloud.aws("sagemaker")
     listed = client.list_pipeline_executions(PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending")
     arn = listed["PipelineExecutionSummaries"][0]["PipelineExecutionArn"]
     for _ in range(600):
-        found = client.describe_pipeline_execution(PipelineExecutionArn=arn)
-        if found["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
+        description = client.describe_pipeline_execution(PipelineExecutionArn=arn)
+        if description["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
             break
         time.sleep(0.1)
     steps = client.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
-    return found, {step["StepName"]: step for step in steps}
+    return description, {step["StepName"]: step for step in steps}
 
 
 @pytest.mark.slow
-def test_all_six_are_taken_by_sagemaker_and_a_second_time_nothing_is_changed(run, cloud, tmp_path):
+def test_six_pipelines_are_created_then_unchanged(run, cloud, tmp_path):
     real = ("registry=sagemaker", "tracking=none", "cloud=sagemaker")
     for name in sorted(OWNERS):
         assert "created" in run(name, flow=real)
@@ -182,7 +182,7 @@ def test_all_six_are_taken_by_sagemaker_and_a_second_time_nothing_is_changed(run
     assert cloud.calls("CreatePipeline") == cloud.calls("UpdatePipeline") == []
 
 
-def test_the_files_are_published_where_the_owner_wants_them(run, cloud):
+def test_pipeline_files_are_published_by_category(run, cloud):
     said = run(flow=("tracking=none", "cloud=sagemaker"))
     assert "6 files sent; metadata written: " in said
     below = f"{cloud.uri.removeprefix('s3://')}"
@@ -205,10 +205,10 @@ def test_a_change_of_the_lineage_updates_the_definition(run, cloud):
 
 @pytest.mark.usefixtures("containers")
 @pytest.mark.slow
-def test_an_execution_makes_measures_and_judges_and_the_next_one_takes_it_from_the_cache(run, cloud):
+def test_execution_trains_and_benchmarks_then_uses_the_cache(run, cloud):
     run("teacher_pipeline", "start")
-    found, steps = execution(cloud)
-    assert found["PipelineExecutionStatus"] == "Succeeded", found
+    result, steps = execution(cloud)
+    assert result["PipelineExecutionStatus"] == "Succeeded", result
     assert {name: step["StepStatus"] for name, step in steps.items()} == dict.fromkeys(
         ("train-teacher", "benchmark-teacher", "gates-teacher"), "Succeeded"
     )
@@ -219,32 +219,32 @@ def test_an_execution_makes_measures_and_judges_and_the_next_one_takes_it_from_t
     assert record["environment"]["training_job"].startswith("pipelines-")
 
     run("teacher_pipeline", "start")
-    found, steps = execution(cloud)
-    assert found["PipelineExecutionStatus"] == "Succeeded"
+    result, steps = execution(cloud)
+    assert result["PipelineExecutionStatus"] == "Succeeded"
     assert all(steps[name].get("CacheHitResult") for name in ("train-teacher", "benchmark-teacher"))
     assert len(cloud.calls("CreateTrainingJob")) <= 1  # those of pipelines are SageMaker's own
 
 
 @pytest.mark.usefixtures("containers")
 @pytest.mark.slow
-def test_a_model_that_misses_its_gates_ends_the_execution_with_the_reason(run, cloud):
+def test_missed_gates_fail_the_execution_with_the_reason(run, cloud):
     run("teacher_pipeline", "start", "lineage.post_stages.benchmark.params.value=3.0")
-    found, steps = execution(cloud)
+    result, steps = execution(cloud)
 
-    assert found["PipelineExecutionStatus"] == "Failed"
+    assert result["PipelineExecutionStatus"] == "Failed"
     assert steps["gates-teacher"]["Metadata"]["Condition"]["Outcome"] == "False"
     missed = next(step for name, step in steps.items() if name.endswith("missed"))
     assert "teacher does not pass its gates (latency_p50_ms)" in json.dumps(missed, default=str)
 
 
-def test_a_pipeline_is_not_started_before_what_it_begins_with_is_there(run, cloud):
+def test_pipeline_with_missing_inputs_is_not_started(run, cloud):
     with pytest.raises(PokeflowError, match=r"train:teacher: not in s3://.* yet"):
         run("student_pipeline", "start")
 
     assert cloud.calls("CreatePipeline") == []
 
 
-def test_a_budget_is_asked_before_anything_is_started(run, cloud):
+def test_exceeded_budget_starts_nothing(run, cloud):
     with pytest.raises(ConfigError, match=r"may cost \$11\.04, above the budget of \$5\.00"):
         run("teacher_pipeline", "start", "project.budget_usd=5.0")
 
@@ -252,12 +252,12 @@ def test_a_budget_is_asked_before_anything_is_started(run, cloud):
     assert cloud.calls("CreatePipeline") == []
 
 
-def test_a_wrong_name_is_told_with_the_nearest_one(run):
+def test_unknown_pipeline_name_gets_a_suggestion(run):
     with pytest.raises(ConfigError, match=r"no pipeline 'techer_pipeline'. Did you mean 'teacher_pipeline'"):
         run("techer_pipeline")
 
 
-def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
+def test_unknown_name_or_missing_bucket_publishes_nothing(cloud, tmp_path):
     for words, says in (
         (("techer_pipeline", "store=s3", f"store.remote={cloud.uri}/p"), "Did you mean 'teacher_pipeline'"),
         (("teacher_pipeline",), "Set store=s3"),
@@ -266,10 +266,10 @@ def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
             call("pipeline", [*TOY, f"store.root={tmp_path}", *words])
 
     below = [*cloud.client().list_objects_v2(Bucket=cloud.name).get("Contents", []), *tmp_path.rglob("*")]
-    assert not [place for place in map(str, below) if "project" in place.replace("pipeline/project", "")]
+    assert not [path for path in map(str, below) if "project" in path.replace("pipeline/project", "")]
 
 
-def test_who_has_no_bucket_any_more_is_told_before_anything_is_written(run, cloud, tmp_path):
+def test_deleted_bucket_is_reported_before_anything_is_written(run, cloud, tmp_path):
     cloud.vanish()
     with pytest.raises(PokeflowError, match="the bucket does not exist"):
         run("teacher_pipeline")
@@ -277,7 +277,7 @@ def test_who_has_no_bucket_any_more_is_told_before_anything_is_written(run, clou
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"["])
-def test_a_task_file_that_was_damaged_is_sent_anew(run, cloud, damage):
+def test_damaged_task_file_is_sent_again(run, cloud, damage):
     run("teacher_pipeline")
     client = cloud.client()
     listed = client.list_objects_v2(Bucket=cloud.name, Prefix="p/jobs/")["Contents"]
@@ -289,13 +289,13 @@ def test_a_task_file_that_was_damaged_is_sent_anew(run, cloud, damage):
     assert {key: client.get_object(Bucket=cloud.name, Key=key)["Body"].read() for key in keys} == sound
 
 
-def test_some_models_or_stages_are_no_pipelines(cloud, tmp_path):
+def test_pipelines_refuse_a_selection_of_models_or_stages(cloud, tmp_path):
     for word in ("stages=[train]", "models=[teacher]"):
         with pytest.raises(ConfigError, match="from the whole lineage"):
             call("pipeline", [*TOY, f"store.root={tmp_path}", word])
 
 
-def test_words_that_an_action_does_not_take_are_told(owners, capsys):
+def test_unexpected_action_arguments_are_reported(owners, capsys):
     for words in (["start", "now"], ["upsert", "Source=s3://b/"], ["Source=s3://b/"]):
         with pytest.raises(SystemExit) as left:
             control.main(owners.pipelines["teacher_pipeline"], words)
@@ -303,7 +303,7 @@ def test_words_that_an_action_does_not_take_are_told(owners, capsys):
         assert "unexpected argument" in capsys.readouterr().err
 
 
-def test_parameters_are_asked_for_and_misspelt_ones_told(cloud):
+def test_missing_and_misspelt_parameters_are_reported(cloud):
     pipeline = written("store=s3", f"store.remote={cloud.uri}/p").pipelines["batch_inference_pipeline"]
 
     with pytest.raises(ConfigError, match="needs Destination: start Destination=s3://bucket/prefix/"):
@@ -332,12 +332,12 @@ def test_a_refusal_is_one_paragraph(run, cloud, trouble, says):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_written_file_speaks_to_sagemaker_by_itself(run, cloud, capsys, monkeypatch):
+def test_written_file_can_upsert_and_print_its_pipeline(run, cloud, capsys, monkeypatch):
     run("teacher_pipeline")
     role = aws.ask(aws.client("iam", REGION).get_role, "role", RoleName="pipeline")["Role"]["Arn"]
-    place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}")
+    bucket = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}")
     roles = (f"cloud.pipeline.params.role={role}", f"{JOB_ROLE}={cloud.role}")
-    flow = resolved(*TOY, *place, *roles, "lineage.gates={latency_p50_ms: {max: 1}}")
+    flow = resolved(*TOY, *bucket, *roles, "lineage.gates={latency_p50_ms: {max: 1}}")
     pipeline = lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines["teacher_pipeline"]
     control.main(rebuilt(text.file("teacher_pipeline", pipeline)), ["upsert"])
     assert capsys.readouterr().out.strip().endswith("unchanged")
@@ -352,14 +352,14 @@ def test_a_written_file_speaks_to_sagemaker_by_itself(run, cloud, capsys, monkey
     assert left.value.code == 2
 
 
-def test_every_task_file_is_sent_once_and_named_by_its_content(owners):
+def test_every_run_has_a_task_file(owners):
     keys = [run.task for pipeline in owners.pipelines.values() for run in pipeline.runs()]
 
     assert {file.key for file in owners.files} >= set(keys)
     assert all(isinstance(run, Run) for pipeline in owners.pipelines.values() for run in pipeline.runs())
 
 
-def test_the_inference_pipelines_make_a_model_and_put_it_to_work(cloud):
+def test_inference_pipelines_create_endpoint_and_transform(cloud):
     cloud.trouble(becoming=0.02)
     pipelines = written("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}", f"{JOB_ROLE}={cloud.role}")
     for name, values in (
@@ -372,9 +372,9 @@ def test_the_inference_pipelines_make_a_model_and_put_it_to_work(cloud):
             cloud.client().put_object(Bucket=cloud.name, Key=f"p/{key}/{file}", Body=b"{}")
         cloud.client().put_object(Bucket=cloud.name, Key="in/a.jpg", Body=b"jpeg")
         objects = control.open_objects(pipeline)
-        found = control.prepare(pipeline, objects)
-        control.upsert(dataclasses.replace(pipeline, role=cloud.role), objects, found)
-        control.start(pipeline, objects, found, {key: f"{cloud.uri}/{value}/" for key, value in values.items()})
+        prepared = control.prepare(pipeline, objects)
+        control.upsert(dataclasses.replace(pipeline, role=cloud.role), objects, prepared)
+        control.start(pipeline, objects, prepared, {key: f"{cloud.uri}/{value}/" for key, value in values.items()})
         done, steps = execution(cloud, pipeline.name)
 
         assert done["PipelineExecutionStatus"] == "Succeeded", (done, steps)
@@ -383,49 +383,49 @@ def test_the_inference_pipelines_make_a_model_and_put_it_to_work(cloud):
     assert endpoint["EndpointStatus"] == "InService"
 
 
-def test_the_endpoint_of_a_pipeline_is_the_one_that_deploy_updates():
-    made = "{version: v1, type: student, stage: train, backend: torch, params: {network: {name: resnet18}}}"
-    place = ("store=s3", "store.remote=s3://b-u/p", f"lineage.models.student_1={made}")
-    pipelines = written(*place, "cloud.pipeline.params.serve=student_1").pipelines
+def test_pipeline_and_deploy_use_the_same_endpoint_name():
+    student = "{version: v1, type: student, stage: train, backend: torch, params: {network: {name: resnet18}}}"
+    bucket = ("store=s3", "store.remote=s3://b-u/p", f"lineage.models.student_1={student}")
+    pipelines = written(*bucket, "cloud.pipeline.params.serve=student_1").pipelines
     (endpoint,) = (step for step in pipelines["realtime_endpoint_pipeline"].steps if isinstance(step, Endpoint))
 
     assert endpoint.endpoint == model.base("pokemon-card-recognition", "student_1")
 
 
-def test_a_batch_of_large_pictures_asks_for_no_more_at_once_than_sagemaker_takes():
-    place = ("store=s3", "store.remote=s3://b-u/p")
-    batch = written(*place, "cloud.bundle.params.max_bytes=40000000").pipelines["batch_inference_pipeline"]
+def test_large_images_lower_the_batch_concurrency():
+    bucket = ("store=s3", "store.remote=s3://b-u/p")
+    batch = written(*bucket, "cloud.bundle.params.max_bytes=40000000").pipelines["batch_inference_pipeline"]
     job = next(step for step in batch.steps if isinstance(step, Transform))
 
     assert (job.payload_mb, job.at_once) == (40, 2)
 
 
-def test_a_package_takes_what_its_bundle_takes():
+def test_package_and_bundle_accept_the_same_content_types():
     assert (*inference.IMAGES, inference.JSON) == lineage.CONTENT_TYPES
 
 
 @pytest.fixture
 def endpoint(cloud):
-    """The pipeline of an endpoint, brought to the cloud, where endpoints take their time; what starts it."""
-    place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}", f"{JOB_ROLE}={cloud.role}")
-    pipeline = dataclasses.replace(written(*place).pipelines["realtime_endpoint_pipeline"], role=cloud.role)
+    """Create an endpoint's pipeline in a slow cloud; return functions that start and change it."""
+    bucket = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}", f"{JOB_ROLE}={cloud.role}")
+    pipeline = dataclasses.replace(written(*bucket).pipelines["realtime_endpoint_pipeline"], role=cloud.role)
     cloud.trouble(becoming=2)
     for file in ("record.json", "model.tar.gz"):
         cloud.client().put_object(Bucket=cloud.name, Key=f"p/{pipeline.needed[0][1]}/{file}", Body=b"{}")
     objects = control.open_objects(pipeline)
-    found = control.prepare(pipeline, objects)
-    control.upsert(pipeline, objects, found)
+    prepared = control.prepare(pipeline, objects)
+    control.upsert(pipeline, objects, prepared)
 
     def changed():
         steps = tuple(dataclasses.replace(s, instances=2) if isinstance(s, Endpoint) else s for s in pipeline.steps)
-        control.upsert(dataclasses.replace(pipeline, steps=steps), objects, found)
+        control.upsert(dataclasses.replace(pipeline, steps=steps), objects, prepared)
 
     return SimpleNamespace(
-        name=pipeline.name, start=lambda: control.start(pipeline, objects, found, {}), changed=changed
+        name=pipeline.name, start=lambda: control.start(pipeline, objects, prepared, {}), changed=changed
     )
 
 
-def test_four_who_start_the_same_at_once_start_it_once(endpoint, cloud):
+def test_concurrent_starts_create_one_execution(endpoint, cloud):
     with ThreadPoolExecutor(4) as pool:
         started = {future.result() for future in [pool.submit(endpoint.start) for _ in range(4)]}
 
@@ -434,14 +434,14 @@ def test_four_who_start_the_same_at_once_start_it_once(endpoint, cloud):
     assert execution(cloud, endpoint.name)[0]["PipelineExecutionArn"] == started.pop()
 
 
-def test_an_execution_of_a_definition_that_was_changed_since_is_another_one(endpoint):
+def test_changed_definition_starts_another_execution(endpoint):
     first = endpoint.start()
     assert endpoint.start() == first
     endpoint.changed()
     assert endpoint.start() != first
 
 
-def test_an_execution_that_is_being_stopped_is_another_one(endpoint, cloud):
+def test_stopping_execution_is_not_reused(endpoint, cloud):
     first = endpoint.start()
     cloud.aws("sagemaker").stop_pipeline_execution(PipelineExecutionArn=first)
     assert endpoint.start() != first

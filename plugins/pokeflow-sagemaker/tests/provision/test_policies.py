@@ -1,4 +1,4 @@
-"""The templates and their policies: sound, as narrow as AWS allows, and enough for what the plugin asks."""
+"""Templates and policies: valid, as narrow as AWS allows, and enough for the plugin's calls."""
 
 import ast
 import functools
@@ -19,10 +19,10 @@ from pokeflow_sagemaker.provision.wildcards import WILDCARDS
 from pokeflow_testkit.cloud.access import decide
 
 HERE = Path(pokeflow_sagemaker.__file__).parent
-PLACE = AccountRegion("123456789012", "us-east-2")
+ACCOUNT = AccountRegion("123456789012", "us-east-2")
 KEY = "arn:aws:kms:us-east-2:123456789012:key/12345678-1234-1234-1234-123456789012"
-GIVEN = {"ProjectName": "cards", "BucketName": "bucket", "Prefix": "store/", "Tree": "project/cards/"}
-GIVEN |= {"GroupName": "cards-models", "Key": KEY, "Network": "true"}
+PARAMETERS = {"ProjectName": "cards", "BucketName": "bucket", "Prefix": "store/", "Tree": "project/cards/"}
+PARAMETERS |= {"GroupName": "cards-models", "Key": KEY, "Network": "true"}
 SAGEMAKER = "arn:aws:sagemaker:us-east-2:123456789012:"
 S3 = "arn:aws:s3:::bucket"
 PASSED = {"iam:passedtoservice": ["sagemaker.amazonaws.com"]}
@@ -31,7 +31,7 @@ KINDS = [kind.title() for kind in names.ROLES]
 
 @functools.cache
 def resources(**more):
-    return templates.resources_of("foundation", GIVEN | more, PLACE)
+    return templates.resources_of("foundation", PARAMETERS | more, ACCOUNT)
 
 
 def document(kind, **more):
@@ -43,7 +43,7 @@ def listed(value):
 
 
 def statements():
-    """Every statement of the foundation, with the resource that holds it: of policies, the key, and the bucket."""
+    """Yield every statement of the foundation's policies, key and bucket, with the name of its resource."""
     for name, about in {**resources(), "OwnKey": resources(Key="own")["OwnKey"]}.items():
         properties = about["Properties"]
         documents = [p["PolicyDocument"] for p in properties.get("Policies", ())]
@@ -57,16 +57,16 @@ def may(kind, action, resource, **context):
 
 
 @pytest.mark.parametrize("name", ["foundation", "project"])
-def test_templates_please_the_linter(name):
+def test_templates_pass_the_linter(name):
     from cfnlint.api import lint
     from cfnlint.config import ManualArgs
 
     regions = ["us-east-2", "us-west-2", "eu-central-1"]
-    found = lint(templates.read_template(name), config=ManualArgs(regions=regions, include_checks=["I"]))
-    assert [str(match) for match in found] == []
+    matches = lint(templates.read_template(name), config=ManualArgs(regions=regions, include_checks=["I"]))
+    assert [str(match) for match in matches] == []
 
 
-def test_the_linter_sees_what_is_wrong():
+def test_linter_reports_a_broken_template():
     from cfnlint.api import lint
     from cfnlint.config import ManualArgs
 
@@ -74,23 +74,23 @@ def test_the_linter_sees_what_is_wrong():
     assert lint(broken, config=ManualArgs(regions=["us-east-2"], include_checks=["I"]))
 
 
-def test_a_template_travels_in_a_request_and_a_policy_fits_its_role():
+def test_template_and_policies_fit_the_size_limits_of_aws():
     assert len(templates.read_template("foundation").encode()) < 51_200
     sizes = {kind: len(json.dumps(document(kind), separators=(",", ":"))) for kind in KINDS}
     assert max(sizes.values()) < 10_240, sizes
 
 
-def test_a_star_alone_is_written_only_where_aws_leaves_no_other_way():
-    found = {
+def test_wildcards_are_only_those_listed():
+    wildcards = {
         (name, statement["Sid"])
         for name, statement in statements()
         if "*" in listed(statement["Resource"])
         or any(action == "*" or action.endswith(":*") for action in listed(statement["Action"]))
     }
-    assert found == set(WILDCARDS)
+    assert wildcards == set(WILDCARDS)
 
 
-def test_where_a_star_is_excused_by_actions_that_know_no_resources_that_is_so():
+def test_wildcard_actions_support_no_resource_types():
     known = json.loads((Path(cfnlint.__file__).parent / "data/AdditionalSpecs/Policies.json").read_text())
     for name, statement in statements():
         if "*" not in listed(statement["Resource"]) or name in ("OwnKey", "BucketPolicy"):
@@ -102,14 +102,14 @@ def test_where_a_star_is_excused_by_actions_that_know_no_resources_that_is_so():
             assert needs in ([], ["dataset"]), f"{action} can be held to {needs}"
 
 
-def test_no_statement_allows_by_exclusion_or_for_every_action_of_a_service():
+def test_no_statement_uses_exclusions_or_wildcard_actions():
     for name, statement in statements():
         assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys(), name
         if statement["Effect"] == "Allow":
             assert not [action for action in listed(statement["Action"]) if "*" in action], name
 
 
-def test_roles_are_passed_to_sagemaker_alone_and_only_those_of_the_project():
+def test_only_project_roles_are_passed_and_only_to_sagemaker():
     for name, statement in statements():
         if "iam:PassRole" in listed(statement["Action"]):
             assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
@@ -117,7 +117,7 @@ def test_roles_are_passed_to_sagemaker_alone_and_only_those_of_the_project():
             assert name in ("Launcher", "Pipeline")
 
 
-def test_each_role_is_taken_by_whom_it_is_for():
+def test_each_role_trusts_only_its_principal():
     def trusted(kind):
         (statement,) = resources()[kind]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         return statement["Principal"], statement.get("Condition")
@@ -195,7 +195,7 @@ def test_a_role_may_do_its_work(kind, action, resource):
 
 
 @pytest.mark.parametrize(("kind", "action", "resource"), DENIED)
-def test_a_role_may_not_do_another_ones(kind, action, resource):
+def test_a_role_may_not_do_other_work(kind, action, resource):
     assert not may(kind, action, resource, **PASSED)
 
 
@@ -205,23 +205,23 @@ def test_a_role_is_passed_to_no_other_service():
     assert not may("Launcher", "iam:PassRole", job, **{"iam:passedtoservice": ["ec2.amazonaws.com"]})
 
 
-def test_the_key_opens_through_s3_alone():
+def test_key_decrypts_only_through_s3():
     assert may("Job", "kms:Decrypt", KEY)
     assert not may("Job", "kms:Decrypt", KEY, **{"kms:viaservice": ["ec2.us-east-2.amazonaws.com"]})
 
 
-def test_without_a_key_or_a_network_no_policy_speaks_of_them():
+def test_policies_omit_key_and_network_when_unused():
     for kind in KINDS:
         said = {statement["Sid"] for statement in document(kind, Key="", Network="false")["Statement"]}
         assert not said & {"Key", "DisksOfJobs", "Network", "NetworkListings"}
 
 
 ELSEWHERE = {
-    "create_model_package_group": "the template makes it; who registers where nothing is provisioned needs the right",
+    "create_model_package_group": "created by the template; registering without provisioning needs this permission",
 }
 
 
-def test_the_launcher_may_do_all_that_the_plugin_asks_of_sagemaker():
+def test_launcher_may_call_every_operation_of_the_plugin():
     operations = {xform_name(name): name for name in Session().get_service_model("sagemaker").operation_names}
     allowed = {a.split(":")[1] for s in document("Launcher")["Statement"] for a in listed(s["Action"])}
     lacking = set()
@@ -235,30 +235,30 @@ def test_the_launcher_may_do_all_that_the_plugin_asks_of_sagemaker():
     assert not lacking
 
 
-def test_iam_itself_reads_the_policies_so(cloud):
-    """A few of the same questions, asked of the cloud's IAM about a role of the real stack."""
-    body, given_parameters = templates.read_template("foundation"), {**GIVEN, "BucketName": "policies-bucket"}
+def test_iam_simulation_agrees_with_the_policies(cloud):
+    """Simulate a few of the same requests in the cloud's IAM, with a role of the real stack."""
+    body, parameters = templates.read_template("foundation"), {**PARAMETERS, "BucketName": "policies-bucket"}
     cloud.aws("cloudformation").create_stack(
         StackName="pokeflow-cards",
         TemplateBody=body,
         Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given_parameters.items()],
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
     )
-    asked = {
+    requests = {
         "s3:GetObject": "arn:aws:s3:::policies-bucket/store/project/cards/models/x",
         "s3:PutObject": "arn:aws:s3:::policies-bucket/store/project/cards/models/x",
     }
     decided = {}
-    for action, resource in asked.items():
+    for action, resource in requests.items():
         answer = cloud.aws("iam").simulate_principal_policy(
-            PolicySourceArn=PLACE.role("cards-edge"), ActionNames=[action], ResourceArns=[resource]
+            PolicySourceArn=ACCOUNT.role("cards-edge"), ActionNames=[action], ResourceArns=[resource]
         )
         decided[action] = answer["EvaluationResults"][0]["EvalDecision"]
     assert decided == {"s3:GetObject": "allowed", "s3:PutObject": "implicitDeny"}
 
 
 @given(st.text(min_size=1, max_size=80))
-def test_every_name_is_one_that_aws_takes(project):
+def test_every_project_name_gives_names_valid_for_aws(project):
     import re
 
     name = names.slug(project)
@@ -268,12 +268,12 @@ def test_every_name_is_one_that_aws_takes(project):
     assert re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9]{0,127}", names.stack(project))
 
 
-def test_what_a_name_loses_keeps_projects_apart():
+def test_slugs_differ_unless_names_differ_only_in_case():
     lost = ["Karten", "karten", "kärten", "k-arten", "k_arten", "k arten", "K arten", "x" * 40, "x" * 41]
-    assert len({names.slug(name) for name in lost}) == len(lost) - 1  # capitals are all that is lost without a trace
+    assert len({names.slug(name) for name in lost}) == len(lost) - 1  # only case is ignored
 
 
-def test_a_project_s_tag_is_the_one_that_its_bucket_and_roles_have():
+def test_project_tag_is_the_slug_of_its_name():
     assert names.tags("My Cards", model="a*b", version="") == [
         {"Key": names.TAG, "Value": names.slug("My Cards")},
         {"Key": "pokeflow:model", "Value": "a-b"},

@@ -1,4 +1,4 @@
-"""A project on AWS: planned without a change, made, found again, mended; and what happens where rights are lacking."""
+"""A project on AWS: planned, created, adopted and repaired, also where permissions are missing."""
 
 import dataclasses
 import json
@@ -33,10 +33,10 @@ class Project:
     params: dict = dataclasses.field(default_factory=dict)
 
     def run(self, apply: bool = True, **more: Any):
-        asked = {"project": PROJECT, "group": GROUP, "tree": f"project/{PROJECT}", **self.params, **more}
-        place = (self.endpoint, self.cloud.region, self.encryption, self.kms_key)
-        shared = RemoteStore(self.uri, *place) if self.uri else None
-        return provision.run(ProvisionParams(**asked), shared, apply=apply)
+        values = {"project": PROJECT, "group": GROUP, "tree": f"project/{PROJECT}", **self.params, **more}
+        location = (self.endpoint, self.cloud.region, self.encryption, self.kms_key)
+        shared = RemoteStore(self.uri, *location) if self.uri else None
+        return provision.run(ProvisionParams(**values), shared, apply=apply)
 
     def plan(self, **more: Any):
         return self.run(apply=False, **more)
@@ -49,8 +49,8 @@ def project(cloud, tmp_path):
 
 
 @pytest.fixture
-def made(project):
-    """The project once it is made, with nothing counted yet."""
+def provisioned(project):
+    """Provision the project and clear the recorded calls."""
     project.run()
     project.cloud.forget()
     return project
@@ -74,7 +74,7 @@ def lefts(facts):
 
 @contextmanager
 def changed_template(monkeypatch, before, after):
-    """The templates with other words, for a while."""
+    """Replace a text in the templates temporarily."""
     text = templates.read_template
     with monkeypatch.context() as patch:
         patch.setattr(templates, "read_template", lambda name: text(name).replace(before, after))
@@ -82,7 +82,7 @@ def changed_template(monkeypatch, before, after):
 
 
 BROKEN = "BucketName: !Ref BucketName", "BucketName: x"
-"""What S3 takes for no bucket."""
+"""A bucket name that S3 rejects."""
 EVERYTHING = [
     ("create", "stack", STACK),
     ("create", "bucket", BUCKET),
@@ -97,15 +97,15 @@ def test_a_plan_names_everything_and_changes_nothing(project, cloud):
     assert cloud.mutating() == {}
 
 
-def test_what_is_planned_is_made_and_described_afterwards(project, cloud):
+def test_planned_project_is_created_and_described(project, cloud):
     facts = project.run()
     assert rows(facts) == EVERYTHING
     assert facts["left"] == []
-    told = cloud.aws("sagemaker").describe_project(ProjectName=PROJECT)
-    assert told["ProjectStatus"] == "CreateCompleted"
-    assert facts["project_id"] == told["ProjectId"]
+    description = cloud.aws("sagemaker").describe_project(ProjectName=PROJECT)
+    assert description["ProjectStatus"] == "CreateCompleted"
+    assert facts["project_id"] == description["ProjectId"]
     assert facts["roles"] == {k: f"arn:aws:iam::123456789012:role/{PROJECT}-{k}" for k in names.ROLES}
-    provider = told["TemplateProviderDetails"][0]["CfnTemplateProviderDetail"]
+    provider = description["TemplateProviderDetails"][0]["CfnTemplateProviderDetail"]
     assert provider["RoleARN"] == facts["roles"]["template"]
     assert cloud.aws("s3").get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     arn = f"arn:aws:sagemaker:{cloud.region}:123456789012:model-package-group/{GROUP}"
@@ -113,38 +113,38 @@ def test_what_is_planned_is_made_and_described_afterwards(project, cloud):
     assert tags == {
         "pokeflow:project": PROJECT,
         "sagemaker:project-name": PROJECT,
-        "sagemaker:project-id": told["ProjectId"],
+        "sagemaker:project-id": description["ProjectId"],
     }
 
 
-def test_the_second_run_changes_nothing(made, cloud):
-    facts = made.run()
+def test_the_second_run_changes_nothing(provisioned, cloud):
+    facts = provisioned.run()
     assert changed(facts) == []
     assert facts["left"] == []
     assert cloud.mutating() == {}
 
 
-def test_another_setting_is_an_update_of_the_stack_alone(made, cloud):
-    assert why(made.plan(old_version_days=30), "stack") == "OldVersionDays becomes '30'"
-    assert changed(made.run(old_version_days=30)) == [("update", "stack", STACK)]
+def test_changed_setting_updates_only_the_stack(provisioned, cloud):
+    assert why(provisioned.plan(old_version_days=30), "stack") == "OldVersionDays becomes '30'"
+    assert changed(provisioned.run(old_version_days=30)) == [("update", "stack", STACK)]
     rules = cloud.aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
     assert {r["ID"]: r.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays") for r in rules}[
         "pokeflow-versions"
     ] == 30
-    assert changed(made.run(old_version_days=30)) == []
+    assert changed(provisioned.run(old_version_days=30)) == []
 
 
-def test_another_template_updates_what_was_made_of_it(made, cloud, monkeypatch):
+def test_changed_template_updates_the_project(provisioned, cloud, monkeypatch):
     with changed_template(monkeypatch, "teacher to edge device", "all of them"):
-        facts = made.run()
+        facts = provisioned.run()
         assert changed(facts) == [("update", "project", PROJECT)]
         assert why(facts, "project") == "its template differs"
-        assert changed(made.run()) == []
-    told = cloud.aws("sagemaker").describe_model_package_group(ModelPackageGroupName=GROUP)
-    assert told["ModelPackageGroupDescription"].endswith("all of them")
+        assert changed(provisioned.run()) == []
+    description = cloud.aws("sagemaker").describe_model_package_group(ModelPackageGroupName=GROUP)
+    assert description["ModelPackageGroupDescription"].endswith("all of them")
 
 
-def test_a_key_of_its_own_encrypts_the_bucket_and_is_in_every_policy_that_needs_it(project, cloud):
+def test_own_key_encrypts_the_bucket_and_is_in_the_policies(project, cloud):
     project.encryption = None
     facts = project.run()
     assert ("create", "key", f"alias/{PROJECT}") in rows(facts)
@@ -157,7 +157,7 @@ def test_a_key_of_its_own_encrypts_the_bucket_and_is_in_every_policy_that_needs_
     assert cloud.mutating() == {}
 
 
-def test_a_bucket_and_a_group_that_are_there_are_adopted_and_mended_but_stay_as_they_are_otherwise(project, cloud):
+def test_existing_bucket_and_group_are_adopted_and_secured(project, cloud):
     s3, sagemaker = cloud.aws("s3"), cloud.aws("sagemaker")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="mine", Body=b"mine")
@@ -178,14 +178,14 @@ def test_a_bucket_and_a_group_that_are_there_are_adopted_and_mended_but_stay_as_
     statements = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])["Statement"]
     assert {s["Sid"] for s in statements} == {"Mine", "PokeflowTlsOnly"}
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
-    told = sagemaker.describe_model_package_group(ModelPackageGroupName=GROUP)
-    assert told["ModelPackageGroupDescription"] == "mine"
+    description = sagemaker.describe_model_package_group(ModelPackageGroupName=GROUP)
+    assert description["ModelPackageGroupDescription"] == "mine"
     cloud.forget()
     assert changed(project.run()) == []
     assert cloud.mutating() == {}
 
 
-def test_a_role_that_is_there_is_used_and_its_policies_are_its_own(project, cloud):
+def test_existing_roles_are_used_unchanged(project, cloud):
     arn = cloud.new_role(ROLES[0])
     other = cloud.new_role("given-by-admins")
     facts = project.run(roles={"launcher": other})
@@ -195,40 +195,40 @@ def test_a_role_that_is_there_is_used_and_its_policies_are_its_own(project, clou
     assert changed(project.run(roles={"launcher": other})) == []
 
 
-def test_what_was_changed_by_hand_is_put_back(made, cloud):
+def test_manual_changes_are_reverted(provisioned, cloud):
     s3, iam = cloud.aws("s3"), cloud.aws("iam")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
     s3.delete_public_access_block(Bucket=BUCKET)
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_role_policy(RoleName=ROLES[0], PolicyName="pokeflow", PolicyDocument=json.dumps(everything))
-    facts = made.run()
-    told = [(c["name"], c["why"].split(" (")[0]) for c in facts["changes"] if c["action"] == "update"]
-    assert told == [
+    facts = provisioned.run()
+    updates = [(c["name"], c["why"].split(" (")[0]) for c in facts["changes"] if c["action"] == "update"]
+    assert updates == [
         (BUCKET, "versions are suspended: overwritten objects are lost"),
         (BUCKET, "public access is not blocked"),
         (ROLES[0], "its policy was changed by hand"),
     ]
     document = iam.get_role_policy(RoleName=ROLES[0], PolicyName="pokeflow")["PolicyDocument"]
     assert "*" not in [s["Action"] for s in document["Statement"]]
-    assert changed(made.run()) == []
+    assert changed(provisioned.run()) == []
 
 
-def test_what_was_deleted_by_hand_is_made_again_or_told(made, cloud):
+def test_deleted_resources_are_recreated_or_reported(provisioned, cloud):
     cloud.vanish(BUCKET)
     cloud.aws("sagemaker").delete_model_package_group(ModelPackageGroupName=GROUP)
     iam = cloud.aws("iam")
     iam.delete_role_policy(RoleName=ROLES[3], PolicyName="pokeflow")
     iam.delete_role(RoleName=ROLES[3])
-    facts = made.run()
+    facts = provisioned.run()
     assert ("create", "bucket", BUCKET) in rows(facts)
     assert ("create", "model package group", GROUP) in rows(facts)
     assert cloud.aws("s3").get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     gone = lefts(facts)[f"role {ROLES[3]}"]
     assert f"roles.edge=arn:aws:iam::123456789012:role/{ROLES[3]}" in gone["how"]
-    assert changed(made.run()) == []
+    assert changed(provisioned.run()) == []
 
 
-def test_without_the_right_to_make_a_stack_the_rest_is_made_and_its_command_is_told(project, cloud):
+def test_denied_stack_is_left_with_its_command_and_rest_created(project, cloud):
     cloud.trouble(denied=["CreateStack"], becoming=0.02)
     facts = project.run()
     assert ("create", "bucket", BUCKET) in rows(facts)
@@ -246,7 +246,7 @@ def test_without_the_right_to_make_a_stack_the_rest_is_made_and_its_command_is_t
     assert later["roles"]["job"].endswith(ROLES[0])
 
 
-def test_without_a_stack_a_bucket_has_kms_own_key_until_the_stack_makes_one(project, cloud):
+def test_bucket_uses_the_kms_default_key_until_the_stack_exists(project, cloud):
     def default():
         rules = cloud.aws("s3").get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
         return rules[0]["ApplyServerSideEncryptionByDefault"]
@@ -261,7 +261,7 @@ def test_without_a_stack_a_bucket_has_kms_own_key_until_the_stack_makes_one(proj
     assert changed(project.run()) == []
 
 
-def test_no_rule_reaches_what_others_have_in_a_bucket(project, cloud):
+def test_lifecycle_rules_cover_only_pokeflows_prefixes(project, cloud):
     cloud.aws("s3").create_bucket(Bucket=BUCKET)
     project.uri = f"s3://{BUCKET}"
     project.run()
@@ -269,40 +269,42 @@ def test_no_rule_reaches_what_others_have_in_a_bucket(project, cloud):
     assert {rule["Filter"]["Prefix"] for rule in rules} == {"work/", "claims/", "jobs/output/"}
 
 
-def test_a_role_that_is_new_is_waited_for(project, cloud, monkeypatch):
+def test_new_role_is_retried_until_assumable(project, cloud, monkeypatch):
     ask, refusals = aws.ask, [aws.RefusedError("project: Role x cannot be assumed.", "ValidationException")] * 2
 
-    def asked(call, what, **more):
+    def ask_or_refuse(call, what, **more):
         if getattr(call, "__name__", "") == "create_project" and refusals:
             raise refusals.pop()
         return ask(call, what, **more)
 
-    monkeypatch.setattr(aws, "ask", asked)
+    monkeypatch.setattr(aws, "ask", ask_or_refuse)
     assert project.run()["left"] == []
     assert refusals == []
 
 
-def test_a_command_that_is_left_is_one_that_somebody_can_run(project, cloud):
-    """The words after ``deploy`` are parameters of the template, and make the stack that the plan wants."""
+def test_reported_deploy_command_creates_the_planned_stack(project, cloud):
+    """The command's arguments are parameters of the template and create the planned stack."""
     import shlex
 
     cloud.trouble(denied=["CreateStack"], becoming=0.02)
     words = shlex.split(project.run()["left"][0]["how"])
     file = words[words.index("--template-file") + 1]
-    given = words[words.index("--parameter-overrides") + 1 : words.index("--tags")]
+    overrides = words[words.index("--parameter-overrides") + 1 : words.index("--tags")]
     tags = dict(word.split("=", 1) for word in words[words.index("--tags") + 1 :])
     cloud.trouble(becoming=0.02)
     cloud.aws("cloudformation").create_stack(
         StackName=words[words.index("--stack-name") + 1],
         TemplateBody=Path(file).read_text(),
         Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[dict(zip(("ParameterKey", "ParameterValue"), word.split("=", 1), strict=True)) for word in given],
+        Parameters=[
+            dict(zip(("ParameterKey", "ParameterValue"), word.split("=", 1), strict=True)) for word in overrides
+        ],
         Tags=[{"Key": k, "Value": v} for k, v in tags.items()],
     )
     assert ("keep", "stack", STACK) in rows(project.plan())
 
 
-def test_without_the_right_to_make_a_project_the_group_is_made_by_itself(project, cloud):
+def test_denied_project_still_creates_the_group(project, cloud):
     cloud.trouble(denied=["CreateProject"])
     facts = project.run()
     assert ("create", "model package group", GROUP) in rows(facts)
@@ -316,7 +318,7 @@ def test_without_the_right_to_make_a_project_the_group_is_made_by_itself(project
     assert later["left"] == []
 
 
-def test_without_any_right_nothing_is_made_and_all_of_it_is_left(project, cloud):
+def test_denied_stack_and_project_are_both_reported(project, cloud):
     cloud.aws("s3").create_bucket(Bucket=BUCKET)
     cloud.forget()
     cloud.trouble(
@@ -330,7 +332,7 @@ def test_without_any_right_nothing_is_made_and_all_of_it_is_left(project, cloud)
     assert {item.partition(" ")[0] for item in lefts(facts)} == {"stack", "project"}
 
 
-def test_rights_that_lack_within_the_stack_are_told_and_what_is_left_of_it_goes(project, cloud, monkeypatch):
+def test_denial_inside_the_stack_is_reported_then_recovered(project, cloud, monkeypatch):
     reasons = stacks._reasons
     said = "Job (AWS::IAM::Role): User: me is not authorized to perform: iam:CreateRole on resource: role x"
     with changed_template(monkeypatch, *BROKEN) as patch:
@@ -341,7 +343,7 @@ def test_rights_that_lack_within_the_stack_are_told_and_what_is_left_of_it_goes(
     assert project.run()["left"] == []
 
 
-def test_a_stack_that_came_to_nothing_says_why_and_is_made_anew(project, cloud, monkeypatch):
+def test_failed_stack_is_reported_and_recreated(project, cloud, monkeypatch):
     said = r"stack pokeflow-.* failed and was rolled back\. Bucket \(AWS::S3::Bucket\): InvalidBucketName"
     with changed_template(monkeypatch, *BROKEN), pytest.raises(PokeflowError, match=said):
         project.run()
@@ -349,7 +351,7 @@ def test_a_stack_that_came_to_nothing_says_why_and_is_made_anew(project, cloud, 
     assert rows(project.run()) == EVERYTHING
 
 
-def test_a_project_that_came_to_nothing_says_why_and_is_made_anew(project, cloud, monkeypatch):
+def test_failed_project_is_reported_and_retried(project, cloud, monkeypatch):
     said = r"project pokemon-card-recognition: CreateFailed\. .*NoSuchThing"
     with (
         changed_template(monkeypatch, "WaitConditionHandle", "NoSuchThing"),
@@ -362,7 +364,7 @@ def test_a_project_that_came_to_nothing_says_why_and_is_made_anew(project, cloud
     assert cloud.aws("sagemaker").describe_project(ProjectName=PROJECT)["ProjectStatus"] == "CreateCompleted"
 
 
-def test_a_stack_of_the_same_name_that_is_not_ours_is_left_alone(project, cloud):
+def test_foreign_stack_of_the_same_name_is_left_unchanged(project, cloud):
     body = "Resources: {Mark: {Type: 'AWS::CloudFormation::WaitConditionHandle'}}"
     cloud.aws("cloudformation").create_stack(StackName=STACK, TemplateBody=body)
     cloud.forget()
@@ -371,13 +373,13 @@ def test_a_stack_of_the_same_name_that_is_not_ours_is_left_alone(project, cloud)
     assert cloud.mutating() == {}
 
 
-def test_two_who_provision_at_once_both_end_well(project, cloud):
+def test_concurrent_provisioning_succeeds_for_both(project, cloud):
     said: list[Any] = []
 
     def one() -> None:
         try:
             said.append(project.run()["left"])
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - asserted below
             said.append(error)
 
     threads = [threading.Thread(target=one) for _ in range(2)]
@@ -391,26 +393,26 @@ def test_two_who_provision_at_once_both_end_well(project, cloud):
     assert cloud.mutating() == {}
 
 
-def test_what_another_has_made_while_this_one_looked_is_not_taken_for_somebodys_roles(made, monkeypatch, cloud):
+def test_roles_of_a_concurrently_created_stack_are_not_adopted(provisioned, monkeypatch, cloud):
     find, times = stacks.find, iter([None])
     monkeypatch.setattr(stacks, "find", lambda region, name: next(times, find(region, name)))
 
-    assert made.run()["left"] == []
+    assert provisioned.run()["left"] == []
     assert cloud.calls("UpdateStack") == []
     stack = find(cloud.region, STACK)
     assert [stack.parameters[f"{kind.title()}Role"] for kind in names.ROLES] == [""] * len(names.ROLES)
 
 
-def test_a_group_that_anothers_project_has_made_meanwhile_stays_its_own(made, monkeypatch, cloud):
+def test_group_of_a_concurrent_project_causes_no_update(provisioned, monkeypatch, cloud):
     find, times = projects.find, iter([None])
     monkeypatch.setattr(projects, "find", lambda region, name: next(times, find(region, name)))
 
-    assert made.run()["left"] == []
+    assert provisioned.run()["left"] == []
     assert cloud.calls("UpdateProject") == []
 
 
 @pytest.mark.parametrize("operation", ["CreateStack", "CreateProject"])
-def test_a_lost_answer_makes_nothing_twice(project, cloud, operation):
+def test_lost_response_creates_nothing_twice(project, cloud, operation):
     cloud.trouble(lost=1.0, only=[operation], times=1, becoming=0.02)
     assert project.run()["left"] == []
     done = [c for c in cloud.calls(operation) if c["status"] < 400]
@@ -431,7 +433,7 @@ def test_throttling_is_waited_out(project, cloud):
         ({"throttling": 1.0, "only": ["CreateStack"]}, "AWS did not complete CreateStack"),
     ],
 )
-def test_what_goes_wrong_is_told_in_a_sentence(project, cloud, monkeypatch, trouble, sentence):
+def test_aws_errors_are_reported_in_one_line(project, cloud, monkeypatch, trouble, sentence):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     cloud.trouble(**trouble)
     with pytest.raises(PokeflowError, match=sentence) as error:
@@ -440,16 +442,16 @@ def test_what_goes_wrong_is_told_in_a_sentence(project, cloud, monkeypatch, trou
     assert not isinstance(error.value, ConfigError)
 
 
-def test_another_accounts_bucket_is_bad_input_and_nothing_is_changed(project, cloud, monkeypatch):
+def test_bucket_of_another_account_is_a_config_error(project, cloud, monkeypatch):
     denied = aws.AccessDeniedError("bucket: access denied.", "403")
     ask = aws.ask
 
-    def asked(call, what, **more):
+    def ask_or_deny(call, what, **more):
         if getattr(call, "__name__", "") == "head_bucket":
             raise denied
         return ask(call, what, **more)
 
-    monkeypatch.setattr(aws, "ask", asked)
+    monkeypatch.setattr(aws, "ask", ask_or_deny)
     with pytest.raises(ConfigError, match=r"store\.remote: the bucket .* belongs to another account"):
         project.run()
     assert cloud.mutating() == {}
@@ -469,7 +471,7 @@ def test_another_accounts_bucket_is_bad_input_and_nothing_is_changed(project, cl
         ),
     ],
 )
-def test_what_cannot_be_provisioned_is_bad_input(project, more, fault):
+def test_unsupported_settings_are_config_errors(project, more, fault):
     with pytest.raises(ConfigError, match=fault):
         dataclasses.replace(project, **more).run()
 
@@ -486,6 +488,6 @@ def test_what_cannot_be_provisioned_is_bad_input(project, more, fault):
         ({"roles": {"job": "x"}, "boundary": "x"}, ["roles.job", "boundary"]),
     ],
 )
-def test_faults_are_found_before_anything_runs(params, faults):
-    asked = ProvisionParams(**{"project": "p", "group": "g", "tree": "t", **params})
-    assert [name for name, _ in check(asked)] == faults
+def test_parameter_faults_are_reported(params, faults):
+    provision_params = ProvisionParams(**{"project": "p", "group": "g", "tree": "t", **params})
+    assert [name for name, _ in check(provision_params)] == faults

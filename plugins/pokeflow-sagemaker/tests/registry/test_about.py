@@ -1,4 +1,4 @@
-"""What SageMaker is told in its own forms: within its patterns and lengths, whatever the records hold."""
+"""Properties and texts for SageMaker keep its patterns and lengths, whatever the records hold."""
 
 import dataclasses
 import re
@@ -12,7 +12,7 @@ from pokeflow.gates import Verdict
 from pokeflow_sagemaker.registry.about import PROPERTIES, marker, plain, properties, quality, sentence
 from pokeflow_sagemaker.registry.params import RegisterParams
 
-from .test_card import BENCH, MADE, model, records, verdicts
+from .test_card import BENCH, MODEL, model, records, verdicts
 
 (BACKEND,) = (b for b in pokeflow_sagemaker.pokeflow_backends() if b.stage == "register")
 PLAIN = re.compile(r"[\w .:/=+\-@]+")
@@ -20,11 +20,11 @@ PLAIN = re.compile(r"[\w .:/=+\-@]+")
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(records, records, st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True), verdicts)
-def test_properties_and_description_are_such_as_sagemaker_takes(made, benchmark, name, verdict):
-    about = model(made, benchmark, model=name, version=name, verdicts={name: verdict})
-    found = properties(about, "arn:aws:sagemaker:us-east-2:123456789012:artifact/x", "Approved")
-    assert 0 < len(found) <= PROPERTIES
-    for key, value in found.items():
+def test_properties_and_description_satisfy_sagemakers_limits(trained, benchmark, name, verdict):
+    about = model(trained, benchmark, model=name, version=name, verdicts={name: verdict})
+    pairs = properties(about, "arn:aws:sagemaker:us-east-2:123456789012:artifact/x", "Approved")
+    assert 0 < len(pairs) <= PROPERTIES
+    for key, value in pairs.items():
         assert 0 < len(key) <= 128
         assert 0 < len(value) <= 256
     text = sentence(about)
@@ -35,17 +35,17 @@ def test_properties_and_description_are_such_as_sagemaker_takes(made, benchmark,
 
 @given(st.text())
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_plain_text_holds_no_character_that_a_property_cannot(text):
-    found = plain(text)
-    assert plain(found) == found
-    assert all(c.isalnum() or c in " _.:/=+-@" or not c.isascii() for c in found)
+def test_plain_text_has_only_characters_valid_in_properties(text):
+    cleaned = plain(text)
+    assert plain(cleaned) == cleaned
+    assert all(c.isalnum() or c in " _.:/=+-@" or not c.isascii() for c in cleaned)
 
 
-def test_figures_come_last_where_there_are_too_many():
+def test_excess_metrics_are_dropped_before_other_properties():
     many = dataclasses.replace(BENCH, metrics={f"figure{i}": float(i) for i in range(100)})
-    found = properties(model(MADE, many), "arn", "Approved")
-    assert len(found) == PROPERTIES
-    assert {"pokeflow-key", "pokeflow-parent-1", "pokeflow-approval", "metric-figure0"} <= found.keys()
+    pairs = properties(model(MODEL, many), "arn", "Approved")
+    assert len(pairs) == PROPERTIES
+    assert {"pokeflow-key", "pokeflow-parent-1", "pokeflow-approval", "metric-figure0"} <= pairs.keys()
 
 
 @pytest.mark.parametrize(
@@ -55,25 +55,25 @@ def test_figures_come_last_where_there_are_too_many():
         {"model": "other"},
         {"group": "other"},
         {"image": "other"},
-        {"made": dataclasses.replace(MADE, content="other")},
-        {"bundle": dataclasses.replace(MADE, content="other")},
+        {"model_record": dataclasses.replace(MODEL, content="other")},
+        {"bundle": dataclasses.replace(MODEL, content="other")},
         {"bundle": None, "image": None},
     ],
 )
-def test_what_makes_another_package(other):
-    assert model(**{"made": MADE, **other}).key != model(MADE).key
+def test_changed_identity_changes_the_package_key(other):
+    assert model(**{"model_record": MODEL, **other}).key != model(MODEL).key
 
 
 @pytest.mark.parametrize("other", [{"benchmark": BENCH}, {"verdicts": {"a": Verdict(True, "")}}, {"description": "d"}])
-def test_what_makes_no_other_package(other):
-    assert model(**{"made": MADE, **other}).key == model(MADE).key
+def test_benchmark_verdicts_and_description_keep_the_package_key(other):
+    assert model(**{"model_record": MODEL, **other}).key == model(MODEL).key
 
 
-def test_the_key_is_such_as_a_client_token_may_be():
-    assert re.fullmatch(r"[a-zA-Z0-9-]{1,36}", model(MADE).key)
+def test_key_is_a_valid_client_token():
+    assert re.fullmatch(r"[a-zA-Z0-9-]{1,36}", model(MODEL).key)
 
 
-def test_quality_leaves_out_what_is_not_known():
+def test_quality_omits_unknown_metrics():
     figures = quality(BENCH)["multiclass_classification_metrics"]
     assert figures == {"accuracy": {"value": 0.9, "standard_deviation": "NaN"}}
 
@@ -95,7 +95,7 @@ GOOD = {"project": "p", "group": "p-models", "remote": "s3://b"}
         ({"realtime": ("m5.large",), "transform": ()}, ["realtime", "transform"]),
     ],
 )
-def test_faults_are_found_before_anything_runs(params, faulty):
+def test_parameter_faults_are_reported(params, faulty):
     assert [name for name, _ in BACKEND.faults(RegisterParams(**{**GOOD, **params}))] == faulty
 
 
@@ -104,6 +104,6 @@ def test_a_fault_says_what_to_do():
     assert "store=s3" in message
 
 
-def test_the_backend_writes_name_and_version_into_its_result():
+def test_backend_has_name_and_version_in_its_digest():
     assert (BACKEND.stage, BACKEND.name, BACKEND.identity_in_digest) == ("register", "sagemaker", True)
     assert len(dataclasses.fields(RegisterParams)) <= 12

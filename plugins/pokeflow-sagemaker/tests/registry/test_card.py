@@ -1,4 +1,4 @@
-"""A package's card: valid by SageMaker's schema whatever the records say, and merged with what people wrote."""
+"""A package's card: valid by SageMaker's schema, whatever the records hold, and merged with people's entries."""
 
 import dataclasses
 import json
@@ -111,24 +111,24 @@ def record(**about):
     return Record(**{**values, **about})
 
 
-def model(made=None, benchmark=None, **about):
-    given = {
+def model(model_record=None, benchmark=None, **about):
+    values = {
         "group": "g",
         "model": "m",
         "version": "v1.0",
         "type": "teacher",
         "record": "tasks/register/m/d/record.json",
     }
-    given |= {
-        "model_record": made or record(),
+    values |= {
+        "model_record": model_record or record(),
         "benchmark": benchmark,
         "bundle": record(stage="bundle"),
         "verdicts": {},
     }
-    return Registration(**{**given, "uri": "s3://b/m.tar.gz", "image": "i", **about})
+    return Registration(**{**values, "uri": "s3://b/m.tar.gz", "image": "i", **about})
 
 
-MADE = record(
+MODEL = record(
     params={"optim": {"lr": 0.001}, "layers": [1, 2], "note": None, "empty": ""},
     metrics={"loss": 1.5, "energy_j": None},
     facts={"architecture": "ViT", "protocol": "96 views", "training_job_arn": "arn:aws:sagemaker:…:training-job/x"},
@@ -145,10 +145,12 @@ BENCH = record(
 )
 
 
-def test_a_card_tells_what_the_records_say():
+def test_card_contains_the_records_values():
     content = valid(
         card.build(
-            model(MADE, BENCH, verdicts={"top1_accuracy": Verdict(True, "0.9 is at least 0.8")}, data=("s3://b/data/",))
+            model(
+                MODEL, BENCH, verdicts={"top1_accuracy": Verdict(True, "0.9 is at least 0.8")}, data=("s3://b/data/",)
+            )
         )
     )
     training = content["training_details"]["training_job_details"]
@@ -170,7 +172,7 @@ def test_a_card_tells_what_the_records_say():
     assert "not known" in content["additional_information"]["custom_details"]["pokeflow cost"]
 
 
-def test_what_nobody_knows_is_left_out():
+def test_card_omits_unknown_sections():
     content = valid(card.build(model()))
     assert set(content) == {"model_overview", "training_details", "additional_information"}
     assert "training_job_details" not in content["training_details"]
@@ -205,14 +207,14 @@ records = st.builds(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(records, st.none() | records, words, st.dictionaries(words, verdicts, max_size=3))
-def test_a_card_is_valid_whatever_the_records_hold(made, benchmark, description, verdicts):
-    valid(card.build(model(made, benchmark, description=description, verdicts=verdicts)))
+def test_a_card_is_valid_whatever_the_records_hold(trained, benchmark, description, verdicts):
+    valid(card.build(model(trained, benchmark, description=description, verdicts=verdicts)))
 
 
-def test_a_thousand_parameters_and_figures_are_cut_to_what_a_card_holds():
+def test_card_truncates_parameters_and_metrics_to_its_limits():
     many = {f"figure {i}": float(i) for i in range(1000)}
-    made = record(params={f"p{i}": "x" * 300 for i in range(1000)}, metrics=many)
-    content = valid(card.build(model(made, dataclasses.replace(BENCH, metrics=many))))
+    trained = record(params={f"p{i}": "x" * 300 for i in range(1000)}, metrics=many)
+    content = valid(card.build(model(trained, dataclasses.replace(BENCH, metrics=many))))
     details = content["training_details"]["training_job_details"]
     assert len(details["user_provided_hyper_parameters"]) == 100
     assert len(details["user_provided_training_metrics"]) == 50
@@ -220,20 +222,20 @@ def test_a_thousand_parameters_and_figures_are_cut_to_what_a_card_holds():
 
 
 def test_merging_twice_changes_nothing():
-    mine = card.build(model(MADE, BENCH))
+    mine = card.build(model(MODEL, BENCH))
     once = card.merge({}, mine)
     assert once == mine
     assert card.merge(once, mine) == once
 
 
-def test_what_people_wrote_stays_and_pokeflows_part_is_replaced():
-    there = json.loads(encode_json(card.build(model(MADE, BENCH))))
+def test_merge_keeps_peoples_entries_and_replaces_pokeflows():
+    there = json.loads(encode_json(card.build(model(MODEL, BENCH))))
     there["business_details"] = {"business_problem": "cards"}
     there["intended_uses"] = {"risk_rating": "Low"}
     there["evaluation_details"].append({"name": "by hand"})
     there["additional_information"]["custom_details"] |= {"team": "cards", "pokeflow old": "gone"}
     newer = dataclasses.replace(BENCH, metrics={"top1_accuracy": 0.5})
-    after = valid(card.merge(there, card.build(model(MADE, newer, description="Recognises cards."))))
+    after = valid(card.merge(there, card.build(model(MODEL, newer, description="Recognises cards."))))
 
     assert after["business_details"] == {"business_problem": "cards"}
     assert after["intended_uses"] == {"risk_rating": "Low", "purpose_of_model": "Recognises cards."}
@@ -247,5 +249,5 @@ def test_what_people_wrote_stays_and_pokeflows_part_is_replaced():
 @pytest.mark.parametrize(
     "there", [{"evaluation_details": "x"}, {"additional_information": 3}, {"training_details": None}]
 )
-def test_a_damaged_card_is_mended(there):
-    valid(card.merge(there, card.build(model(MADE, BENCH))))
+def test_damaged_card_is_repaired(there):
+    valid(card.merge(there, card.build(model(MODEL, BENCH))))

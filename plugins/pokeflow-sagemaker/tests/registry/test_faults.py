@@ -1,4 +1,4 @@
-"""Faults while a model is registered: a paragraph each, nothing half-registered, and the next attempt completes."""
+"""Faults during registration: one paragraph each, nothing half-registered, and the next attempt completes."""
 
 import pytest
 
@@ -29,8 +29,8 @@ def packages_of(flow):
     return sagemaker.list_model_packages(ModelPackageGroupName=GROUP)["ModelPackageSummaryList"]
 
 
-def told(flow, task, **trouble):
-    """What is told of a registration in trouble: one paragraph that names the model."""
+def failure_message(flow, task, **trouble):
+    """Register a model in trouble, and return the one-paragraph message of the failure."""
     flow.cloud.trouble(becoming=0.05, **trouble)
     with pytest.raises(PokeflowError) as error:
         register.run(task)
@@ -42,10 +42,10 @@ def told(flow, task, **trouble):
 
 @pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize("trouble", ["throttling", "lost", "denied"])
-def test_whichever_call_fails_the_next_attempt_completes_and_makes_nothing_twice(flow, operation, trouble):
+def test_retry_after_failed_call_completes_without_duplicates(flow, operation, trouble):
     task = flow.task(STAGE1, gates=HALF)
     share = {"denied": (operation,)} if trouble == "denied" else {trouble: 1.0, "only": (operation,), "times": 1}
-    message = told(flow, task, **share)
+    message = failure_message(flow, task, **share)
     assert {"throttling": "did not complete", "lost": "Run it again", "denied": operation}[trouble] in message
     assert all(row["ModelApprovalStatus"] == "Approved" for row in packages_of(flow))
 
@@ -64,20 +64,20 @@ def test_throttling_is_waited_out(flow, monkeypatch):
     assert register.run(task).facts["model_package_version"] == 1
 
 
-def test_expired_credentials_are_told_and_nothing_is_made(flow):
-    message = told(flow, flow.task(STAGE1), expired=True)
+def test_expired_credentials_create_no_package(flow):
+    message = failure_message(flow, flow.task(STAGE1), expired=True)
     assert "expired" in message
     assert packages_of(flow) == []
 
 
-def test_a_bucket_that_vanished_is_told_and_nothing_is_made(flow):
+def test_missing_bucket_creates_no_package(flow):
     task = flow.task(STAGE1)
     flow.cloud.vanish()
-    assert flow.cloud.name in told(flow, task)
+    assert flow.cloud.name in failure_message(flow, task)
     assert packages_of(flow) == []
 
 
-def test_a_right_that_lacks_is_named(flow):
-    message = told(flow, flow.task(STAGE1), denied=("CreateModelPackage",))
+def test_missing_permission_is_named(flow):
+    message = failure_message(flow, flow.task(STAGE1), denied=("CreateModelPackage",))
     assert "sagemaker:CreateModelPackage" in message
     assert STAGE1 in message

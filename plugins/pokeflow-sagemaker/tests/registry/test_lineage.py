@@ -1,4 +1,4 @@
-"""The lineage in SageMaker: one artifact for each content, edges from what it was made of, whoever registers first."""
+"""Lineage in SageMaker: one artifact per content and an edge from each input, in any order of registration."""
 
 import threading
 
@@ -23,15 +23,15 @@ def walk(flow, *known):
 
 
 def artifacts(flow):
-    """Every artifact, by the model that it is of."""
+    """Return every artifact by its model."""
     sagemaker = flow.cloud.aws("sagemaker")
     rows = sagemaker.list_artifacts(MaxResults=100)["ArtifactSummaries"]
-    found = [sagemaker.describe_artifact(ArtifactArn=row["ArtifactArn"]) for row in rows]
-    return {row["Properties"]["model"]: row for row in found}
+    descriptions = [sagemaker.describe_artifact(ArtifactArn=row["ArtifactArn"]) for row in rows]
+    return {row["Properties"]["model"]: row for row in descriptions}
 
 
 def edges(flow, names):
-    """Every edge as (from, to, type), by models."""
+    """Return every edge as (from, to, type), by models."""
     sagemaker = flow.cloud.aws("sagemaker")
     name = {row["ArtifactArn"]: model for model, row in names.items()}
     rows = sagemaker.list_associations(MaxResults=100)["AssociationSummaries"]
@@ -49,43 +49,43 @@ EDGES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [tuple(LABELS), tuple(reversed(LABELS)), (HAILO,)])
-def test_in_any_order_the_models_have_one_artifact_each_and_the_edges_of_the_lineage(flow, order):
+def test_registration_order_does_not_change_the_lineage(flow, order):
     for name in order:
         flow.register(name)
-    found = artifacts(flow)
-    assert set(found) == {*LABELS, "data"}
-    assert edges(flow, found) == EDGES
-    assert found["data"]["ArtifactType"] == "DataSet"
-    assert {found[name]["ArtifactType"] for name in LABELS} == {"Model"}
+    by_model = artifacts(flow)
+    assert set(by_model) == {*LABELS, "data"}
+    assert edges(flow, by_model) == EDGES
+    assert by_model["data"]["ArtifactType"] == "DataSet"
+    assert {by_model[name]["ArtifactType"] for name in LABELS} == {"Model"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", LABELS)
 def test_a_query_from_any_model_returns_the_whole_chain(flow, start):
     arns = {name: flow.register(name).facts["artifact_arn"] for name in LABELS}
-    found = flow.cloud.aws("sagemaker").query_lineage(StartArns=[arns[start]], Direction="Both", IncludeEdges=True)
-    assert {vertex["Arn"] for vertex in found["Vertices"]} | {arns[start]} >= set(arns.values())
+    answer = flow.cloud.aws("sagemaker").query_lineage(StartArns=[arns[start]], Direction="Both", IncludeEdges=True)
+    assert {vertex["Arn"] for vertex in answer["Vertices"]} | {arns[start]} >= set(arns.values())
     up = flow.cloud.aws("sagemaker").query_lineage(StartArns=[arns[HAILO]], Direction="Ascendants")
     assert {vertex["Arn"] for vertex in up["Vertices"]} >= set(arns.values()) - {arns[HAILO]}
 
 
-def test_an_artifact_says_what_it_is_and_which_package_each_label_of_it_is(flow):
-    made = flow.model(TEACHER)
-    rest = flow.benchmark(made), flow.bundle(made), flow.data()
-    first = flow.register(TEACHER, made, *rest)
-    second = flow.register(TEACHER, made, *rest, version="v1.1")
+def test_artifact_describes_itself_and_lists_its_packages(flow):
+    teacher = flow.model(TEACHER)
+    rest = flow.benchmark(teacher), flow.bundle(teacher), flow.data()
+    first = flow.register(TEACHER, teacher, *rest)
+    second = flow.register(TEACHER, teacher, *rest, version="v1.1")
 
     assert first.facts["artifact_arn"] == second.facts["artifact_arn"]
-    found = artifacts(flow)[TEACHER]
-    record = made.record
-    assert found["Source"] == {
+    artifact = artifacts(flow)[TEACHER]
+    record = teacher.record
+    assert artifact["Source"] == {
         "SourceUri": f"{flow.remote}/tasks/train/{TEACHER}/{record.digest}/#{record.content}",
         "SourceTypes": [{"SourceIdType": "Custom", "Value": record.content}],
     }
-    assert found["Properties"]["package v1.0"] == first.facts["model_package_arn"]
-    assert found["Properties"]["package v1.1"] == second.facts["model_package_arn"]
-    assert found["Properties"]["digest"] == record.digest
-    tags = flow.cloud.aws("sagemaker").list_tags(ResourceArn=found["ArtifactArn"])["Tags"]
+    assert artifact["Properties"]["package v1.0"] == first.facts["model_package_arn"]
+    assert artifact["Properties"]["package v1.1"] == second.facts["model_package_arn"]
+    assert artifact["Properties"]["digest"] == record.digest
+    tags = flow.cloud.aws("sagemaker").list_tags(ResourceArn=artifact["ArtifactArn"])["Tags"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {
         "pokeflow:project": PROJECT,
         "pokeflow:model": TEACHER,
@@ -93,8 +93,8 @@ def test_an_artifact_says_what_it_is_and_which_package_each_label_of_it_is(flow)
         "pokeflow:run": record.digest,
     }
     flow.cloud.forget()
-    assert flow.register(TEACHER, made, *rest) == first
-    assert flow.register(TEACHER, made, *rest, version="v1.1") == second
+    assert flow.register(TEACHER, teacher, *rest) == first
+    assert flow.register(TEACHER, teacher, *rest, version="v1.1") == second
     assert flow.cloud.mutating() == {}
 
 
@@ -113,13 +113,13 @@ def test_walking_twice_changes_nothing(flow):
     assert flow.cloud.mutating() == {}
 
 
-def test_walks_at_once_make_one_of_everything(flow):
+def test_concurrent_walks_create_no_duplicates(flow):
     record, arns, faults = flow.model(HAILO).record, [], []
 
     def one():
         try:
             arns.append(walk(flow).up(record))
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - asserted below
             faults.append(error)
 
     threads = [threading.Thread(target=one) for _ in range(4)]
@@ -129,12 +129,12 @@ def test_walks_at_once_make_one_of_everything(flow):
         thread.join()
     assert faults == []
     assert len(set(arns)) == 1
-    found = artifacts(flow)
-    assert len(flow.cloud.aws("sagemaker").list_artifacts(MaxResults=100)["ArtifactSummaries"]) == len(found) == 5
-    assert edges(flow, found) == EDGES
+    by_model = artifacts(flow)
+    assert len(flow.cloud.aws("sagemaker").list_artifacts(MaxResults=100)["ArtifactSummaries"]) == len(by_model) == 5
+    assert edges(flow, by_model) == EDGES
 
 
-def test_an_ancestor_that_the_bucket_does_not_have_is_a_gap_that_is_told(flow, caplog):
+def test_missing_ancestor_is_reported_as_a_gap(flow, caplog):
     task = flow.task(STAGE1)
     teacher = flow.model(TEACHER).record
     flow.objects.delete(f"tasks/train/{TEACHER}/{teacher.digest}/record.json")
@@ -143,7 +143,7 @@ def test_an_ancestor_that_the_bucket_does_not_have_is_a_gap_that_is_told(flow, c
     assert set(artifacts(flow)) == {STAGE1, "data"}
 
 
-def test_ancestors_are_found_by_content_among_other_results_of_the_same_task(flow):
+def test_ancestors_are_matched_by_content(flow):
     for i in range(3):
         flow.finished("train", TEACHER, {"model.onnx": b"%d" % i}, {}, params={"seed": i})
     assert walk(flow).up(flow.model(STAGE1).record)
@@ -151,7 +151,7 @@ def test_ancestors_are_found_by_content_among_other_results_of_the_same_task(flo
 
 
 @pytest.mark.parametrize("operation", ["CreateArtifact", "AddAssociation", "UpdateArtifact"])
-def test_a_denied_call_is_told_in_a_paragraph_and_the_next_attempt_completes(flow, operation):
+def test_denied_call_is_reported_and_next_attempt_completes(flow, operation):
     flow.cloud.trouble(denied=(operation,), becoming=0.05)
     with pytest.raises(AccessDeniedError, match=operation) as error:
         flow.register(STAGE1)

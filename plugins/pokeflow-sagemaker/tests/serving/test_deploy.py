@@ -1,4 +1,4 @@
-"""Deploying against the test cloud: made once, updated so that the old one still can stand, told what went wrong."""
+"""Deploying to the test cloud: created once, updated with a rollback, and failures reported."""
 
 import dataclasses
 import json
@@ -36,39 +36,39 @@ def deployed(deployed):
 
 
 def other(deployed, **about):
-    """The bundle of another making."""
+    """Share another bundle, and return its record."""
     record = dataclasses.replace(deployed.record, digest="f" * 16, **about)
     deployed.shares(record)
     deployed.cloud.forget()
     return record
 
 
-def test_a_bundle_becomes_an_endpoint_that_has_answered(deployed):
+def test_deploy_creates_and_queries_an_endpoint(deployed):
     facts = deployed.deploy()
     assert facts["endpoint"] == NAME
     assert facts["changed"] == "created"
     assert facts["url"] == f"https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/{NAME}/invocations"
     assert 0 < facts["answer_ms"] < 60_000
     assert facts["usd_per_hour"] == 0.115
-    assert deployed.runtime.asked == [(NAME, "image/png")]
+    assert deployed.runtime.requests == [(NAME, "image/png")]
     assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
     assert deployed.standing()["EndpointConfigName"] == facts["configuration"]
 
 
-def test_the_second_deploy_changes_nothing_and_asks_again(deployed):
+def test_second_deploy_changes_nothing_and_queries_again(deployed):
     first = deployed.deploy()
     deployed.cloud.forget()
     second = deployed.deploy()
     assert deployed.cloud.mutating() == {}
     assert second["changed"] == "nothing"
     assert second["configuration"] == first["configuration"]
-    assert len(deployed.runtime.asked) == 2
+    assert len(deployed.runtime.requests) == 2
 
 
-def test_what_is_asked_of_aws_names_the_bundle_the_container_and_whose_it_is(deployed):
+def test_model_request_names_bundle_image_role_and_tags(deployed):
     deployed.deploy()
-    (made,) = deployed.cloud.calls("CreateModel")
-    request = made["request"]
+    (call,) = deployed.cloud.calls("CreateModel")
+    request = call["request"]
     bundle = f"{deployed.cloud.uri}/store/tasks/bundle/{MODEL}/{deployed.record.digest}/model.tar.gz"
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
     assert request["PrimaryContainer"] == {"Image": image, "ModelDataUrl": bundle}
@@ -79,7 +79,7 @@ def test_what_is_asked_of_aws_names_the_bundle_the_container_and_whose_it_is(dep
     assert deployed.cloud.secret not in json.dumps(deployed.cloud.calls())
 
 
-def test_the_price_is_told_before_anything_is_made(deployed, caplog):
+def test_price_is_logged_before_anything_is_created(deployed, caplog):
     caplog.set_level("INFO")
     deployed.cloud.trouble(denied=("CreateModel",))
     with pytest.raises(AccessDeniedError, match="sagemaker:CreateModel"):
@@ -91,7 +91,7 @@ def test_the_price_is_told_before_anything_is_made(deployed, caplog):
     assert "no price is known for ml.m7i.large" in result["price"]
 
 
-def test_an_update_bakes_under_an_alarm_and_leaves_the_name(deployed):
+def test_update_waits_under_an_alarm_and_keeps_the_name(deployed):
     deployed.deploy()
     facts = deployed.deploy(record=other(deployed))
     assert facts["changed"] == "updated"
@@ -104,7 +104,7 @@ def test_an_update_bakes_under_an_alarm_and_leaves_the_name(deployed):
     assert routing == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 120}
 
 
-def test_with_more_machines_one_goes_first_and_without_alarms_nothing_bakes(deployed):
+def test_larger_fleet_uses_a_canary_and_no_alarm_means_no_wait(deployed):
     deployed.deploy(instances=2)
     deployed.deploy(record=other(deployed), instances=4, rollback={"alarms": []})
     (update,) = deployed.cloud.calls("UpdateEndpoint")
@@ -117,7 +117,7 @@ def test_with_more_machines_one_goes_first_and_without_alarms_nothing_bakes(depl
     assert deployed.cloud.calls("PutMetricAlarm") == []
 
 
-def test_where_an_update_fails_the_old_configuration_stands_and_the_reason_is_told(deployed):
+def test_failed_update_rolls_back_and_reports_the_reason(deployed):
     before = deployed.deploy()["configuration"]
     deployed.cloud.trouble(becoming=0.1, capacity=("ml.m5.xlarge",))
     with pytest.raises(PokeflowError) as error:
@@ -133,7 +133,7 @@ def test_where_an_update_fails_the_old_configuration_stands_and_the_reason_is_to
     assert deployed.cloud.mutating() == {"UpdateEndpoint": 1}
 
 
-def test_an_endpoint_that_could_not_be_made_is_told_and_made_anew_the_next_time(deployed):
+def test_failed_endpoint_is_reported_and_recreated_next_time(deployed):
     deployed.cloud.trouble(becoming=0.1, fail=(NAME,))
     with pytest.raises(PokeflowError, match=r"did not pass the ping health check.*/aws/sagemaker/Endpoints/"):
         deployed.deploy()
@@ -143,7 +143,7 @@ def test_an_endpoint_that_could_not_be_made_is_told_and_made_anew_the_next_time(
     assert deployed.cloud.mutating() == {"DeleteEndpoint": 1, "CreateEndpoint": 1}
 
 
-def test_a_quota_is_told_with_what_to_do(deployed):
+def test_exceeded_quota_is_reported_with_advice(deployed):
     deployed.cloud.trouble(limited=("ml.m5.large",))
     with pytest.raises(QuotaError, match=r"ml\.m5\.large for endpoint usage.*Service Quotas"):
         deployed.deploy()
@@ -158,13 +158,13 @@ def test_a_quota_is_told_with_what_to_do(deployed):
         ((200, b'{"matches": [{"score": 0.5}], "preprocessing": "x"}'), "the endpoint serves another model"),
     ],
 )
-def test_a_new_endpoint_that_answers_nonsense_is_told(deployed, answer, said):
+def test_new_endpoint_with_invalid_answers_is_reported(deployed, answer, said):
     deployed.runtime.answers = [answer] * 9  # every attempt of the client
     with pytest.raises(PokeflowError, match=f"(?s){said}.*The endpoint is kept for inspection"):
         deployed.deploy()
 
 
-def test_an_update_that_answers_nonsense_is_undone(deployed):
+def test_update_with_invalid_answers_is_rolled_back(deployed):
     before = deployed.deploy()["configuration"]
     deployed.runtime.answers = [(200, b"{}")]
     with pytest.raises(PokeflowError, match=rf"The update was rolled back: {before} serves again"):
@@ -173,10 +173,10 @@ def test_an_update_that_answers_nonsense_is_undone(deployed):
     assert deployed.cloud.mutating()["UpdateEndpoint"] == 2
 
 
-def test_serverless_has_no_machines_and_no_price_an_hour(deployed):
+def test_serverless_endpoint_has_no_hourly_price(deployed):
     result = deployed.deploy(serverless=True, serverless_config={"memory_mb": 2048, "concurrency": 3})
-    (made,) = deployed.cloud.calls("CreateEndpointConfig")
-    (variant,) = made["request"]["ProductionVariants"]
+    (call,) = deployed.cloud.calls("CreateEndpointConfig")
+    (variant,) = call["request"]["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 3}
     assert "InstanceType" not in variant
     assert result["usd_per_hour"] is None
@@ -186,7 +186,7 @@ def test_serverless_has_no_machines_and_no_price_an_hour(deployed):
     assert "DeploymentConfig" not in update["request"]
 
 
-def test_machines_do_not_become_serverless_and_nothing_is_tried(deployed):
+def test_instance_endpoint_cannot_become_serverless(deployed):
     deployed.deploy()
     deployed.cloud.forget()
     with pytest.raises(ConfigError, match=r"pokeflow deploy student --delete"):
@@ -195,12 +195,12 @@ def test_machines_do_not_become_serverless_and_nothing_is_tried(deployed):
 
 
 def packaged(deployed, status):
-    """A registered package of the bundle, and the record of its registration."""
+    """Register a package of the bundle; return its ARN and the record of the registration."""
     sagemaker = deployed.cloud.aws("sagemaker")
     sagemaker.create_model_package_group(ModelPackageGroupName="cards")
     uri = f"{deployed.cloud.uri}/store/tasks/bundle/{MODEL}/{deployed.record.digest}/model.tar.gz"
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:x"
-    made = sagemaker.create_model_package(
+    package = sagemaker.create_model_package(
         ModelPackageGroupName="cards",
         ModelApprovalStatus=status,
         InferenceSpecification={
@@ -209,34 +209,34 @@ def packaged(deployed, status):
             "SupportedResponseMIMETypes": ["application/json"],
         },
     )
-    arn = made["ModelPackageArn"]
+    arn = package["ModelPackageArn"]
     record = dataclasses.replace(deployed.record, stage="register", facts={"model_package_arn": arn})
     assert isinstance(record, Record)
     deployed.cloud.forget()
     return arn, record
 
 
-def test_an_approved_package_is_what_is_deployed(deployed):
+def test_approved_package_is_deployed(deployed):
     arn, registration = packaged(deployed, "Approved")
     deployed.deploy(registration=registration)
-    (made,) = deployed.cloud.calls("CreateModel")
-    assert made["request"]["PrimaryContainer"] == {"ModelPackageName": arn}
+    (call,) = deployed.cloud.calls("CreateModel")
+    assert call["request"]["PrimaryContainer"] == {"ModelPackageName": arn}
 
 
 @pytest.mark.parametrize(
     ("status", "said"), [("Rejected", "a person rejected it"), ("PendingManualApproval", "It awaits a decision")]
 )
-def test_what_is_not_approved_is_deployed_only_where_the_bundle_is_asked_for(deployed, status, said):
+def test_unapproved_package_is_deployed_only_as_a_bundle(deployed, status, said):
     _, registration = packaged(deployed, status)
     with pytest.raises(PokeflowError, match=rf"cards/1: its status is {status}.*{said}"):
         deployed.deploy(registration=registration)
     assert deployed.cloud.mutating() == {}
     deployed.deploy(registration=registration, source="bundle")
-    (made,) = deployed.cloud.calls("CreateModel")
-    assert "ModelDataUrl" in made["request"]["PrimaryContainer"]
+    (call,) = deployed.cloud.calls("CreateModel")
+    assert "ModelDataUrl" in call["request"]["PrimaryContainer"]
 
 
-def test_a_package_that_was_deleted_leaves_the_bundle(deployed, caplog):
+def test_deleted_package_falls_back_to_the_bundle(deployed, caplog):
     arn, registration = packaged(deployed, "Approved")
     sagemaker = deployed.cloud.aws("sagemaker")
     sagemaker.delete_model_package(ModelPackageName=arn)
@@ -246,12 +246,12 @@ def test_a_package_that_was_deleted_leaves_the_bundle(deployed, caplog):
     assert "cards/1 no longer exists: using the bundle itself" in caplog.text
 
 
-def test_a_package_that_is_asked_for_and_is_not_there_is_told(deployed):
+def test_requested_but_unregistered_package_is_reported(deployed):
     with pytest.raises(PokeflowError, match=r"not registered with SageMaker\. Set registry=sagemaker"):
         deployed.deploy(source="package")
 
 
-def test_delete_takes_all_of_it_and_nothing_else(deployed):
+def test_delete_removes_only_the_endpoints_own_resources(deployed):
     deployed.deploy()
     deployed.deploy(record=other(deployed))
     deployed.deploy(name=f"{NAME}-2")
@@ -268,7 +268,7 @@ def test_delete_takes_all_of_it_and_nothing_else(deployed):
 
 @pytest.mark.parametrize("tags", [[], names.tags("another")])
 @pytest.mark.parametrize("what", ["deploy", "delete"])
-def test_an_endpoint_of_the_same_name_that_is_anothers_is_left_alone(deployed, tags, what):
+def test_foreign_endpoint_of_the_same_name_is_left_unchanged(deployed, tags, what):
     sagemaker = deployed.cloud.aws("sagemaker")
     configuration = deployed.deploy()["configuration"]
     endpoint.delete(deployed.cloud.region, NAME)
@@ -281,13 +281,13 @@ def test_an_endpoint_of_the_same_name_that_is_anothers_is_left_alone(deployed, t
 
 
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
-def test_an_answer_that_is_lost_costs_no_second_thing(deployed, operation):
+def test_lost_response_creates_no_duplicate(deployed, operation):
     deployed.cloud.trouble(becoming=0.1, lost=1.0, only=(operation,), times=1)
     assert deployed.deploy()["changed"] == "created"
     assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
 
 
-def test_an_update_or_a_deletion_whose_answer_is_lost_is_waited_for(deployed):
+def test_update_or_deletion_with_a_lost_response_completes(deployed):
     deployed.deploy()
     record = other(deployed)
     deployed.cloud.trouble(becoming=1.0, lost=1.0, only=("UpdateEndpoint",), times=1)
@@ -296,7 +296,7 @@ def test_an_update_or_a_deletion_whose_answer_is_lost_is_waited_for(deployed):
     assert f"endpoint {NAME}" in deployed.delete()["deleted"]
 
 
-def test_an_endpoint_that_another_is_making_is_waited_for(deployed):
+def test_endpoint_under_creation_is_waited_for(deployed):
     configuration = deployed.deploy()["configuration"]
     sagemaker = deployed.cloud.aws("sagemaker")
     endpoint.delete(deployed.cloud.region, NAME)
@@ -306,13 +306,13 @@ def test_an_endpoint_that_another_is_making_is_waited_for(deployed):
     assert deployed.cloud.mutating() == {}
 
 
-def test_a_bundle_that_the_bucket_lacks_is_told(deployed):
+def test_bundle_missing_from_the_bucket_is_reported(deployed):
     with pytest.raises(RefusedError, match="Could not access model data"):
         deployed.deploy(record=dataclasses.replace(deployed.record, digest="0" * 16))
 
 
 def command(deployed, folder, *args):
-    """pokeflow as a user runs it, with the bucket as its store."""
+    """Run pokeflow as a user does, with the bucket as its store."""
     cloud = deployed.cloud
     store = ("store=s3", f"store.remote={cloud.uri}/store", f"store.region={cloud.region}", "store.root=here")
     plain = ("data=none", "tracking=none", "registry=none", f"project.name={PROJECT}", "cloud=sagemaker")
@@ -324,7 +324,7 @@ def command(deployed, folder, *args):
 
 
 @pytest.mark.slow
-def test_the_command_tells_the_price_and_the_progress_and_in_the_end_the_facts(deployed, tmp_path):
+def test_command_prints_price_progress_and_facts(deployed, tmp_path):
     deployed.cloud.trouble(becoming=0.5)
     done = command(deployed, tmp_path, "deploy")
     assert done.returncode == 0, done.stderr
@@ -344,7 +344,7 @@ def test_the_command_tells_the_price_and_the_progress_and_in_the_end_the_facts(d
     assert deployed.cloud.aws("sagemaker").list_endpoints()["Endpoints"] == []
 
 
-def test_what_makes_no_sense_on_the_command_line_is_bad_input(deployed, tmp_path):
+def test_invalid_command_line_is_refused_with_exit_2(deployed, tmp_path):
     for args, said in (
         (("deploy", "--instances", "0"), "cloud.deploy.params.instances: 0 is not between 1 and 100"),
         (("transform", "here", "there"), "cloud.transform.params.source: 'here' is not an S3 prefix"),
@@ -356,7 +356,7 @@ def test_what_makes_no_sense_on_the_command_line_is_bad_input(deployed, tmp_path
     assert deployed.cloud.mutating() == {}
 
 
-def test_without_a_bucket_nothing_is_asked(deployed):
+def test_without_a_bucket_aws_is_not_called(deployed):
     deployed.cloud.forget()
     with pytest.raises(ConfigError, match="store=s3"):
         deploy.deploy(DeployParams(), Bundle(deployed.record, None))
@@ -366,7 +366,7 @@ def test_without_a_bucket_nothing_is_asked(deployed):
 
 
 @given(st.text(max_size=90), st.integers(12, 63))
-def test_a_fitted_name_is_one_that_aws_takes(text, most):
+def test_fitted_name_is_valid_for_aws(text, most):
     name = model.fit_name(f"p{text}", most)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name)
     assert len(name) <= most

@@ -24,7 +24,7 @@ PLAIN = ("cloud=sagemaker", "data=none", "tracking=none", "registry=none", "stor
 
 
 def stored(root, served, model=MODEL, digest="a" * 16):
-    """A finished bundle in a store."""
+    """Write a finished bundle to a store."""
     import dataclasses
 
     record = bundled(served.flow.folder("bundle"), {"preprocessing": SPEC.hash}, digest)
@@ -65,7 +65,7 @@ def run(folder, *args):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_answers_and_ends_with_0(store, number):
+def test_serve_prints_its_url_answers_and_exits_with_0(store, number):
     with serving(store, "--port", "0") as (process, head):
         assert head.startswith(f"{MODEL} v2.0 (distill-digest), 40 cards, of bundle:{MODEL} {'a' * 16}\n"), (
             process.stderr
@@ -83,7 +83,7 @@ def test_it_says_where_answers_and_ends_with_0(store, number):
 
 
 @pytest.mark.slow
-def test_a_model_can_be_named_and_a_wrong_name_has_its_nearest(store, served):
+def test_serve_takes_a_model_name_and_suggests_the_nearest(store, served):
     stored(store / "store", served, "teacher", "b" * 16)
     with serving(store, "teacher", "--port", "0") as (_, head):
         assert head.startswith("teacher v2.0")
@@ -92,19 +92,19 @@ def test_a_model_can_be_named_and_a_wrong_name_has_its_nearest(store, served):
     assert "model: no bundle of a model named 'teachr'. Did you mean 'teacher'? Known: student, teacher." in done.stderr
 
 
-def test_without_a_bundle_it_says_what_makes_one(tmp_path):
+def test_missing_bundle_error_names_the_stage(tmp_path):
     done = run(tmp_path)
     assert done.returncode == 1
     assert "no bundle yet. Run 'pokeflow' first: its stage 'bundle' creates one" in done.stderr
 
 
-def test_it_needs_no_cloud(store):
+def test_serve_works_without_a_cloud(store):
     with serving(store, "--port", "0", "cloud=none") as (process, head):
         assert "serving at http://127.0.0.1:" in head, process.stderr.read()
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_bad_input(store):
+def test_port_in_use_is_refused_with_exit_2(store):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run(store, "--port", str(port))
@@ -115,7 +115,7 @@ def test_a_port_that_is_taken_is_bad_input(store):
 
 
 def test_the_code_of_a_bundle_is_never_run(store, served):
-    """A hostile bundle, sound by its own checksums, whose code would leave a file."""
+    """The bundle is hostile: its checksums are valid, and its code would write a file."""
     import hashlib
 
     from pokeflow_sagemaker.bundle import archive

@@ -1,4 +1,4 @@
-"""Batch transforms against the test cloud: one job for the same pictures and model, each picture answered once."""
+"""Batch transforms on the test cloud: one job per set of images and model, one response per image."""
 
 import dataclasses
 import json
@@ -44,11 +44,11 @@ class Batch:
         self.deployed.cloud.forget()
 
     def run(self, **params):
-        places = {"source": self.source, "destination": self.destination}
-        return self.deployed.transform(**{**places, **params})
+        locations = {"source": self.source, "destination": self.destination}
+        return self.deployed.transform(**{**locations, **params})
 
     def works(self, request):
-        """What SageMaker does with a job: every object to the container, but what only marks a folder."""
+        """Process a job as SageMaker does: send every object except folder markers to the container."""
         bucket = self.deployed.cloud.name
         prefix = request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"].removeprefix(f"s3://{bucket}/")
         output = request["TransformOutput"]["S3OutputPath"].removeprefix(f"s3://{bucket}/").rstrip("/")
@@ -70,37 +70,39 @@ class Batch:
 @pytest.fixture
 def batch(deployed, monkeypatch):
     deployed.cloud.trouble(becoming=0.1)
-    made, start = Batch(deployed), transform._start
+    new, start = Batch(deployed), transform._start
 
-    def started(*given):
-        start(*given)
-        if not made.silent:
-            made.works(deployed.cloud.calls("CreateTransformJob")[-1]["request"])
+    def started(*args):
+        start(*args)
+        if not new.silent:
+            new.works(deployed.cloud.calls("CreateTransformJob")[-1]["request"])
 
     monkeypatch.setattr(transform, "_start", started)
     references = small_data().references
-    made.put("a/5.png", png(references[5]))
-    made.put("a/6.PNG", png(references[6]))
-    made.put("7.jpg", jpeg(references[7], quality=95))
-    made.put("empty/", b"")
-    return made
+    new.put("a/5.png", png(references[5]))
+    new.put("a/6.PNG", png(references[6]))
+    new.put("7.jpg", jpeg(references[7], quality=95))
+    new.put("empty/", b"")
+    return new
 
 
 def jobs(batch):
     return batch.deployed.cloud.calls("CreateTransformJob")
 
 
-def test_every_picture_is_answered_in_an_object_of_its_own(batch):
+def test_every_image_has_its_own_response_object(batch):
     facts = batch.run()
     assert facts["pictures"] == 3
     assert facts["changed"] == "created"
     assert facts["seconds"] >= 0
     assert facts["cost_usd"] == pytest.approx(0.23 * facts["seconds"] / 3600)
-    first = {name: json.loads(found["Body"].read())["matches"][0]["card_id"] for name, found in batch.answers().items()}
+    first = {
+        name: json.loads(response["Body"].read())["matches"][0]["card_id"] for name, response in batch.answers().items()
+    }
     assert first == {"a/5.png.out": "set-5", "a/6.PNG.out": "set-6", "7.jpg.out": "set-7"}
 
 
-def test_what_is_asked_of_aws_fits_what_the_bundle_takes(batch):
+def test_job_request_fits_the_bundles_limits(batch):
     batch.run(at_once=100)
     request = jobs(batch)[0]["request"]
     assert request["MaxPayloadInMB"] == 1
@@ -117,7 +119,7 @@ def test_what_is_asked_of_aws_fits_what_the_bundle_takes(batch):
     assert (request["MaxPayloadInMB"], request["MaxConcurrentTransforms"]) == (40, 2)
 
 
-def test_the_same_again_starts_nothing(batch):
+def test_repeated_transform_starts_no_job(batch):
     first = batch.run()
     batch.deployed.cloud.forget()
     second = batch.run()
@@ -125,7 +127,7 @@ def test_the_same_again_starts_nothing(batch):
     assert second == {**first, "changed": "nothing"}
 
 
-def test_another_picture_or_another_model_is_another_job(batch):
+def test_another_image_or_model_starts_another_job(batch):
     names = {batch.run()["job"]}
     batch.put("8.png", png(small_data().references[8]))
     names.add(batch.run()["job"])
@@ -135,7 +137,7 @@ def test_another_picture_or_another_model_is_another_job(batch):
     assert len(names) == 3
 
 
-def test_a_job_that_is_under_way_is_waited_for_and_not_started_twice(batch, monkeypatch):
+def test_running_job_is_awaited_and_not_started_twice(batch, monkeypatch):
     batch.deployed.cloud.trouble(becoming=3600.0)
     with monkeypatch.context() as patched:
         patched.setattr(waiting, "until_settled", _interrupted)
@@ -147,13 +149,13 @@ def test_a_job_that_is_under_way_is_waited_for_and_not_started_twice(batch, monk
 
 
 def _interrupted(look, key, moving, *_, **__):
-    found = look()
-    if found and found[key] in moving:
+    description = look()
+    if description and description[key] in moving:
         raise KeyboardInterrupt
-    return found
+    return description
 
 
-def test_a_failure_is_told_and_the_next_attempt_is_another_job(batch):
+def test_failed_job_is_reported_and_retried_as_another_job(batch):
     name = batch.run()["job"]
     batch.put("8.png", png(small_data().references[8]))
     batch.deployed.cloud.trouble(becoming=0.1, capacity=("ml.m5.xlarge",))
@@ -166,13 +168,13 @@ def test_a_failure_is_told_and_the_next_attempt_is_another_job(batch):
     assert name not in again["job"]
 
 
-def test_a_job_that_is_complete_without_every_answer_is_no_success(batch):
+def test_completed_job_with_missing_responses_fails(batch):
     batch.silent = True
     with pytest.raises(PokeflowError, match=r"completed, but these images have no response: 5\.png, 6\.PNG, 7\.jpg"):
         batch.run()
 
 
-def test_answers_that_were_removed_are_made_again(batch):
+def test_deleted_responses_are_created_again(batch):
     batch.run()
     batch.s3.delete_object(Bucket=batch.deployed.cloud.name, Key="store/jobs/answers/7.jpg.out")
     facts = batch.run()
@@ -181,7 +183,7 @@ def test_answers_that_were_removed_are_made_again(batch):
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_an_answer_that_is_lost_starts_no_second_job(batch, lost):
+def test_lost_response_starts_no_second_job(batch, lost):
     batch.deployed.cloud.trouble(
         becoming=0.1, **{"lost" if lost else "throttling": 1.0}, only=("CreateTransformJob",), times=1
     )
@@ -189,23 +191,23 @@ def test_an_answer_that_is_lost_starts_no_second_job(batch, lost):
     assert batch.deployed.cloud.mutating()["CreateTransformJob"] == 1
 
 
-def test_what_would_fail_the_whole_job_is_told_before_it_costs_anything(batch):
+def test_unsuitable_objects_are_reported_before_the_job(batch):
     for i in range(7):
         batch.put(f"notes-{i}.txt", b"text")
     batch.put("large.jpg", b"x" * 400_001)
     batch.put("none.jpg", b"")
     with pytest.raises(ConfigError) as error:
         batch.run()
-    told = [str(fault) for fault in error.value.faults]
-    assert len(told) == 3
-    assert "'pictures/notes-4.txt' and 2 more: not images (.jpg, .jpeg, .png)" in told[0]
-    assert "'pictures/large.jpg': larger than the bundle's limit of 400,000 bytes" in told[1]
-    assert "'pictures/none.jpg': empty" in told[2]
+    messages = [str(fault) for fault in error.value.faults]
+    assert len(messages) == 3
+    assert "'pictures/notes-4.txt' and 2 more: not images (.jpg, .jpeg, .png)" in messages[0]
+    assert "'pictures/large.jpg': larger than the bundle's limit of 400,000 bytes" in messages[1]
+    assert "'pictures/none.jpg': empty" in messages[2]
     assert batch.deployed.cloud.mutating() == {}
 
 
 @pytest.mark.parametrize(
-    ("places", "said"),
+    ("locations", "said"),
     [
         ({"source": "s3://{bucket}/nothing"}, "there are no objects below this prefix"),
         ({"source": ""}, "source: is missing: pokeflow transform s3://"),
@@ -213,24 +215,24 @@ def test_what_would_fail_the_whole_job_is_told_before_it_costs_anything(batch):
         ({"destination": "s3://{bucket}/pictures/answers"}, "responses would be read as images"),
     ],
 )
-def test_places_that_make_no_sense_are_told(batch, places, said):
-    given = {name: place.format(bucket=batch.deployed.cloud.name) for name, place in places.items()}
+def test_invalid_locations_are_reported(batch, locations, said):
+    params = {name: location.format(bucket=batch.deployed.cloud.name) for name, location in locations.items()}
     with pytest.raises(ConfigError, match=said):
-        batch.run(**given)
+        batch.run(**params)
     assert batch.deployed.cloud.mutating() == {}
 
 
-def test_a_bucket_that_is_not_there_is_told(batch):
+def test_missing_bucket_is_reported(batch):
     with pytest.raises(PokeflowError, match=r"s3://no-such-bucket-here/x/: does not exist"):
         batch.run(source="s3://no-such-bucket-here/x")
 
 
-def test_a_quota_is_told(batch):
+def test_exceeded_quota_is_reported(batch):
     batch.deployed.cloud.trouble(limited=("ml.m5.xlarge",))
     with pytest.raises(QuotaError, match="Service Quotas"):
         batch.run()
 
 
-def test_more_pictures_than_one_page_of_a_listing_are_all_seen(batch, monkeypatch):
+def test_images_are_listed_across_pages(batch, monkeypatch):
     monkeypatch.setattr(pictures, "PAGE", 2)
     assert len(pictures.list_pictures(batch.deployed.cloud.region, f"{batch.source}/", 400_000)) == 3

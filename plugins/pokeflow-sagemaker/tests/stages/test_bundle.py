@@ -1,4 +1,4 @@
-"""Stage bundle: what is packed, from where, and what is refused."""
+"""Stage bundle: the files that it packs, their sources, and the inputs that it refuses."""
 
 import csv
 import dataclasses
@@ -55,14 +55,14 @@ def test_a_bundle_holds_network_gallery_labels_and_code(flow):
     assert result.metrics["unpacked_mb"] == sum(map(len, content.values())) / 1e6
 
 
-def test_what_a_torch_backend_left_is_packed_too_and_nothing_else(flow):
+def test_torch_weights_and_network_but_no_state_are_packed(flow):
     model = flow.model(weights__pt=b"weights", network__json=b"{}", checkpoint__pt=b"state", history__jsonl=b"")
     content = packed(flow.bundle(*three(flow, model))[0])
     assert set(content) == ALWAYS | {"weights.pt", "network.json"}
     assert content["weights.pt"] == b"weights"
 
 
-def test_the_bundle_says_what_it_is_and_what_its_files_are(flow):
+def test_bundle_describes_its_model_accuracy_and_files(flow):
     archive, _ = flow.bundle()
     content = packed(archive)
     about = json.loads(content.pop("bundle.json"))
@@ -87,7 +87,7 @@ def test_an_unknown_accuracy_keeps_its_reason(flow):
     assert accuracy["reasons"]["top5_accuracy"] == "not reported by the benchmark"
 
 
-def test_the_same_inputs_give_the_same_bytes_under_any_name_and_version(flow):
+def test_bundle_bytes_do_not_depend_on_name_and_version(flow):
     inputs, contents = three(flow), []
     for named in ({}, {"model": "other", "version": "v9"}):
         for file in flow.root.rglob("*.*"):
@@ -103,36 +103,36 @@ def _params():
     return BundleParams()
 
 
-def external(place):
-    """The small network with its weights in another file."""
+def external(location):
+    """Return the small network with its weights in another file, and these weights."""
     model = network()
     (tensor,) = model.graph.initializer
     data = tensor.raw_data
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value=place)
+    tensor.external_data.add(key="location", value=location)
     return model, data
 
 
-def test_weights_that_lie_beside_the_network_are_packed_and_found(flow):
+def test_external_weights_are_packed_and_loaded(flow):
     model, weights = external("parts/weights.bin")
-    made = flow.model()
-    benchmark, data = three(flow, made)[1:]
+    trained = flow.model()
+    benchmark, data = three(flow, trained)[1:]
     (flow.root / "model" / "parts").mkdir()
     (flow.root / "model" / "parts" / "weights.bin").write_bytes(weights)
     (flow.root / "model" / "model.onnx").write_bytes(model.SerializeToString())
-    made = dataclasses.replace(made, record=dataclasses.replace(made.record, files=()))
-    archive, _ = flow.bundle(made, benchmark, data)
+    trained = dataclasses.replace(trained, record=dataclasses.replace(trained.record, files=()))
+    archive, _ = flow.bundle(trained, benchmark, data)
     assert packed(archive)["parts/weights.bin"] == weights
     folder, code = unpacked(archive, flow.root / "opt")
     assert code.predict_fn(small_data().references[5], code.model_fn(str(folder)))["matches"][0]["card_id"] == "set-5"
 
 
-@pytest.mark.parametrize("place", ["../secret", "/etc/hostname", "a/../../secret"])
-def test_weights_outside_the_models_folder_are_refused(flow, place):
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "a/../../secret"])
+def test_weights_outside_the_models_folder_are_refused(flow, location):
     inputs = three(flow)
     (flow.root / "secret").write_bytes(b"secret")
-    (flow.root / "model" / "model.onnx").write_bytes(external(place)[0].SerializeToString())
+    (flow.root / "model" / "model.onnx").write_bytes(external(location)[0].SerializeToString())
     with pytest.raises(PokeflowError, match="not a safe path"):
         flow.bundle(*inputs)
 
@@ -147,7 +147,7 @@ def test_a_link_is_refused(flow, name):
         flow.bundle(*inputs)
 
 
-def test_a_folder_that_leads_elsewhere_is_refused(flow):
+def test_linked_folder_is_refused(flow):
     inputs = three(flow)
     (flow.root / "elsewhere").mkdir()
     (flow.root / "elsewhere" / "weights.bin").write_bytes(b"secret")
@@ -157,27 +157,27 @@ def test_a_folder_that_leads_elsewhere_is_refused(flow):
         flow.bundle(*inputs)
 
 
-def test_a_model_without_a_network_for_onnx_is_refused_with_what_to_do(flow):
+def test_model_without_an_onnx_network_is_refused_with_advice(flow):
     inputs = three(flow)
     (flow.root / "model" / "model.onnx").rename(flow.root / "model" / "model.hef")
     with pytest.raises(PokeflowError, match=r"distill:small has no model\.onnx.*bundle: null"):
         flow.bundle(*inputs)
 
 
-def test_a_missing_benchmark_is_told(flow):
+def test_missing_benchmark_is_reported(flow):
     model, _, data = three(flow)
     with pytest.raises(PokeflowError, match="Put benchmark before bundle"):
         flow.bundle(model, data)
 
 
-def test_what_changed_since_it_was_recorded_is_refused(flow):
+def test_files_changed_since_their_record_are_refused(flow):
     inputs = three(flow)
     onnx.save(network(dim=25), flow.root / "model" / "model.onnx")
     with pytest.raises(PokeflowError, match=r"model\.onnx: differs from its record"):
         flow.bundle(*inputs)
 
 
-def test_what_is_no_network_is_refused(flow):
+def test_unreadable_network_is_refused(flow):
     inputs = three(flow)
     (flow.root / "model" / "model.onnx").write_bytes(b"\x08\x08\x3a\xff\xff\xff")
     with pytest.raises(PokeflowError, match="not a readable network"):

@@ -30,7 +30,7 @@ def create_accelerator(precision: str) -> Accelerator:
     The reset lets one process train several networks in turn, each at its own precision.
 
     Raises:
-        PokeflowError: If the precision is not available on this machine.
+        PokeflowError: If the precision is not available on this accelerator.
 
     """
     AcceleratorState._reset_state()

@@ -16,7 +16,7 @@ MOST = 50
 """Maximum number of lines to print for each kind; for more, their number is printed."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("text", help="part of a name, a pattern such as '*.onnx', or the beginning of a digest")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

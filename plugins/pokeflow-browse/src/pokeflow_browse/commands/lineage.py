@@ -15,7 +15,7 @@ SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid"}
 PICTURES = (".svg", ".png", ".pdf")
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("model", nargs="?", help="model, or model:version (default: all)")
     parser.add_argument("--format", choices=("text", "mermaid"), help="default: by the suffix of --out, else text")

@@ -11,7 +11,7 @@ from pokeflow.text import table
 from pokeflow_browse import configured, listing
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("path", nargs="?", default="", help="a file or folder of the tree (default: all of it)")
     parser.add_argument("--gaps", action="store_true", help="only missing files, and the task that would produce each")

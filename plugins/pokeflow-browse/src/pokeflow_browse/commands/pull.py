@@ -7,7 +7,7 @@ from pokeflow import text
 from pokeflow_browse import configured, pull
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("what", help="model (the newest version), model:version, or a link such as data/processed")
     parser.add_argument(

@@ -14,7 +14,7 @@ MOST = 50
 """Maximum number of problems to print for each kind; for more, their number is printed."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--quick", action="store_true", help="compare sizes only; do not read the files of versions")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

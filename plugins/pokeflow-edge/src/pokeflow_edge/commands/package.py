@@ -14,7 +14,7 @@ from pokeflow_edge.release.sign import sign
 PACKAGE = "package"
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--to", default="release", metavar="DIR", help="folder to write to (default: release)")
     parser.add_argument("--key", metavar="FILE", help="private key that signs the release (default: the user's own)")

@@ -1,4 +1,4 @@
-"""HailoRT's exceptions: which statuses have a class of their own, and what the others say."""
+"""HailoRT's exceptions: the statuses with their own class, and the messages of the others."""
 
 import os
 
@@ -63,7 +63,7 @@ def status(code: int) -> HailoRTException:
 
 
 def may_fail(call: str) -> None:
-    """Fail where the environment asks this call to."""
+    """Raise an error if the environment requests one for this call."""
     for entry in filter(None, os.environ.get("HAILO_DOUBLE_FAILS", "").split(",")):
         name, code = entry.split("=")
         if name == call:

@@ -1,4 +1,4 @@
-"""Networks on the chip: configured, bound to buffers, run. One program at a time has the chip."""
+"""Networks on the chip: configured, bound to buffers, run. One program at a time uses the chip."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ in_use: list["VDevice"] = []
 
 
 def lock_chip() -> int:
-    """The descriptor of the chip's lock, which other processes respect; it goes with the process that holds it."""
+    """Return the descriptor of the chip's lock, which other processes respect; it ends with its process."""
     lock = os.open(f"{os.environ['HAILO_DOUBLE_NETWORKS']}.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +100,7 @@ class InferStream:
 
 
 def the_stream(streams: dict[str, Any], name: str) -> Any:
-    """The stream of this name; without a name the only one, and an error where there are several."""
+    """Return the stream of this name; without a name the only one, or an error if there are several."""
     if not name and len(streams) > 1:
         raise status(6)
     if name and name not in streams:
@@ -216,11 +216,11 @@ class ConfiguredInferModel:
         self._active = False
 
     def create_bindings(self, input_buffers: Any = None, output_buffers: Any = None) -> Bindings:
-        made = Bindings(self._model)
-        for find, buffers in ((made.input, input_buffers), (made.output, output_buffers)):
+        bindings = Bindings(self._model)
+        for find, buffers in ((bindings.input, input_buffers), (bindings.output, output_buffers)):
             for name, buffer in (buffers or {}).items():
                 find(name).set_buffer(buffer)
-        return made
+        return bindings
 
     def wait_for_async_ready(self, timeout_ms: int = 1000, frames_count: int = 1) -> None:
         if frames_count > QUEUE:

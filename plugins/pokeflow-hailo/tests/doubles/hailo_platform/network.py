@@ -1,4 +1,4 @@
-"""HEFs that are played by ONNX networks: their names, shapes, and what they answer."""
+"""HEFs that are played by ONNX networks: their names, shapes and answers."""
 
 import enum
 import hashlib
@@ -29,7 +29,7 @@ class HailoSchedulingAlgorithm(enum.Enum):
 
 
 def content_of(source: Any) -> bytes:
-    """What HailoRT takes for a HEF: bytes, or the path as a str."""
+    """Return a HEF's content from bytes or from its path as a str, as HailoRT accepts them."""
     if type(source) is bytes:
         return source
     if type(source) is str:
@@ -38,7 +38,7 @@ def content_of(source: Any) -> bytes:
 
 
 class Played:
-    """The network that stands for a HEF's; refuses a HEF that it was not told of, or of another chip."""
+    """The network that plays a HEF; refuses a HEF without a network, or for another chip."""
 
     def __init__(self, source: Any, device: str | None = None) -> None:
         import onnxruntime
@@ -50,11 +50,11 @@ class Played:
         # A Hailo-8 runs what is compiled for its smaller sister, and not the other way round.
         if device is not None and architecture not in ((device,) if device == "hailo8l" else (device, "hailo8l")):
             raise status(93)
-        told = json.loads(Path(os.environ["HAILO_DOUBLE_NETWORKS"]).read_text())
+        networks = json.loads(Path(os.environ["HAILO_DOUBLE_NETWORKS"]).read_text())
         digest = hashlib.sha256(content).hexdigest()
-        if digest not in told:
+        if digest not in networks:
             raise AssertionError(f"no network is named that plays the HEF {digest}; nothing is made up")
-        file = Path(told[digest])
+        file = Path(networks[digest])
         spec = json.loads((file.parent / "preprocessing.json").read_text())
         self.mean, self.std = (np.asarray(spec[name], np.float32) for name in ("mean", "std"))
         self.session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -62,18 +62,18 @@ TABLE = {
         "stop_power_measurement": "(self)",
     },
 }
-"""Enumerations among the defaults are numbers here. Of the double's own making are the classes' names from
-``InferStream`` to ``Control``; the real ones are nested, and nobody names them."""
+"""Enumerations among the defaults are numbers here. The classes' names from ``InferStream`` to
+``Control`` are the double's own; the real ones are nested, and are not used by name."""
 
 
-def found(cls: type) -> dict[str, str]:
-    """The public calls of a class, and the arguments of its constructor where it has a public one."""
-    told = {}
+def public_calls(cls: type) -> dict[str, str]:
+    """Return the public calls of a class, and the arguments of its constructor where that is public."""
+    calls = {}
     for name, value in vars(cls).items():
         if name.startswith("_") and not (name == "__init__" and "__init__" in TABLE[cls.__name__]):
             continue
-        told[name] = "property" if isinstance(value, property) else _arguments(cls, value)
-    return told
+        calls[name] = "property" if isinstance(value, property) else _arguments(cls, value)
+    return calls
 
 
 def _arguments(cls: type, value: Any) -> str:
@@ -94,5 +94,5 @@ def require() -> None:
 
     for name, table in TABLE.items():
         cls = next(vars(module)[name] for module in (chip, infer, network) if name in vars(module))
-        if found(cls) != table:
-            raise AssertionError(f"the double's {name} has {found(cls)}, HailoRT's has {table}")
+        if public_calls(cls) != table:
+            raise AssertionError(f"the double's {name} has {public_calls(cls)}, HailoRT's has {table}")

@@ -1,10 +1,10 @@
 """A double of the Dataflow Compiler for another interpreter, as strict as what is publicly known of the real one.
 
-It can be checked against nothing but that: the signatures below are the table in which the facts were gathered, and
-``SIMULATED`` marks all that it makes. The emulator runs the real ONNX with onnxruntime, rounded to 8 bits where it is
-quantised, so that accuracies mean something; HEFs hold a true header and noise.
+It can only be checked against that knowledge, which the signatures of its classes record. ``SIMULATED`` marks all of
+its results. The emulator runs the real ONNX with onnxruntime, rounded to 8 bits where it is quantised, so that
+accuracies mean something; HEFs hold a true header and noise.
 
-``HAILO_DOUBLE`` is what shall go wrong, ``<call>:<how>``; ``HAILO_DOUBLE_GPU`` set: there is a GPU.
+``HAILO_DOUBLE`` names a failure to simulate, ``<call>:<how>``; ``HAILO_DOUBLE_GPU`` set: there is a GPU.
 """
 
 from hailo_sdk_client import failures, modelscript

@@ -1,4 +1,4 @@
-"""What goes wrong on demand, and the exceptions by the names that are known in public."""
+"""Failures on demand, and the exceptions by their publicly known names."""
 
 import os
 import signal
@@ -36,13 +36,13 @@ NAMED = {
 
 
 def how(call: str) -> str:
-    """What shall go wrong in this call; empty: nothing."""
+    """Return the failure that is requested for this call, or an empty text."""
     where, _, what = os.environ.get("HAILO_DOUBLE", "").partition(":")
     return what if where == call else ""
 
 
 def at(call: str) -> None:
-    """Raise, crash or hang here if that is wanted."""
+    """Raise, crash or hang if that is requested for this call."""
     wanted = how(call)
     for kind, message in NAMED.items():
         if wanted == kind.__name__:
@@ -58,7 +58,7 @@ def at(call: str) -> None:
     if wanted == "exit":
         sys.exit(0)
     if wanted == "hang":
-        # A child as well: the real one works in several processes.
+        # With a child process: the real compiler has several.
         child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
         Path(os.environ["HAILO_DOUBLE_PIDS"]).write_text(f"{os.getpid()} {child.pid}")
         signal.pause()

@@ -1,4 +1,4 @@
-"""Reads model scripts: a command it does not know, or one with an argument it does not know, is an error."""
+"""Read model scripts: an unknown command or argument is an error."""
 
 import fnmatch
 import re
@@ -27,25 +27,25 @@ def require_layers(text: str, name: str, layers: set[str]) -> None:
         match = COMMANDS["precision"].fullmatch(line) or COMMANDS["bias"].fullmatch(line)
         if match is None:
             continue
-        asked = match[1].strip("{}")
-        scope, _, layer = asked.rpartition("/")
+        layer_name = match[1].strip("{}")
+        scope, _, layer = layer_name.rpartition("/")
         if scope not in ("", name) or not fnmatch.filter(layers, layer):
-            raise BackendValueError(f"Layer {asked} of the model script is not in the network {name}")
+            raise BackendValueError(f"Layer {layer_name} of the model script is not in the network {name}")
 
 
 def read(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"calibset_size": 64, "level": 2, "mean": None, "std": None, "off": []}
+    settings: dict[str, Any] = {"calibset_size": 64, "level": 2, "mean": None, "std": None, "off": []}
     for line in text.splitlines():
         kind, match = next(((k, m) for k, p in COMMANDS.items() if (m := p.fullmatch(line))), ("", None))
         if match is None:
             raise BackendValueError(f"The model script cannot be parsed: {line!r}")
         if kind == "normalization":
             numbers = [float(value) for value in match.groups()]
-            found |= {"mean": numbers[:3], "std": numbers[3:]}
+            settings |= {"mean": numbers[:3], "std": numbers[3:]}
         elif kind == "calibration":
-            found["calibset_size"] = int(match[2])
+            settings["calibset_size"] = int(match[2])
         elif kind == "flavor":
-            found["level"] = int(match[1])
+            settings["level"] = int(match[1])
         elif kind == "post" and match[2] == "disabled":
-            found["off"].append(match[1])
-    return found
+            settings["off"].append(match[1])
+    return settings

@@ -1,4 +1,4 @@
-"""What the parser takes of an ONNX graph, and the names that layers have after it."""
+"""The operators of ONNX that the parser accepts, and the names of the layers that it creates."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ LAYERS = {
     "ReduceSum": "reduce_sum",
     "ReduceL2": "reduce_l2",
 }
-"""Operators that become a layer, and how it is called: ``conv1`` is the first convolution."""
+"""Operators that become a layer, and the layer's name: ``conv1`` is the first convolution."""
 WITHIN = (
     "BatchNormalization Cast Clip Constant Dropout Elu Erf Exp Expand Flatten HardSigmoid HardSwish Identity LeakyRelu "
     "Log Neg PRelu Pad Pow Relu Reshape Shape Sigmoid Slice Softplus Split Sqrt Squeeze Tanh Transpose Unsqueeze"
@@ -33,13 +33,13 @@ WITHIN = (
 
 
 def layers_of(graph: Any) -> set[str]:
-    """The layers of a graph; an operator that is neither a layer nor part of one is an error."""
-    found, counts = {"input_layer1", "output_layer1"}, dict.fromkeys(LAYERS.values(), 0)
+    """Return the layers of a graph; an operator that is neither a layer nor part of one is an error."""
+    layers, counts = {"input_layer1", "output_layer1"}, dict.fromkeys(LAYERS.values(), 0)
     for node in graph.node:
         if node.domain in ("", "ai.onnx") and node.op_type in LAYERS:
             kind = LAYERS[node.op_type]
             counts[kind] += 1
-            found.add(f"{kind}{counts[kind]}")
+            layers.add(f"{kind}{counts[kind]}")
         elif node.domain not in ("", "ai.onnx") or node.op_type not in WITHIN.split():
             raise UnsupportedModelError(f"{node.op_type} operation is unsupported: node {node.name}.")
-    return found
+    return layers

@@ -1,4 +1,4 @@
-"""The one class that is used. Its signatures are those that are publicly known, and no more."""
+"""The one class that pokeflow uses, with the publicly known signatures only."""
 
 import base64
 import contextlib
@@ -40,7 +40,7 @@ class ClientRunner:
     def __init__(self, *, hw_arch: str | None = None, har: str | None = None) -> None:
         if hw_arch is not None and hw_arch not in ARCHITECTURES:
             raise BackendValueError(f"Unknown hw_arch {hw_arch!r}")
-        # The real one takes hailo8 for granted: nobody may rely on that here.
+        # The real one defaults to hailo8; the double has no default, so that none is relied on.
         self._hw_arch, self._state, self._script, self._onnx, self._name = hw_arch, "new", "", b"", ""
         if har is not None:
             self.load_har(har)
@@ -72,10 +72,10 @@ class ClientRunner:
             for name in (start_node_names or []) + (end_node_names or [])
         ):
             raise MisspellNodeError("Unable to find node names")
-        (given,) = loaded.graph.input
-        shape = [dim.dim_value for dim in given.type.tensor_type.shape.dim]
-        if net_input_shapes != {given.name: shape} or shape[0] != 1:
-            raise UnsupportedModelError(f"Shapes {net_input_shapes} for an input {given.name} of {shape}")
+        (graph_input,) = loaded.graph.input
+        shape = [dim.dim_value for dim in graph_input.type.tensor_type.shape.dim]
+        if net_input_shapes != {graph_input.name: shape} or shape[0] != 1:
+            raise UnsupportedModelError(f"Shapes {net_input_shapes} for an input {graph_input.name} of {shape}")
         parser.layers_of(loaded.graph)
         self._onnx, self._name, self._state = loaded.SerializeToString(), net_name, "parsed"
         say(f"[info] Translation started on ONNX model {net_name}")
@@ -181,15 +181,15 @@ class ClientRunner:
         if not normalised:
             script = modelscript.read(self._script.partition("\n#")[0])
             pictures = (pictures - script["mean"]) / script["std"]
-        made = self._run(pictures.astype(np.float32).transpose(0, 3, 1, 2))
+        outputs = self._run(pictures.astype(np.float32).transpose(0, 3, 1, 2))
         if context is InferenceContext.SDK_QUANTIZED:
-            made = self._rounded(made)
+            outputs = self._rounded(outputs)
             if failures.how("infer quantized") == "nan":
-                made[0] = np.nan
+                outputs[0] = np.nan
             if failures.how("infer quantized") == "shape":
-                made = made[:, :3]
+                outputs = outputs[:, :3]
         # A dense layer's output may come with its height and width.
-        return made[:, None, None, :] if context is InferenceContext.SDK_NATIVE else [made]
+        return outputs[:, None, None, :] if context is InferenceContext.SDK_NATIVE else [outputs]
 
     def _run(self, images: Any) -> Any:
         import onnxruntime
@@ -198,12 +198,12 @@ class ClientRunner:
         name = session.get_inputs()[0].name
         return np.concatenate([session.run(None, {name: np.ascontiguousarray(image[None])})[0] for image in images])
 
-    def _rounded(self, made: Any) -> Any:
-        """As with 8 bits, or 6 where nothing was optimised; and a little noise, the same each time."""
+    def _rounded(self, outputs: Any) -> Any:
+        """Round as with 8 bits, or 6 without optimisation, and add a little repeatable noise."""
         steps = 31 if self._script.endswith("# level 0") else 127
-        scale = np.abs(made).max() / steps
-        noise = np.random.default_rng(zlib.crc32(made.tobytes())).normal(0, scale / 4, made.shape)
-        return (np.round(made / scale + noise / scale) * scale).astype(np.float32)
+        scale = np.abs(outputs).max() / steps
+        noise = np.random.default_rng(zlib.crc32(outputs.tobytes())).normal(0, scale / 4, outputs.shape)
+        return (np.round(outputs / scale + noise / scale) * scale).astype(np.float32)
 
     def compile(self) -> bytes:
         self._require("compile", "quantized")

@@ -21,7 +21,7 @@ MOST = 40
 """Maximum number of lines to print in each section; the report has all."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("plan", type=Path, help="plan file in YAML (see docs/how-to/migrate.md)")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done without writing anything")

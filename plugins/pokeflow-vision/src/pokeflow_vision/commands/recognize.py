@@ -17,7 +17,7 @@ from pokeflow.types import Input, Task, load_params
 STAGE = "recognize"
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("image", help="a photo of one card that fills most of the frame")
     parser.add_argument("--top", type=int, default=5, help="how many matches (default 5)")
