@@ -1,4 +1,4 @@
-"""The lineage drawn: the chain in a terminal, Mermaid text; hundreds of versions too."""
+"""Test the drawings of the lineage: text for the terminal and Mermaid, also of hundreds of versions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -66,11 +66,11 @@ FORK = """\
 
 
 def version(model: str, parents: tuple[str, ...] = ()) -> Receipt:
-    """A student distilled from others, all of version v1."""
+    """Return the receipt of a student distilled from others, all of version v1."""
     inputs = {f"distill:{parent}": "c" for parent in parents}
-    made = record("distill", model, "v1", "student", inputs=inputs, digest=f"d-{model}")
+    source = record("distill", model, "v1", "student", inputs=inputs, digest=f"d-{model}")
     named = tuple(f"{parent}:v1" for parent in parents)
-    return Receipt(unit(model, "v1"), (), model, "v1", "student", named, f"d-{model}", "c", (made,))
+    return Receipt(unit(model, "v1"), (), model, "v1", "student", named, f"d-{model}", "c", (source,))
 
 
 def graph_of(*receipts: Receipt) -> Graph:
@@ -89,21 +89,21 @@ def graph(tree: Tree) -> Graph:
     return lineage.graph(tree.about, inventory.read(tree)[0], COLUMNS)
 
 
-def test_the_chain_is_drawn_as_the_specification_shows_it(graph: Graph) -> None:
+def test_chain_is_drawn_as_specified(graph: Graph) -> None:
     assert lineage_text.draw(graph) == CHAIN
 
 
-def test_a_fork_is_drawn_below_its_parent() -> None:
+def test_fork_is_drawn_below_its_parent() -> None:
     graph = graph_of(version("a"), version("b", ("a",)), version("c", ("a",)))
     assert lineage_text.draw(graph) == FORK
 
 
-def test_a_parent_that_is_not_published_is_shown_as_that() -> None:
+def test_unpublished_parent_is_shown_as_such() -> None:
     drawn = lineage_text.draw(graph_of(version("b", ("a",))))
     assert "│ a v1          │\n│ not published │" in drawn
 
 
-def test_mermaid_text_has_a_line_a_version_and_a_line_an_edge(graph: Graph) -> None:
+def test_mermaid_has_one_line_per_version_and_edge(graph: Graph) -> None:
     lines = lineage_text.mermaid(graph).splitlines()
     assert lines[0] == "flowchart TD"
     assert lines[3] == '    n2["efficientnet-student-stage2 v2.0 · student<br/>6b777943adca2051"]'
@@ -111,7 +111,7 @@ def test_mermaid_text_has_a_line_a_version_and_a_line_an_edge(graph: Graph) -> N
     assert '    n0 -.->|"distillation"| n2' in lines
 
 
-def test_names_cannot_break_out_of_mermaid() -> None:
+def test_names_are_escaped_in_mermaid() -> None:
     evil = replace(version("a"), model='"]; click <script>alert(1)</script> `x` #1', type="&amp;")
     graph = graph_of(evil)
     assert '#quot;]; click #lt;script#gt;alert(1)#lt;/script#gt; #96;x#96; #35;1' in lineage_text.mermaid(graph)  # fmt: skip  # noqa: E501
@@ -122,8 +122,8 @@ parents = st.lists(st.lists(st.integers(0, 30), max_size=3, unique=True), min_si
 
 @given(parents)
 @settings(max_examples=60, deadline=None)
-def test_every_version_is_drawn_once_whatever_receipts_say_of_parents(above: list[list[int]]) -> None:
-    # Parents may come later, or be the version itself: cycles, which only damage makes.
+def test_every_version_is_drawn_once_despite_cycles(above: list[list[int]]) -> None:
+    # Parents may come later or be the version itself. Only damage causes such cycles.
     receipts = [version(f"m{n}", tuple(f"m{p}" for p in ps)) for n, ps in enumerate(above)]
     graph = graph_of(*receipts)
     order = list(graph.nodes)
@@ -134,13 +134,13 @@ def test_every_version_is_drawn_once_whatever_receipts_say_of_parents(above: lis
     assert len(graph.edges) + len(graph.faults) == sum(len(set(r.parents)) for r in receipts)
 
 
-def test_a_circle_is_told() -> None:
+def test_cycle_is_reported_and_its_edge_left_out() -> None:
     graph = graph_of(version("a", ("b",)), version("b", ("a",)), version("c", ("b",)))
     assert graph.faults == ("a:v1 descends from itself through b:v1. This edge is left out.",)
     assert [(edge.parent, edge.child) for edge in graph.edges] == [("a:v1", "b:v1"), ("b:v1", "c:v1")]
 
 
-def test_hundreds_of_versions_and_a_chain_longer_than_calls_may_nest() -> None:
+def test_hundreds_of_versions_and_deep_chains_are_drawn() -> None:
     chain = [version(f"m{n:04}", (f"m{n - 1:04}",) if n else ()) for n in range(1200)]
     graph = graph_of(*chain)
     assert len(lineage_text.draw(graph).splitlines()) == 1200 * 4 + 1199 * 2
@@ -148,7 +148,7 @@ def test_hundreds_of_versions_and_a_chain_longer_than_calls_may_nest() -> None:
     assert lineage_text.mermaid(graph_of(*fan)).count("-->") == 400
 
 
-def test_a_model_is_shown_with_its_ancestors_and_descendants_alone() -> None:
+def test_model_is_shown_with_ancestors_and_descendants_only() -> None:
     graph = graph_of(version("a"), version("b", ("a",)), version("c", ("b",)), version("other", ("a",)))
     assert list(lineage.neighbourhood(graph, "b").nodes) == ["a:v1", "b:v1", "c:v1"]
     assert list(lineage.neighbourhood(graph, "other:v1").nodes) == ["a:v1", "other:v1"]
@@ -156,7 +156,7 @@ def test_a_model_is_shown_with_its_ancestors_and_descendants_alone() -> None:
         lineage.neighbourhood(graph, "b:v2")
 
 
-def test_the_command_prints_or_writes_the_form_that_is_asked_for(
+def test_command_prints_or_writes_the_requested_format(
     tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dispatch(["lineage"]) == 0
@@ -170,19 +170,19 @@ def test_the_command_prints_or_writes_the_form_that_is_asked_for(
 
 
 @pytest.mark.parametrize("name", ["lineage.svg", "lineage.png"])
-def test_a_picture_is_refused_with_what_draws_one(tree: Tree, tmp_path: Path, name: str) -> None:
+def test_unsupported_picture_format_suggests_mermaid(tree: Tree, tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"lineage\.--out: \.\w+ is not supported\. Write \.mmd \(Mermaid\)"):
         dispatch(["lineage", "--out", str(tmp_path / name)])
     assert not (tmp_path / name).exists()
 
 
-def test_without_its_document_it_is_told_what_to_install(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_document_kind_suggests_the_plugin(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lineage, "document_kinds", dict)
     with pytest.raises(PokeflowError, match="Install pokeflow-metadata"):
         dispatch(["lineage"])
 
 
-def test_a_damaged_receipt_is_told_and_the_rest_is_drawn(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_receipt_is_reported_and_the_rest_is_drawn(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     where(tree, "metadata/receipts/models/dinov3-teacher/v1.0.json").write_text("{")
     assert dispatch(["lineage"]) == 1
     shown = capsys.readouterr()
@@ -190,7 +190,7 @@ def test_a_damaged_receipt_is_told_and_the_rest_is_drawn(tree: Tree, capsys: pyt
     assert "not published" in shown.out
 
 
-def test_where_nothing_is_published_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_without_published_models_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configured, "tree", lambda overrides: empty(tmp_path))
     with pytest.raises(PokeflowError, match="no model is published yet"):
         dispatch(["lineage"])

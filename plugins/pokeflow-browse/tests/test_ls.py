@@ -1,4 +1,4 @@
-"""The inventory and ls: what lies there, whose it is, what is missing; one listing however many files there are."""
+"""Test the inventory and ls: files, their makers and gaps, and short listings of many files."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from pokeflow_browse import configured, listing
 from pokeflow_testkit.handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
 from pokeflow_testkit.support import unicode_names
 
-# The drawing is what it is, however wide.
+# Expected drawings, wider than a line of code may be.
 GOLDEN = {
     "data": """\
                          size   version  written           from
@@ -55,31 +55,31 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def told(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
-    """The tree as commands see it."""
+def configured_tree(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """Return the tree, configured for the commands."""
     monkeypatch.setattr(configured, "tree", lambda overrides: tree)
     return tree
 
 
-def test_each_leaf_is_there_or_a_gap_with_its_maker(tree: Tree) -> None:
-    found = inventory.scan(tree)
-    assert {state.leaf.path: state.leaf.maker for state in found.gaps} == {
+def test_each_leaf_exists_or_is_a_gap_with_its_maker(tree: Tree) -> None:
+    contents = inventory.scan(tree)
+    assert {state.leaf.path: state.leaf.maker for state in contents.gaps} == {
         "data/raw/link.json": "prepare:data",
         "analytics/reports/training_summary.pdf": "report:project",
         "models/dinov3-teacher/v1.0/model.tar.gz": "bundle:dinov3-teacher",
     }
-    onnx = next(state for state in found.states if state.leaf.path.endswith("dinov3_teacher.onnx"))
+    onnx = next(state for state in contents.states if state.leaf.path.endswith("dinov3_teacher.onnx"))
     assert (onnx.files, onnx.size, onnx.versions, onnx.newest) == (1, 7000, ("v1.0",), WRITTEN)
-    assert found.orphans == ()
+    assert contents.orphans == ()
 
 
-def test_an_empty_tree_is_all_gaps(tmp_path: Path) -> None:
-    found = inventory.scan(empty(tmp_path))
-    assert len(found.gaps) == len(found.states)
-    assert listing.build_tree(found).gaps == len(found.states)
+def test_empty_tree_has_only_gaps(tmp_path: Path) -> None:
+    contents = inventory.scan(empty(tmp_path))
+    assert len(contents.gaps) == len(contents.states)
+    assert listing.build_tree(contents).gaps == len(contents.states)
 
 
-def test_what_nothing_accounts_for_is_an_orphan_and_what_a_stage_writes_is_not(tree: Tree) -> None:
+def test_unaccounted_files_are_orphans_but_stage_files_are_not(tree: Tree) -> None:
     lay(tree, "models/dinov3-teacher/v1.0/onnx/copy of dinov3_teacher.onnx", b"?")
     lay(tree, "models/dinov3-teacher/v1.0/model.tar.gz", b"written, and then the publisher was killed")
     lay(tree, "experiments/mlflow/toy/run_2/metrics/loss", b"1")
@@ -89,7 +89,7 @@ def test_what_nothing_accounts_for_is_an_orphan_and_what_a_stage_writes_is_not(t
     ]
 
 
-def test_of_several_receipts_the_one_made_last_counts(tree: Tree) -> None:
+def test_newest_receipt_of_a_file_counts(tree: Tree) -> None:
     config = "models/dinov3-teacher/training_config.json"
     older = inventory.scan(tree).receipts[1]
     assert older.model == "dinov3-teacher"
@@ -99,17 +99,17 @@ def test_of_several_receipts_the_one_made_last_counts(tree: Tree) -> None:
     assert item.receipt == older
 
 
-def test_a_receipt_that_is_none_is_told_and_the_others_are_read(tree: Tree) -> None:
+def test_invalid_receipts_are_reported_and_others_are_read(tree: Tree) -> None:
     where(tree, "metadata/receipts/models/dinov3-teacher/v1.0.json").write_text("{")
     hostile = Receipt("migrations/x", (PublishedFile("../../etc/passwd", 1, "0" * 64, "x", fixed=True),))
     write_receipt(tree, hostile)
-    found = inventory.scan(tree)
-    assert len(found.receipts) == 4
-    assert "not a valid receipt" in found.damaged["metadata/receipts/models/dinov3-teacher/v1.0.json"]
-    assert "'../../etc/passwd' is not a valid key" in found.damaged["metadata/receipts/migrations/x.json"]
+    contents = inventory.scan(tree)
+    assert len(contents.receipts) == 4
+    assert "not a valid receipt" in contents.damaged["metadata/receipts/models/dinov3-teacher/v1.0.json"]
+    assert "'../../etc/passwd' is not a valid key" in contents.damaged["metadata/receipts/migrations/x.json"]
 
 
-def test_a_file_belongs_to_the_innermost_leaf() -> None:
+def test_file_belongs_to_the_innermost_leaf() -> None:
     outer, inner = (
         LayoutEntry("m/v1/", "train", "train:m", file="**"),
         LayoutEntry("m/v1/benchmark/", "benchmark", "b", file="**"),
@@ -124,12 +124,12 @@ def test_a_file_belongs_to_the_innermost_leaf() -> None:
 
 
 @pytest.mark.parametrize("path", GOLDEN)
-def test_ls_draws_the_tree(path: str, tree: Tree) -> None:
+def test_ls_prints_the_tree(path: str, tree: Tree) -> None:
     top = listing.at(listing.build_tree(inventory.scan(tree)), path)
     assert table(listing.HEAD, listing.rows(top)) + "\n" == GOLDEN[path]
 
 
-def test_ls_shows_a_part_and_goes_no_deeper_than_asked(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_shows_a_part_down_to_the_requested_depth(configured_tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["ls", "models", "--depth", "1"]) == 0
     shown = capsys.readouterr().out
     assert "├── dinov3-teacher/  " in shown
@@ -139,21 +139,21 @@ def test_ls_shows_a_part_and_goes_no_deeper_than_asked(told: Tree, capsys: pytes
     assert "└── toy/run_1/meta.yaml" in capsys.readouterr().out
 
 
-def test_ls_names_the_nearest_where_there_is_nothing(told: Tree) -> None:
+def test_ls_of_an_unknown_path_suggests_the_nearest(configured_tree: Tree) -> None:
     with pytest.raises(
         ConfigError, match=r"ls models: no file or folder 'dinov3-teachr'\. Did you mean 'dinov3-teacher'\?"
     ):
         dispatch(["ls", "models/dinov3-teachr/v1.0"])
 
 
-def test_ls_lists_the_gaps(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_lists_the_gaps(configured_tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["ls", "--gaps"]) == 0
     assert "models/dinov3-teacher/v1.0/model.tar.gz  bundle:dinov3-teacher" in capsys.readouterr().out
     assert dispatch(["ls", "data", "--gaps", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["gaps"] == [{"path": "data/raw/link.json", "maker": "prepare:data"}]
 
 
-def test_ls_tells_programs_the_same(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_json_has_the_same_entries(configured_tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["ls", "--json"]) == 0
     entries = {entry["path"]: entry for entry in json.loads(capsys.readouterr().out)["entries"]}
     assert entries["models/dinov3-teacher/v1.0/model.tar.gz"] == {
@@ -165,39 +165,39 @@ def test_ls_tells_programs_the_same(told: Tree, capsys: pytest.CaptureFixture[st
     assert entries["models"]["files"] == 5
 
 
-def test_ls_shows_a_damaged_link_as_one(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    lay(told, "data/processed/link.json", b'{"target": "../../../etc", "relative": true}')
+def test_ls_reports_a_damaged_link(configured_tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    lay(configured_tree, "data/processed/link.json", b'{"target": "../../../etc", "relative": true}')
     assert dispatch(["ls", "data"]) == 0
     assert "link: data/processed/link.json: not a valid link ('../../../etc'" in capsys.readouterr().out
 
 
 @unicode_names
-def test_names_that_would_command_a_terminal_are_disarmed(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    lay(told, "models/x\u202ey\u009b31m", b"1")
-    settle(told)
+def test_control_characters_in_names_are_not_printed(configured_tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    lay(configured_tree, "models/x\u202ey\u009b31m", b"1")
+    settle(configured_tree)
     assert dispatch(["ls"]) == 0
     shown = capsys.readouterr().out
     assert "\u202e" not in shown
     assert "\u009b" not in shown
 
 
-def test_a_hundred_thousand_files_make_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_of_100000_files_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pokeflow.objects._base import ObjectInfo
 
     tree = empty(tmp_path)
     many = [ObjectInfo(f"experiments/mlflow/run_{n:05}/metrics/loss", 10, "e", 1.0) for n in range(50_000)]
     many += [ObjectInfo(f"stray/{n:05}", 10, "e", 1.0) for n in range(50_000)]
     monkeypatch.setattr(Folder, "list", lambda self, prefix="": iter([] if prefix else many))
-    found = inventory.scan(tree)
-    rows = list(listing.rows(listing.build_tree(found)))
+    contents = inventory.scan(tree)
+    rows = list(listing.rows(listing.build_tree(contents)))
     assert len(rows) < 100
     assert ("    └── … 49,961 more", "499.61 kB", "", "1970-01-01 00:00", "") in rows
-    runs = listing.at(listing.build_tree(found), "experiments/mlflow")
+    runs = listing.at(listing.build_tree(contents), "experiments/mlflow")
     assert listing.fitting(runs) == listing.DEPTH
     assert len(list(listing.rows(runs))) == listing.CROWD + 1
 
 
-def test_a_folder_too_full_for_a_page_is_shown_less_deep(tree: Tree) -> None:
+def test_crowded_folder_is_listed_less_deep(tree: Tree) -> None:
     for run in range(30):
         for name in range(30):
             lay(tree, f"experiments/mlflow/toy/run_{run}/metrics/m{name}", b"1")

@@ -1,4 +1,4 @@
-"""pull: a version or a data set into a folder, every checksum compared, nothing outside of the folder touched."""
+"""Test pull: versions and data sets are downloaded into a folder with verified checksums, and nowhere else."""
 
 import json
 from dataclasses import replace
@@ -49,13 +49,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_version_arrives_with_the_trees_paths(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pulled_version_keeps_the_trees_paths(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["pull", "dinov3-teacher:v1.0", "--to", str(out)]) == 0
     assert files(out) == {ONNX: b"teacher" * 1000, CONFIG: b"{}\n"}
     assert capsys.readouterr().out == f"{out / CONFIG}\n{out / ONNX}\ndinov3-teacher v1.0: 2 files fetched (7.00 kB).\n"
 
 
-def test_what_is_there_already_is_kept_and_what_is_damaged_is_fetched_again(
+def test_existing_files_are_kept_and_damaged_ones_fetched_again(
     tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dispatch(["pull", "dinov3-teacher", "--to", str(out)])
@@ -68,8 +68,8 @@ def test_what_is_there_already_is_kept_and_what_is_damaged_is_fetched_again(
     assert (out / ONNX).stat().st_mtime_ns == before
 
 
-def test_without_a_version_the_one_made_last_is_meant(tree: Tree) -> None:
-    # Published later, and by its name the greater one; but made before.
+def test_pull_without_a_version_takes_the_newest(tree: Tree) -> None:
+    # Published later and with a greater name, but created earlier.
     publish(
         tree, "dinov3-teacher", "v10.0", "teacher", {"models/dinov3-teacher/v10.0/a.onnx": b"old"},
         made=record("train", "dinov3-teacher", "v10.0", "teacher", day=2),
@@ -79,12 +79,12 @@ def test_without_a_version_the_one_made_last_is_meant(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["*.onnx", "dinov3_teacher.onnx", "onnx/*", ONNX])
-def test_files_are_chosen_by_pattern(tree: Tree, out: Path, pattern: str) -> None:
+def test_pull_selects_files_by_pattern(tree: Tree, out: Path, pattern: str) -> None:
     assert dispatch(["pull", "dinov3-teacher", "--to", str(out), "--file", pattern]) == 0
     assert list(files(out)) == [ONNX]
 
 
-def test_a_pattern_that_matches_nothing_is_told(tree: Tree, out: Path) -> None:
+def test_pattern_without_a_match_is_reported(tree: Tree, out: Path) -> None:
     with pytest.raises(ConfigError, match=r"--file: no file of dinov3-teacher v1.0 like '\*\.hef'"):
         dispatch(["pull", "dinov3-teacher", "--to", str(out), "--file", "*.hef"])
 
@@ -98,14 +98,14 @@ def test_a_pattern_that_matches_nothing_is_told(tree: Tree, out: Path) -> None:
         ("processed", "Did you mean 'data/processed'?"),
     ],
 )
-def test_an_unknown_name_is_told_with_the_nearest_and_the_known(tree: Tree, name: str, message: str) -> None:
+def test_unknown_name_suggests_the_nearest(tree: Tree, name: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         dispatch(["pull", name])
     assert error.value.exit_code == 2
     assert message in str(error.value)
 
 
-def test_an_altered_file_does_not_arrive(tree: Tree, out: Path) -> None:
+def test_altered_file_is_not_pulled(tree: Tree, out: Path) -> None:
     where(tree, ONNX).write_bytes(b"teachar" * 1000)
     with pytest.raises(IntegrityError, match="checksum"):
         dispatch(["pull", "dinov3-teacher", "--to", str(out)])
@@ -113,7 +113,7 @@ def test_an_altered_file_does_not_arrive(tree: Tree, out: Path) -> None:
     assert not [path for path in files(out) if path.endswith(".part")]
 
 
-def test_what_a_later_version_has_replaced_is_left_out_and_told(
+def test_file_replaced_by_a_later_version_is_left_out(
     tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(
@@ -125,7 +125,7 @@ def test_what_a_later_version_has_replaced_is_left_out_and_told(
     assert f"left out {CONFIG}: the current file is of dinov3-teacher v1.1" in capsys.readouterr().out
 
 
-def test_a_data_set_is_fetched_through_its_link(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_set_is_pulled_through_its_link(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["pull", "data/processed", "--to", str(out)]) == 0
     assert files(out) == {f"data/processed/{path}": data for path, data in DATA_FILES.items()}
     assert "data/processed/link.json → tasks/prepare/data/" in capsys.readouterr().out
@@ -133,12 +133,12 @@ def test_a_data_set_is_fetched_through_its_link(tree: Tree, out: Path, capsys: p
     assert "0 files fetched (0 B), 2 existed already" in capsys.readouterr().out
 
 
-def test_a_link_to_one_file_fetches_that_file(tree: Tree, out: Path) -> None:
+def test_link_to_one_file_pulls_that_file(tree: Tree, out: Path) -> None:
     assert dispatch(["pull", "data/reference", "--to", str(out)]) == 0
     assert files(out) == {"data/reference/references.npy": DATA_FILES["references.npy"]}
 
 
-def test_data_that_was_altered_in_the_store_does_not_arrive(tree: Tree, out: Path, tmp_path: Path) -> None:
+def test_data_altered_in_the_store_is_not_pulled(tree: Tree, out: Path, tmp_path: Path) -> None:
     (csv,) = (tmp_path / "store" / "tasks").rglob("cards.csv")
     csv.write_bytes(DATA_FILES["cards.csv"].replace(b"Pikachu", b"Raichu!"))
     with pytest.raises(IntegrityError, match=r"cards\.csv"):
@@ -146,27 +146,27 @@ def test_data_that_was_altered_in_the_store_does_not_arrive(tree: Tree, out: Pat
     assert "data/processed/cards.csv" not in files(out)
 
 
-def test_a_part_of_the_data_is_said_to_be_one(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = json.loads(where(tree, "data/processed/link.json").read_text())
-    lay(tree, "data/processed/link.json", json.dumps(told | {"select": {"split": "calibration"}}).encode())
+def test_link_to_a_part_of_the_data_is_reported(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(where(tree, "data/processed/link.json").read_text())
+    lay(tree, "data/processed/link.json", json.dumps(content | {"select": {"split": "calibration"}}).encode())
     assert dispatch(["pull", "data/processed", "--to", str(out)]) == 0
     assert "the link selects a part of its target (split calibration)" in capsys.readouterr().out
 
 
-def test_a_link_whose_target_became_another_is_refused(tree: Tree, out: Path) -> None:
-    told = json.loads(where(tree, "data/processed/link.json").read_text())
-    lay(tree, "data/processed/link.json", json.dumps(told | {"fingerprint": "0123456789abcdef"}).encode())
+def test_link_whose_target_changed_is_refused(tree: Tree, out: Path) -> None:
+    content = json.loads(where(tree, "data/processed/link.json").read_text())
+    lay(tree, "data/processed/link.json", json.dumps(content | {"fingerprint": "0123456789abcdef"}).encode())
     with pytest.raises(PokeflowError, match="but was 0123456789abcdef when it was linked"):
         dispatch(["pull", "data/processed", "--to", str(out)])
     assert not out.exists()
 
 
-def test_a_link_that_nobody_published_is_told_with_its_maker(tree: Tree) -> None:
+def test_unpublished_link_is_reported_with_its_maker(tree: Tree) -> None:
     with pytest.raises(PokeflowError, match=r"data/raw/link\.json: not published yet; it would come from prepare:data"):
         dispatch(["pull", "data/raw"])
 
 
-def test_data_elsewhere_without_checksums_is_fetched_anew_and_told(
+def test_data_without_checksums_is_downloaded_again(
     tree: Tree, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = tmp_path / "my cards"
@@ -182,28 +182,28 @@ def test_data_elsewhere_without_checksums_is_fetched_anew_and_told(
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ".."])
-def test_a_path_that_leads_out_is_refused_before_anything_is_fetched(tree: Tree, out: Path, path: str) -> None:
+def test_path_outside_the_folder_is_refused_before_downloads(tree: Tree, out: Path, path: str) -> None:
     fine = FileToFetch(tree.objects, ONNX, "fine", 7000, checksum(b"teacher" * 1000))
     with pytest.raises(PokeflowError, match="is not a valid key"):
         pull.pull([fine, replace(fine, path=path)], out, "x")
     assert not out.exists()
 
 
-def test_a_hostile_receipt_or_record_brings_nothing(tree: Tree, out: Path, tmp_path: Path) -> None:
+def test_malicious_receipt_or_record_pulls_nothing(tree: Tree, out: Path, tmp_path: Path) -> None:
     receipt = next(r for r in inventory.read(tree)[0] if r.model == "dinov3-teacher")
     write_receipt(tree, replace(receipt, files=(replace(receipt.files[0], path="../../evil"),)))
     with pytest.raises(ConfigError, match="not a valid receipt"):
         dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     (record_file,) = (tmp_path / "store" / "tasks").rglob("record.json")
-    told = json.loads(record_file.read_text())
-    told["files"][0]["path"] = "../../../../../evil"
-    record_file.write_text(json.dumps(told))
+    content = json.loads(record_file.read_text())
+    content["files"][0]["path"] = "../../../../../evil"
+    record_file.write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match="not a valid record"):
         dispatch(["pull", "data/processed", "--to", str(out)])
     assert not out.exists()
 
 
-def test_a_link_inside_of_the_folder_is_not_written_through(tree: Tree, out: Path, tmp_path: Path) -> None:
+def test_link_inside_the_target_folder_is_not_followed(tree: Tree, out: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     out.mkdir()
@@ -213,13 +213,13 @@ def test_a_link_inside_of_the_folder_is_not_written_through(tree: Tree, out: Pat
     assert list(elsewhere.iterdir()) == []
 
 
-def test_the_default_folder_is_the_projects(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_is_named_after_the_project(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert dispatch(["pull", "dinov3-teacher"]) == 0
     assert (tmp_path / "pokemon" / ONNX).is_file()
 
 
-def test_a_download_that_fails_leaves_no_half_file_and_is_gone_on_with(
+def test_failed_download_leaves_no_partial_file_and_resumes(
     tree: Tree, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Folder.download
@@ -238,7 +238,7 @@ def test_a_download_that_fails_leaves_no_half_file_and_is_gone_on_with(
     assert set(files(out)) == {ONNX, CONFIG}
 
 
-def test_a_bucket_is_pulled_from_as_a_folder_is(
+def test_pull_from_a_bucket_equals_pull_from_a_folder(
     tree: Tree, out: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = in_bucket(tree, s3)
@@ -249,7 +249,7 @@ def test_a_bucket_is_pulled_from_as_a_folder_is(
     assert files(out) == {ONNX: b"teacher" * 1000, CONFIG: b"{}\n", **data}
 
 
-def test_data_elsewhere_in_a_bucket_is_fetched(tree: Tree, out: Path, s3: Server) -> None:
+def test_linked_data_in_another_bucket_is_pulled(tree: Tree, out: Path, s3: Server) -> None:
     other = uri.open_uri(f"{s3.uri}/raw", endpoint=s3.endpoint)
     other.write("cards/a b.jpg", b"12345", match=None)
     for target in (f"{s3.uri}/raw/cards/", f"{s3.uri}/raw/cards/a b.jpg"):

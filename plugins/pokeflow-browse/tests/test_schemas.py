@@ -1,4 +1,4 @@
-"""The schemas of receipts and links: valid, described, closed; and what lies in the tree is true to them."""
+"""Test the schemas of receipts and links, and that a published tree conforms to them."""
 
 import json
 from pathlib import Path
@@ -17,25 +17,25 @@ SCHEMAS = {"link": link_schema(), "receipt": receipt_schema()}
 
 
 def objects(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every object of a schema: its own, and those that it refers to."""
+    """Return all objects of a schema: itself and its definitions."""
     return [schema, *schema.get("$defs", {}).values()]
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_it_is_valid_described_closed_and_asks_for_its_fields(schema: dict[str, Any]) -> None:
+def test_schema_is_valid_described_closed_with_required_fields(schema: dict[str, Any]) -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(schema)
     for one in objects(schema):
-        assert [name for name, told in one["properties"].items() if not told.get("description")] == []
+        assert [name for name, field in one["properties"].items() if not field.get("description")] == []
         assert one["additionalProperties"] is False
         assert one["required"]
 
 
-def test_receipts_of_a_tree_are_true_to_theirs(tmp_path: Path) -> None:
+def test_receipts_of_a_tree_match_their_schema(tmp_path: Path) -> None:
     tree = published(tmp_path)
-    given = [*receipts.read_all(tree.objects), Receipt("migrations/old", (), origin="s3://old", facts={"files": 3})]
-    assert len(given) > 4
-    for receipt in given:
+    known = [*receipts.read_all(tree.objects), Receipt("migrations/old", (), origin="s3://old", facts={"files": 3})]
+    assert len(known) > 4
+    for receipt in known:
         assert validation.schema_faults(json.loads(msgspec.json.encode(receipt)), receipt_schema()) == []
 
 
@@ -48,7 +48,7 @@ def test_receipts_of_a_tree_are_true_to_theirs(tmp_path: Path) -> None:
         ({"more": 1}, "$: Additional properties are not allowed ('more' was unexpected)"),
     ],
 )
-def test_receipts_are_checked(change: dict[str, Any], fault: str) -> None:
+def test_invalid_receipts_are_rejected(change: dict[str, Any], fault: str) -> None:
     sound = json.loads(msgspec.json.encode(Receipt("report", ())))
     assert fault in validation.schema_faults({**sound, **change}, receipt_schema())
 
@@ -69,11 +69,11 @@ LINK = {
         ({"more": 1}, "$: Additional properties are not allowed ('more' was unexpected)"),
     ],
 )
-def test_links_are_checked(change: dict[str, Any], fault: str | None) -> None:
+def test_invalid_links_are_rejected(change: dict[str, Any], fault: str | None) -> None:
     assert check_bytes(json.dumps({**LINK, **change}).encode(), link_schema()) == ([fault] if fault else [])
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_what_is_no_json_is_told_as_such(data: bytes) -> None:
+def test_invalid_json_is_reported(data: bytes) -> None:
     (fault,) = check_bytes(data, link_schema())
     assert fault.startswith("not JSON")

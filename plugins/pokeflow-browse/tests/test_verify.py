@@ -1,4 +1,4 @@
-"""verify: all that can go wrong with a published tree is told in a sentence, and nothing is followed out of it."""
+"""Test verify: every fault of a published tree is reported, and nothing outside the tree is read."""
 
 import json
 from dataclasses import replace
@@ -32,30 +32,30 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def only(tree: Tree, *, quick: bool = False) -> Problem:
-    """The one thing that is wrong."""
+    """Return the only problem of a tree."""
     (problem,) = verify(tree, quick=quick).problems
     return problem
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_a_sound_tree_has_no_problem(tree: Tree, quick: bool) -> None:
+def test_sound_tree_has_no_problem(tree: Tree, quick: bool) -> None:
     verdict = verify(tree, quick=quick)
     assert verdict.problems == ()
     assert (verdict.files, verdict.receipts, verdict.links) == (8, 5, 2)
 
 
-def test_a_tree_that_is_not_there_does_not_pass_for_a_sound_one(tmp_path: Path) -> None:
+def test_missing_tree_is_a_problem(tmp_path: Path) -> None:
     problem = only(empty(tmp_path))
     assert (problem.kind, problem.message) == ("missing", "nothing is published at this address")
 
 
-def test_nothing_is_written(tree: Tree) -> None:
+def test_verify_writes_nothing(tree: Tree) -> None:
     before = {file: file.stat().st_mtime_ns for file in where(tree).rglob("*")}
     verify(tree)
     assert {file: file.stat().st_mtime_ns for file in where(tree).rglob("*")} == before
 
 
-def test_a_flipped_byte_is_told_with_both_checksums(tree: Tree) -> None:
+def test_flipped_byte_is_reported_with_both_checksums(tree: Tree) -> None:
     data = bytearray(where(tree, ONNX).read_bytes())
     expected = checksum(bytes(data))
     data[3000] ^= 1
@@ -68,27 +68,25 @@ def test_a_flipped_byte_is_told_with_both_checksums(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_a_file_cut_short_is_told_with_both_sizes(tree: Tree, quick: bool) -> None:
+def test_truncated_file_is_reported_with_both_sizes(tree: Tree, quick: bool) -> None:
     where(tree, ONNX).write_bytes(b"teacher")
     problem = only(tree, quick=quick)
     assert (problem.kind, problem.expected, problem.found) == ("altered", 7000, 7)
 
 
-def test_a_file_that_is_gone_is_missing(tree: Tree) -> None:
+def test_deleted_file_is_missing(tree: Tree) -> None:
     where(tree, ONNX).unlink()
     problem = only(tree)
     assert (problem.kind, problem.path, problem.message) == ("missing", ONNX, "listed by dinov3-teacher v1.0")
 
 
-def test_a_link_or_a_folder_in_its_place_is_not_followed(tree: Tree) -> None:
+def test_link_instead_of_a_file_is_not_followed(tree: Tree) -> None:
     where(tree, ONNX).unlink()
     where(tree, ONNX).symlink_to("/etc/passwd")
     assert only(tree).kind == "missing"
 
 
-def test_a_file_that_nobody_may_read_is_told_and_the_others_are_read(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_file_is_reported_and_others_are_read(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Folder.sha256
 
     def failing(self: Folder, key: str, **more: object) -> str:
@@ -100,7 +98,7 @@ def test_a_file_that_nobody_may_read_is_told_and_the_others_are_read(
     assert (only(tree).kind, only(tree).message) == ("unreadable", f"{ONNX}: Input/output error.")
 
 
-def test_a_file_too_many_is_an_orphan(tree: Tree) -> None:
+def test_unlisted_file_is_an_orphan(tree: Tree) -> None:
     lay(tree, "models/dinov3-teacher/v1.0/onnx/other.onnx", b"?")
     lay(tree, "experiments/mlflow/toy/run_2/meta.yaml", b"run: 2")
     problem = only(tree)
@@ -108,7 +106,7 @@ def test_a_file_too_many_is_an_orphan(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"unit": 3}', "\x00", '{"unit": "models/other/v1.0", "files": []}'])
-def test_a_damaged_receipt_is_told_and_what_only_it_accounts_for(tree: Tree, text: str) -> None:
+def test_damaged_receipt_is_reported_with_its_orphans(tree: Tree, text: str) -> None:
     where(tree, TEACHER).write_text(text)
     problems = verify(tree).problems
     assert [(problem.kind, problem.path) for problem in problems] == [
@@ -122,7 +120,7 @@ def test_a_damaged_receipt_is_told_and_what_only_it_accounts_for(tree: Tree, tex
 @pytest.mark.parametrize(
     "path", ["../../../etc/passwd", "/etc/passwd", "models/../../x", "", "a//b", "a\\..\\b", "a\nb"]
 )
-def test_a_receipt_that_names_a_path_outside_is_refused_and_nothing_of_it_is_read(
+def test_receipt_with_a_path_outside_is_refused_and_not_read(
     tree: Tree, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hostile = Receipt("migrations/x", (PublishedFile(path, 1, "0" * 64, "s3://x", fixed=True),), origin="s3://x")
@@ -136,7 +134,7 @@ def test_a_receipt_that_names_a_path_outside_is_refused_and_nothing_of_it_is_rea
     assert path not in read
 
 
-def test_of_an_unversioned_path_the_receipt_made_last_counts(tree: Tree) -> None:
+def test_newest_receipt_of_an_unversioned_path_counts(tree: Tree) -> None:
     config = "models/dinov3-teacher/training_config.json"
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {config: b'{"lr": 1}\n'},
@@ -148,7 +146,7 @@ def test_of_an_unversioned_path_the_receipt_made_last_counts(tree: Tree) -> None
     assert "by dinov3-teacher v1.1" in only(tree).message
 
 
-def test_two_receipts_of_one_versioned_file_are_told(tree: Tree) -> None:
+def test_conflicting_receipts_of_a_versioned_file_are_reported(tree: Tree) -> None:
     (teacher,) = (r for r in inventory.read(tree)[0] if r.model == "dinov3-teacher")
     stolen = replace(next(f for f in teacher.files if f.fixed), sha256="0" * 64)
     write_receipt(tree, Receipt("migrations/a", (stolen,), origin="s3://x"))
@@ -158,11 +156,11 @@ def test_two_receipts_of_one_versioned_file_are_told(tree: Tree) -> None:
     assert problem.message == "migrations/a and dinov3-teacher v1.0 both list this file, with different checksums"
 
 
-def test_a_stale_document_is_told_by_where_it_differs(tree: Tree) -> None:
+def test_stale_document_is_reported_with_the_difference(tree: Tree) -> None:
     path = "metadata/project_manifest.json"
-    told = json.loads(where(tree, path).read_text())
-    told["models"]["dinov3-teacher"]["version"] = "v0.9"
-    where(tree, path).write_text(json.dumps(told))
+    content = json.loads(where(tree, path).read_text())
+    content["models"]["dinov3-teacher"]["version"] = "v0.9"
+    where(tree, path).write_text(json.dumps(content))
     problem = only(tree)
     assert (problem.kind, problem.path) == ("stale", path)
     assert problem.message.startswith(
@@ -170,7 +168,7 @@ def test_a_stale_document_is_told_by_where_it_differs(tree: Tree) -> None:
     )
 
 
-def test_documents_that_do_not_know_the_newest_version_are_stale(tree: Tree) -> None:
+def test_documents_without_the_newest_version_are_stale(tree: Tree) -> None:
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {"models/dinov3-teacher/v1.1/a.onnx": b"new"},
         made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
@@ -182,76 +180,72 @@ def test_documents_that_do_not_know_the_newest_version_are_stale(tree: Tree) -> 
     assert verify(tree).problems == ()
 
 
-def test_a_document_that_is_gone_is_missing(tree: Tree) -> None:
+def test_deleted_document_is_missing(tree: Tree) -> None:
     where(tree, "metadata/model_lineage.json").unlink()
     assert (only(tree).kind, only(tree).path) == ("missing", "metadata/model_lineage.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"project": 3}'])
-def test_a_document_against_its_schema_is_invalid(tree: Tree, text: str) -> None:
+def test_document_that_violates_its_schema_is_invalid(tree: Tree, text: str) -> None:
     path = "metadata/performance_benchmarks.json"
     where(tree, path).write_text(text)
     problems = verify(tree).problems
     assert {(problem.kind, problem.path) for problem in problems} == {("invalid", path)}
 
 
-def test_a_damaged_history_is_told_and_not_a_traceback(tree: Tree) -> None:
+def test_damaged_history_is_reported(tree: Tree) -> None:
     path = "metadata/training_history.json"
     where(tree, path).write_text('{"runs": [{"id": 1}], "project": "pokemon", "schema_version": 1}')
     assert {(problem.kind, problem.path) for problem in verify(tree).problems} == {("invalid", path)}
 
 
-def altered(tree: Tree, **changes: object) -> None:
-    """The teacher's receipt with other things in it, written as whoever damages it would."""
-    told = json.loads(where(tree, TEACHER).read_text())
-    told["records"][0].update(changes)
-    where(tree, TEACHER).write_text(json.dumps(told))
+def alter_receipt(tree: Tree, **changes: object) -> None:
+    """Change the record in the teacher's receipt file, as damage would."""
+    content = json.loads(where(tree, TEACHER).read_text())
+    content["records"][0].update(changes)
+    where(tree, TEACHER).write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", ["nosuch", "", "../nosuch", "/etc/passwd", "receipt", "link.schema"])
 @pytest.mark.parametrize("path", ["models/dinov3-teacher/training_config.json", ONNX])
-def test_a_receipt_that_calls_a_file_a_document_that_is_none_is_told(
-    tree: Tree, path: str, name: str, quick: bool
-) -> None:
-    told = json.loads(where(tree, TEACHER).read_text())
-    next(file for file in told["files"] if file["path"] == path)["source"] = f"document:{name}"
-    where(tree, TEACHER).write_text(json.dumps(told))
+def test_receipt_with_an_unknown_document_kind_is_reported(tree: Tree, path: str, name: str, quick: bool) -> None:
+    content = json.loads(where(tree, TEACHER).read_text())
+    next(file for file in content["files"] if file["path"] == path)["source"] = f"document:{name}"
+    where(tree, TEACHER).write_text(json.dumps(content))
     problem = only(tree, quick=quick)
     assert (problem.kind, problem.path) == ("invalid", path)
     assert problem.message == f"its receipt names an unknown document {name!r}"
 
 
-def test_a_document_that_is_no_json_has_no_schema_wherever_it_lies(tree: Tree) -> None:
-    told = json.loads(where(tree, TEACHER).read_text())
-    told["files"][0]["source"] = "document:model_card"
-    where(tree, TEACHER).write_text(json.dumps(told))
+def test_document_that_is_not_json_has_no_schema(tree: Tree) -> None:
+    content = json.loads(where(tree, TEACHER).read_text())
+    content["files"][0]["source"] = "document:model_card"
+    where(tree, TEACHER).write_text(json.dumps(content))
     assert verify(tree).problems == ()
 
 
 @pytest.mark.parametrize("moment", ["soon", "", "2026-13-41T99:00:00+00:00", "\u0000"])
 @pytest.mark.parametrize("quick", [False, True])
-def test_a_record_with_a_time_that_is_none_is_told_with_what_cannot_be_made(
-    tree: Tree, moment: str, quick: bool
-) -> None:
-    altered(tree, finished=moment, started=moment)
+def test_record_with_an_invalid_time_is_reported(tree: Tree, moment: str, quick: bool) -> None:
+    alter_receipt(tree, finished=moment, started=moment)
     problems = verify(tree, quick=quick).problems
     assert ("invalid", "metadata/project_manifest.json") in {(problem.kind, problem.path) for problem in problems}
     assert {problem.kind for problem in problems} <= {"invalid", "stale"}
     assert not [problem for problem in problems if "pokeflow verify" in problem.message]
 
 
-def test_the_receipt_with_a_time_that_is_none_is_named(tree: Tree) -> None:
-    altered(tree, finished="soon")
-    told = {problem.path: problem.message for problem in verify(tree).problems if problem.kind == "invalid"}
-    assert told[TEACHER].startswith("$.records[0].finished: 'soon' does not match")
-    assert told["metadata/project_manifest.json"].startswith("cannot be built from the receipts: invalid timestamp")
+def test_receipt_with_an_invalid_time_is_named(tree: Tree) -> None:
+    alter_receipt(tree, finished="soon")
+    messages = {problem.path: problem.message for problem in verify(tree).problems if problem.kind == "invalid"}
+    assert messages[TEACHER].startswith("$.records[0].finished: 'soon' does not match")
+    assert messages["metadata/project_manifest.json"].startswith("cannot be built from the receipts: invalid timestamp")
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("x"), TypeError("x"), KeyError("x"), AttributeError("x"), PokeflowError("x")]
 )
-def test_whatever_a_document_s_making_stumbles_on_is_told(
+def test_error_while_building_a_document_is_reported(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def failing(*_: object) -> dict[str, object]:
@@ -265,18 +259,18 @@ def test_whatever_a_document_s_making_stumbles_on_is_told(
     assert problem.message.startswith("cannot be built from the receipts: ")
 
 
-def test_the_command_ends_with_the_problems_of_a_nonsensical_receipt(
+def test_command_reports_problems_of_a_nonsensical_receipt(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(configured, "tree", lambda overrides: tree)
-    altered(tree, finished="soon", params={"losses": 3}, facts={"parameters": "many", "tags": None})
+    alter_receipt(tree, finished="soon", params={"losses": 3}, facts={"parameters": "many", "tags": None})
     assert dispatch(["verify"]) == 1
     shown = capsys.readouterr().out
     assert "invalid  metadata/project_manifest.json" in shown
     assert "Run 'pokeflow verify'" not in shown
 
 
-def test_what_publishing_leaves_is_sound(tmp_path: Path) -> None:
+def test_published_tree_is_sound(tmp_path: Path) -> None:
     flow = toy_flow(tmp_path / "store")
     publishing.publish(flow, run_flow(flow))
     verdict = verify(trees.open_tree(flow))
@@ -287,7 +281,7 @@ def test_what_publishing_leaves_is_sound(tmp_path: Path) -> None:
     assert only(trees.open_tree(flow)).path == lost.path
 
 
-def test_a_bucket_is_verified_as_a_folder_is(tree: Tree, s3: Server) -> None:
+def test_bucket_is_verified_like_a_folder(tree: Tree, s3: Server) -> None:
     remote = in_bucket(tree, s3)
     assert verify(remote).problems == ()
     remote.objects.write(ONNX, b"teachar" * 1000, match=None)
@@ -296,22 +290,22 @@ def test_a_bucket_is_verified_as_a_folder_is(tree: Tree, s3: Server) -> None:
     assert kinds == {ONNX: "altered", "models/dinov3-teacher/training_config.json": "missing"}
 
 
-def test_a_quick_look_at_a_bucket_asks_for_no_file(tree: Tree, s3: Server) -> None:
+def test_quick_verify_of_a_bucket_requests_no_file(tree: Tree, s3: Server) -> None:
     remote = in_bucket(tree, s3)
     before = len(s3.counts()["log"])
     assert verify(remote, quick=True).problems == ()
-    asked = s3.counts()["log"][before:]
-    assert not [key for _, key, _ in asked if key.endswith((".onnx", ".hef"))]
-    assert "HeadObject" not in {operation for operation, _, _ in asked}
+    requests = s3.counts()["log"][before:]
+    assert not [key for _, key, _ in requests if key.endswith((".onnx", ".hef"))]
+    assert "HeadObject" not in {operation for operation, _, _ in requests}
 
 
-def test_the_command_tells_what_is_wrong_and_how_much_was_looked_at(
+def test_command_reports_problems_and_totals(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(configured, "tree", lambda overrides: tree)
     assert dispatch(["verify"]) == 0
-    told = "8 files (14.64 kB, every byte read) of 5 receipts, 4 documents, 2 links: 0 problems.\n"
-    assert capsys.readouterr().out == told
+    output = "8 files (14.64 kB, every byte read) of 5 receipts, 4 documents, 2 links: 0 problems.\n"
+    assert capsys.readouterr().out == output
     where(tree, ONNX).unlink()
     lay(tree, "stray", b"")
     assert dispatch(["verify", "--quick"]) == 1
@@ -320,6 +314,6 @@ def test_the_command_tells_what_is_wrong_and_how_much_was_looked_at(
     assert "missing: listed in a receipt, but does not exist" in shown
     assert "2 links: 2 problems." in shown
     assert dispatch(["verify", "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["ok"] is False
-    assert [problem["kind"] for problem in told["problems"]] == ["missing", "orphaned"]
+    output = json.loads(capsys.readouterr().out)
+    assert output["ok"] is False
+    assert [problem["kind"] for problem in output["problems"]] == ["missing", "orphaned"]

@@ -1,4 +1,4 @@
-"""A small folder of scans, and tasks to prepare it."""
+"""Provide a small folder of scans and tasks that prepare it."""
 
 import csv
 import os
@@ -26,7 +26,7 @@ def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Folder:
-    """A folder of scans under construction: images of coloured tiles, and a CSV that is written on demand."""
+    """A folder of scans to build step by step: images of coloured tiles, and a CSV that ``write`` writes."""
 
     def __init__(self, root: Path, cards: int) -> None:
         self.root = root
@@ -76,13 +76,11 @@ def prepare(tmp_path: Path) -> Callable[[Any], tuple[Path, Result]]:
     runs = iter(range(100))
 
     def run(params: Any) -> tuple[Path, Result]:
-        place, backend = tmp_path / f"run{next(runs)}", backends[type(params)]
-        (place / "work").mkdir(parents=True)
-        (place / "output").mkdir()
-        task = Task(
-            "prepare", backend.name, "data", "1.0.0", "", "digest", params, (), place / "work", place / "output"
-        )
-        return place / "output", backend(task)
+        base, backend = tmp_path / f"run{next(runs)}", backends[type(params)]
+        (base / "work").mkdir(parents=True)
+        (base / "output").mkdir()
+        task = Task("prepare", backend.name, "data", "1.0.0", "", "digest", params, (), base / "work", base / "output")
+        return base / "output", backend(task)
 
     return run
 

@@ -19,18 +19,18 @@ def card(make_picture) -> np.ndarray:
     return np.asarray(make_picture(5, (103, 144)))
 
 
-def test_no_strength_gives_the_card_back(card) -> None:
+def test_zero_strength_returns_the_card_unchanged(card) -> None:
     assert (capture(card, rng(), 0.0, 144) == card).all()
 
 
-def test_the_same_dice_take_the_same_photo_and_others_another(card) -> None:
+def test_capture_is_reproducible_and_depends_on_the_view(card) -> None:
     assert (capture(card, rng(), 1.0, 144) == capture(card, rng(), 1.0, 144)).all()
     assert (capture(card, rng(0), 1.0, 144) != capture(card, rng(1), 1.0, 144)).mean() > 0.5
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from([24, 51, 144]), st.floats(0, 3), st.integers(0, 1000))
-def test_any_size_and_strength_gives_a_picture_of_a_cards_shape(height, strength, view) -> None:
+def test_capture_has_card_proportions_for_any_size_and_strength(height, strength, view) -> None:
     image = np.random.default_rng(0).integers(0, 256, (88, 63, 3), np.uint8)
     photo = capture(image, rng(view), strength, height)
     assert photo.shape == (height, round(height * 63 / 88), 3)
@@ -42,7 +42,7 @@ def change(card: np.ndarray, strength: float) -> float:
     return float(np.mean([np.abs(photo.astype(float) - card).mean() for photo in photos]))
 
 
-def test_more_strength_changes_more(card) -> None:
+def test_stronger_capture_changes_more(card) -> None:
     changes = [change(card, strength) for strength in (0.1, 0.4, 1.0)]
     assert changes == sorted(changes)
     assert changes[0] < 0.5 * changes[2]
@@ -52,30 +52,30 @@ def corners(view: int, strength: float = 1.0) -> np.ndarray:
     return module.pose(module._Scene(rng(view), strength, 241, 336))
 
 
-def test_the_card_lies_wholly_in_the_frame_and_fills_three_quarters_of_it_or_more() -> None:
+def test_card_is_inside_the_frame_and_fills_most_of_it() -> None:
     spans = []
     for view in range(500):
-        found = corners(view)
-        assert found.min() >= -1e-6
-        assert (found.max(axis=0) <= np.asarray([241, 336]) + 1e-6).all()
-        spans.append((np.ptp(found, axis=0) / [241, 336]).max())
+        outline = corners(view)
+        assert outline.min() >= -1e-6
+        assert (outline.max(axis=0) <= np.asarray([241, 336]) + 1e-6).all()
+        spans.append((np.ptp(outline, axis=0) / [241, 336]).max())
     assert 0.745 < min(spans) < 0.8
     assert 0.9 < np.median(spans) < 0.97
     assert max(spans) <= 1 + 1e-6
 
 
-def test_the_card_is_turned_and_tilted_a_little() -> None:
+def test_card_is_slightly_rotated_and_tilted() -> None:
     angles = []
     for view in range(200):
         a, b, c, d = corners(view)
         angles.append(math.degrees(math.atan2(*(b - a)[::-1])))
-        # Seen at a slant, opposite edges differ in length.
+        # Perspective makes opposite edges differ in length.
         assert 0.75 < np.linalg.norm(b - a) / np.linalg.norm(c - d) < 1.33
     assert 1 < np.std(angles) < 5
     assert max(map(abs, angles)) < 15
 
 
-def test_the_placed_card_lies_between_its_corners() -> None:
+def test_composed_card_is_within_its_corners() -> None:
     white = module.Image.new("RGB", (241, 336), (255, 255, 255))
     scene = module._Scene(rng(3), 1.0, 241, 336)
     expected = corners(3)
@@ -87,8 +87,8 @@ def test_the_placed_card_lies_between_its_corners() -> None:
     assert abs(y.max() - expected[:, 1].max()) < 6
 
 
-def test_a_photo_remains_recognisable(make_picture) -> None:
-    """Colour by colour, photos of a card are nearer to it than to others, on the whole."""
+def test_capture_remains_recognisable(make_picture) -> None:
+    """Check that most captures have coarse colours nearest to their own card."""
     cards = [np.asarray(make_picture(seed, (103, 144))) for seed in range(12)]
     small = [module.Image.fromarray(card).resize((6, 8)) for card in cards]
     gallery = np.stack([np.asarray(image, float).ravel() for image in small])

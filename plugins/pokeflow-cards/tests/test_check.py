@@ -6,7 +6,7 @@ from pokeflow_testkit.support import require_linear
 from pokeflow_vision.preprocessing import Preprocessing
 
 
-def test_a_good_folder_and_the_defaults_of_a_drawn_deck_have_no_fault(folder) -> None:
+def test_valid_folder_and_synthetic_defaults_have_no_faults(folder) -> None:
     assert list(check.check_folder(folder.params())) == []
     assert list(check.check_synthetic(SyntheticParams())) == []
 
@@ -32,32 +32,32 @@ def one(faults) -> tuple[str, str]:
         ({"preprocessing": Preprocessing(mean=(float("nan"), 1.0, 1.0))}, "preprocessing.mean", "numbers"),
     ],
 )
-def test_values_out_of_range_are_named(values, key, says) -> None:
-    found, message = one(check.check_synthetic(SyntheticParams(**values)))
-    assert found == key
+def test_values_out_of_range_are_reported(values, key, says) -> None:
+    name, message = one(check.check_synthetic(SyntheticParams(**values)))
+    assert name == key
     assert says in message
 
 
-def test_a_missing_root_is_told_with_the_place_where_it_was_looked_for(tmp_path) -> None:
+def test_missing_root_is_reported_with_its_path(tmp_path) -> None:
     key, message = one(check.check_folder(FolderParams(str(tmp_path / "nowhere"))))
     assert key == "root"
     assert message.startswith(f"no such folder: {tmp_path / 'nowhere'}")
 
 
-def test_a_root_that_is_a_file(tmp_path) -> None:
+def test_root_that_is_a_file_is_a_fault(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     key, message = one(check.check_folder(FolderParams(str(tmp_path / "file"))))
     assert key == "root"
     assert message.startswith("not a folder")
 
 
-def test_a_missing_csv(folder) -> None:
+def test_missing_csv_is_a_fault(folder) -> None:
     key, message = one(check.check_folder(folder.params(csv="list.csv")))
     assert key == "csv"
     assert "list.csv: no such file" in message
 
 
-def test_missing_columns_with_their_nearest_names(folder) -> None:
+def test_missing_columns_suggest_the_nearest_names(folder) -> None:
     (folder.root / "cards.csv").write_text("card_id,nam,set,nummer\n")
     key, message = one(check.check_folder(folder.params()))
     assert key == "csv"
@@ -65,7 +65,7 @@ def test_missing_columns_with_their_nearest_names(folder) -> None:
     assert "Did you mean 'nummer'?" in message
 
 
-def test_too_few_cards(folder) -> None:
+def test_too_few_cards_are_a_fault(folder) -> None:
     folder.rows = folder.rows[:19]
     folder.write()
     assert one(check.check_folder(folder.params())) == (
@@ -74,7 +74,7 @@ def test_too_few_cards(folder) -> None:
     )
 
 
-def test_a_card_id_that_would_leave_the_folder(folder) -> None:
+def test_card_id_that_leaves_the_folder_is_a_fault(folder) -> None:
     folder.rows[3]["card_id"] = "../../secret"
     folder.write()
     key, message = one(check.check_folder(folder.params()))
@@ -83,11 +83,11 @@ def test_a_card_id_that_would_leave_the_folder(folder) -> None:
 
 
 @pytest.mark.parametrize("csv", ["../cards.csv", "/etc/passwd"])
-def test_a_csv_outside_the_root(folder, csv) -> None:
+def test_csv_outside_the_root_is_a_fault(folder, csv) -> None:
     assert one(check.check_folder(folder.params(csv=csv)))[0] == "csv"
 
 
-def test_a_csv_that_is_a_link_to_elsewhere(folder, tmp_path) -> None:
+def test_csv_link_that_leaves_the_root_is_a_fault(folder, tmp_path) -> None:
     (tmp_path / "other.csv").write_text((folder.root / "cards.csv").read_text())
     (folder.root / "link.csv").symlink_to(tmp_path / "other.csv")
     key, message = one(check.check_folder(folder.params(csv="link.csv")))
@@ -105,23 +105,23 @@ def test_a_csv_that_is_a_link_to_elsewhere(folder, tmp_path) -> None:
         ("images/{card_id}/{set}.jpg", "only placeholder"),
     ],
 )
-def test_an_images_pattern_that_cannot_work(folder, images, says) -> None:
+def test_invalid_images_pattern_is_a_fault(folder, images, says) -> None:
     faults = list(check.check_folder(folder.params(images=images)))
     assert {key for key, _ in faults} == {"images"}
     assert any(says in message for _, message in faults)
 
 
 @pytest.mark.parametrize(("values", "key"), [({"limit": 5}, "limit"), ({"near_duplicates": -1}, "near_duplicates")])
-def test_folder_values_out_of_range(folder, values, key) -> None:
+def test_folder_values_out_of_range_are_faults(folder, values, key) -> None:
     assert one(check.check_folder(folder.params(**values)))[0] == key
 
 
-def test_every_fault_is_told_at_once(folder) -> None:
+def test_all_faults_are_reported_at_once(folder) -> None:
     params = folder.params(csv="no.csv", images="no.jpg", seed=-1)
     assert {key for key, _ in check.check_folder(params)} == {"csv", "images", "seed"}
 
 
-def test_it_is_quick_for_17592_cards(folder) -> None:
+def test_check_time_is_linear_in_the_number_of_cards(folder) -> None:
     rows = [{"card_id": f"s-{i}", "name": f"n{i}", "set": "s", "number": str(i)} for i in range(17_592)]
     for name, part in (("tenth.csv", rows[:1_759]), ("cards.csv", rows)):
         folder.rows = part

@@ -17,7 +17,7 @@ OLD = time.time() - 1000
 
 @pytest.fixture
 def settled(folder):
-    """All files old enough for their hashes to be remembered."""
+    """Return a folder whose files are old enough for their hashes to be cached."""
     for file in folder.root.rglob("*"):
         os.utime(file, (OLD, OLD))
     return folder
@@ -25,21 +25,21 @@ def settled(folder):
 
 @pytest.fixture
 def hashed(monkeypatch) -> list[Path]:
-    """The images that were read."""
+    """Record the images that are read."""
     read: list[Path] = []
     real = module._entry
     monkeypatch.setattr(module, "_entry", lambda file: read.append(file) or real(file))
     return read
 
 
-def test_it_is_the_content_wherever_it_lies_and_however_old_it_is(settled, tmp_path) -> None:
+def test_fingerprint_ignores_path_and_age(settled, tmp_path) -> None:
     copy = tmp_path / "somewhere" / "else"
     shutil.copytree(settled.root, copy, copy_function=shutil.copyfile)
     moved = type(settled.params())(str(copy))
     assert module.hash_folder(moved) == module.hash_folder(settled.params())
 
 
-def test_another_image_another_csv_or_a_missing_image_changes_it(settled) -> None:
+def test_fingerprint_depends_on_images_and_csv(settled) -> None:
     seen = {module.hash_folder(settled.params())}
     image = settled.root / "images" / "s-3.jpg"
     image.write_bytes(image.read_bytes() + b"!")
@@ -52,13 +52,13 @@ def test_another_image_another_csv_or_a_missing_image_changes_it(settled) -> Non
     assert len(seen) == 4
 
 
-def test_images_that_are_not_listed_do_not_matter(settled) -> None:
+def test_fingerprint_ignores_unlisted_images(settled) -> None:
     before = module.hash_folder(settled.params())
     (settled.root / "images" / "other.jpg").write_bytes(b"x")
     assert module.hash_folder(settled.params()) == before
 
 
-def test_two_images_that_change_places_change_it(settled) -> None:
+def test_swapped_images_change_the_fingerprint(settled) -> None:
     before = module.hash_folder(settled.params())
     a, b = (settled.root / "images" / f"s-{i}.jpg" for i in (1, 2))
     a.rename(a.with_suffix(".tmp"))
@@ -67,14 +67,14 @@ def test_two_images_that_change_places_change_it(settled) -> None:
     assert module.hash_folder(settled.params()) != before
 
 
-def test_the_second_call_reads_no_image(settled, hashed) -> None:
+def test_second_call_reads_no_image(settled, hashed) -> None:
     first = module.hash_folder(settled.params())
     assert len(hashed) == 24
     assert module.hash_folder(settled.params()) == first
     assert len(hashed) == 24
 
 
-def test_a_changed_image_is_read_again_and_only_that(settled, hashed) -> None:
+def test_only_a_changed_image_is_read_again(settled, hashed) -> None:
     module.hash_folder(settled.params())
     hashed.clear()
     os.utime(settled.root / "images" / "s-5.jpg", (OLD + 1, OLD + 1))
@@ -82,7 +82,7 @@ def test_a_changed_image_is_read_again_and_only_that(settled, hashed) -> None:
     assert [file.name for file in hashed] == ["s-5.jpg"]
 
 
-def test_an_image_that_was_just_written_is_not_remembered(settled, hashed, monkeypatch) -> None:
+def test_image_written_just_now_is_not_cached(settled, hashed, monkeypatch) -> None:
     young = settled.root / "images" / "s-7.jpg"
     moment = young.stat().st_mtime_ns + 10 * module.RACY_NS
     os.utime(young, ns=(moment, moment))
@@ -93,7 +93,7 @@ def test_an_image_that_was_just_written_is_not_remembered(settled, hashed, monke
     assert [file.name for file in hashed] == ["s-7.jpg"]
 
 
-def test_an_image_that_was_written_a_moment_earlier_is_remembered(settled, hashed, monkeypatch) -> None:
+def test_image_written_shortly_before_is_cached(settled, hashed, monkeypatch) -> None:
     image = settled.root / "images" / "s-7.jpg"
     written = max(file.stat().st_mtime_ns for file in settled.root.rglob("*"))
     os.utime(image, ns=(written, written))
@@ -104,7 +104,7 @@ def test_an_image_that_was_written_a_moment_earlier_is_remembered(settled, hashe
     assert hashed == []
 
 
-def test_an_image_from_the_future_is_not_remembered(settled, hashed) -> None:
+def test_image_with_a_future_time_is_not_cached(settled, hashed) -> None:
     later = time.time() + 1e6
     os.utime(settled.root / "images" / "s-7.jpg", (later, later))
     module.hash_folder(settled.params())
@@ -116,7 +116,7 @@ def test_an_image_from_the_future_is_not_remembered(settled, hashed) -> None:
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"images/s-1.jpg": 3}', b'{"images/s-1.jpg": [1, "x", null]}']
 )
-def test_a_damaged_cache_is_ignored(settled, hashed, damage) -> None:
+def test_damaged_cache_is_ignored(settled, hashed, damage) -> None:
     first = module.hash_folder(settled.params())
     module.cache_file(catalog.root_of(settled.params())).write_bytes(damage)
     hashed.clear()
@@ -127,14 +127,14 @@ def test_a_damaged_cache_is_ignored(settled, hashed, damage) -> None:
     assert hashed == []
 
 
-def test_where_the_cache_cannot_be_written_it_works_without(settled, tmp_path, monkeypatch) -> None:
+def test_unwritable_cache_is_not_an_error(settled, tmp_path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
     first = module.hash_folder(settled.params())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert module.hash_folder(settled.params()) == first
 
 
-def test_the_cache_lies_in_the_users_cache_folder(tmp_path, monkeypatch) -> None:
+def test_cache_is_in_the_users_cache_folder(tmp_path, monkeypatch) -> None:
     root = Path("/data/cards")
     name = f"fingerprints-{hashlib.sha256(b'/data/cards').hexdigest()[:16]}.json"
     assert module.cache_file(root) == tmp_path / "cache" / "pokeflow" / name
@@ -143,7 +143,7 @@ def test_the_cache_lies_in_the_users_cache_folder(tmp_path, monkeypatch) -> None
     assert module.cache_file(root) == tmp_path / ".cache" / "pokeflow" / name
 
 
-def test_the_cache_is_replaced_whole_and_leaves_nothing_beside_it(settled) -> None:
+def test_cache_is_replaced_without_temporary_files(settled) -> None:
     module.hash_folder(settled.params())
     file = module.cache_file(catalog.root_of(settled.params()))
     assert [path.name for path in file.parent.iterdir()] == [file.name]
@@ -157,7 +157,7 @@ def test_the_cache_is_replaced_whole_and_leaves_nothing_beside_it(settled) -> No
     ]
 
 
-def test_a_part_of_the_cards_keeps_what_is_known_of_the_others(settled, hashed) -> None:
+def test_limited_call_keeps_cached_hashes_of_other_cards(settled, hashed) -> None:
     module.hash_folder(settled.params())
     os.utime(settled.root / "images" / "s-5.jpg", (OLD + 1, OLD + 1))
     for limit in (20, 23, None):
@@ -165,7 +165,7 @@ def test_a_part_of_the_cards_keeps_what_is_known_of_the_others(settled, hashed) 
     assert len(hashed) == 25
 
 
-def test_a_link_that_leaves_the_root_is_not_read(settled, tmp_path, hashed) -> None:
+def test_link_that_leaves_the_root_is_not_read(settled, tmp_path, hashed) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     image = settled.root / "images" / "s-1.jpg"
     image.unlink()
@@ -174,7 +174,7 @@ def test_a_link_that_leaves_the_root_is_not_read(settled, tmp_path, hashed) -> N
     assert "secret" not in {file.name for file in hashed}
 
 
-def test_an_image_that_grows_while_it_is_read_is_an_error(settled, monkeypatch) -> None:
+def test_image_that_grows_while_read_is_an_error(settled, monkeypatch) -> None:
     real = hashlib.file_digest
 
     def grow(source, algorithm):
@@ -188,12 +188,12 @@ def test_an_image_that_grows_while_it_is_read_is_an_error(settled, monkeypatch) 
         module.hash_folder(settled.params())
 
 
-def test_a_missing_root_is_told(tmp_path) -> None:
+def test_missing_root_is_reported(tmp_path) -> None:
     with pytest.raises(PokeflowError, match="no such file"):
         module.hash_folder(FolderParams(str(tmp_path / "nowhere")))
 
 
-def test_none_of_1407_real_cards_is_read_again_when_known(real_cards, hashed) -> None:
+def test_cached_real_cards_are_not_read_again(real_cards, hashed) -> None:
     params = FolderParams(str(real_cards))
     first = module.hash_folder(params)
     assert len(hashed) == 1407

@@ -10,7 +10,7 @@ from pokeflow_cards import folder as module
 from pokeflow_vision import preprocessing
 
 
-def test_references_are_the_scans_in_the_order_of_the_csv_resized(folder, tmp_path) -> None:
+def test_references_are_resized_scans_in_csv_order(folder, tmp_path) -> None:
     scans = module.scans(folder.params(), tmp_path)
     assert [card.card_id for card in scans.cards] == [f"s-{i}" for i in range(24)]
     assert scans.references.shape == (24, 48, 34, 3)
@@ -18,7 +18,7 @@ def test_references_are_the_scans_in_the_order_of_the_csv_resized(folder, tmp_pa
     assert (scans.references[5] == np.asarray(expected)).all()
 
 
-def test_a_digest_is_of_the_pixels_not_of_the_file(folder, tmp_path) -> None:
+def test_digest_depends_on_pixels_not_file_bytes(folder, tmp_path) -> None:
     images = folder.root / "images"
     with Image.open(images / "s-1.jpg") as image:
         image.save(images / "s-2.jpg", "PNG", comment="same pixels, other bytes")
@@ -27,7 +27,7 @@ def test_a_digest_is_of_the_pixels_not_of_the_file(folder, tmp_path) -> None:
     assert len(set(scans.digests)) == 23
 
 
-def test_grey_transparent_palette_and_turned_images_are_read(folder, tmp_path, make_picture) -> None:
+def test_all_colour_modes_and_orientations_are_read(folder, tmp_path, make_picture) -> None:
     images = folder.root / "images"
     picture = make_picture(1)
     picture.convert("L").save(images / "s-0.jpg")
@@ -44,7 +44,7 @@ def test_grey_transparent_palette_and_turned_images_are_read(folder, tmp_path, m
 
 
 def bomb() -> bytes:
-    """A PNG of a few bytes that claims 60,000 × 60,000 pixels."""
+    """Return a PNG of a few bytes whose header declares 60,000 × 60,000 pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -64,7 +64,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_file_that_is_no_image_is_left_out_with_its_reason(folder, tmp_path, kind) -> None:
+def test_unreadable_image_is_left_out_with_its_reason(folder, tmp_path, kind) -> None:
     image = folder.root / "images" / "s-4.jpg"
     image.write_bytes(HOSTILE[kind](image.read_bytes()))
     scans = module.scans(folder.params(), tmp_path)
@@ -75,7 +75,7 @@ def test_a_file_that_is_no_image_is_left_out_with_its_reason(folder, tmp_path, k
     assert len(scans.references) == len(scans.digests) == 23
 
 
-def test_whatever_a_decoder_raises_costs_one_card(folder, tmp_path, monkeypatch) -> None:
+def test_any_decoder_error_leaves_out_one_card(folder, tmp_path, monkeypatch) -> None:
     real = preprocessing.load_image
 
     def load(file):
@@ -88,7 +88,7 @@ def test_whatever_a_decoder_raises_costs_one_card(folder, tmp_path, monkeypatch)
     assert item.reason.startswith("not a readable image (error: unpack")
 
 
-def test_a_link_that_leaves_the_root_is_left_out(folder, tmp_path, make_picture) -> None:
+def test_link_that_leaves_the_root_is_left_out(folder, tmp_path, make_picture) -> None:
     make_picture(1).save(tmp_path / "secret.jpg")
     image = folder.root / "images" / "s-4.jpg"
     image.unlink()
@@ -97,7 +97,7 @@ def test_a_link_that_leaves_the_root_is_left_out(folder, tmp_path, make_picture)
     assert item.reason == "is a link that leaves the root"
 
 
-def test_more_than_5_per_cent_missing_is_an_error_before_anything_is_decoded(folder, tmp_path, monkeypatch) -> None:
+def test_too_many_missing_images_fail_before_decoding(folder, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(module, "load_image", None)
     for i in (1, 2):
         (folder.root / "images" / f"s-{i}.jpg").unlink()
@@ -105,21 +105,21 @@ def test_more_than_5_per_cent_missing_is_an_error_before_anything_is_decoded(fol
         module.scans(folder.params(), tmp_path)
 
 
-def test_more_than_5_per_cent_unreadable_is_an_error(folder, tmp_path) -> None:
+def test_too_many_unreadable_images_are_an_error(folder, tmp_path) -> None:
     for i in (1, 2):
         (folder.root / "images" / f"s-{i}.jpg").write_bytes(b"")
     with pytest.raises(PokeflowError, match="2 of 24 cards have no usable image"):
         module.scans(folder.params(), tmp_path)
 
 
-def test_all_unreadable_is_an_error(folder, tmp_path) -> None:
+def test_only_unreadable_images_are_an_error(folder, tmp_path) -> None:
     for file in (folder.root / "images").iterdir():
         file.write_bytes(b"")
     with pytest.raises(PokeflowError, match="24 of 24"):
         module.scans(folder.params(), tmp_path)
 
 
-def test_fewer_than_20_left_is_an_error(folder, tmp_path) -> None:
+def test_fewer_than_20_usable_cards_are_an_error(folder, tmp_path) -> None:
     folder.rows = folder.rows[:20]
     folder.write()
     (folder.root / "images" / "s-1.jpg").write_bytes(b"")

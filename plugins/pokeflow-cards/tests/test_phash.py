@@ -10,13 +10,13 @@ from pokeflow_vision.preprocessing import Preprocessing
 
 
 def random_codes(count: int, seed: int = 0, bits: int = 256) -> np.ndarray:
-    """Codes of which only so many bits vary: then close pairs exist."""
+    """Return codes in which only ``bits`` bits vary, so that close pairs exist."""
     codes = np.ones((count, 256), np.float32)
     codes[:, :bits] = np.where(np.random.default_rng(seed).random((count, bits)) < 0.5, 1, -1)
     return codes
 
 
-def test_a_code_is_the_librarys_hash() -> None:
+def test_code_equals_that_of_imagehash() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 34, 3), np.uint8)
     codes = phash.codes(images)
     expected = imagehash.phash(Image.fromarray(images[2]), hash_size=16)
@@ -24,23 +24,23 @@ def test_a_code_is_the_librarys_hash() -> None:
     assert ((codes[2] > 0) == expected.hash.ravel()).all()
 
 
-def test_codes_do_not_change_with_what_changes_every_grey_level_alike() -> None:
+def test_codes_are_stable_under_brightness() -> None:
     image = np.random.default_rng(0).integers(60, 160, (1, 48, 34, 3), np.uint8)
     assert (phash.codes(image) != phash.codes(image + 40)).sum() <= 4
 
 
 @given(st.integers(2, 60), st.integers(0, 12), st.integers(0, 100))
-def test_pairs_are_exactly_those_within_the_distance_each_once(count, within, seed) -> None:
+def test_pairs_within_the_distance_are_listed_once(count, within, seed) -> None:
     codes = random_codes(count, seed, bits=14)
-    found = {(int(i), int(j)): int(b) for block in phash.pairs(codes, within) for i, j, b in zip(*block, strict=True)}
+    bits = {(int(i), int(j)): int(b) for block in phash.pairs(codes, within) for i, j, b in zip(*block, strict=True)}
     distance = (codes[:, None] != codes[None]).sum(axis=-1)
     expected = {
         (i, j): int(distance[i, j]) for i in range(count) for j in range(i + 1, count) if distance[i, j] <= within
     }
-    assert found == expected
+    assert bits == expected
 
 
-def test_pairs_are_found_across_blocks(monkeypatch) -> None:
+def test_pairs_are_detected_across_blocks(monkeypatch) -> None:
     codes = random_codes(40)
     codes[31] = codes[3]
     monkeypatch.setattr(phash, "BLOCK", 7)
@@ -56,7 +56,7 @@ def data(count: int, artwork: str = "") -> Dataset:
     return Dataset({}, Preprocessing(), cards, nothing, queries, nothing)
 
 
-def test_accuracy_is_nearest_by_hamming_distance_with_ties_to_the_lower_row() -> None:
+def test_accuracy_uses_hamming_distance_and_lower_row_on_ties() -> None:
     gallery = random_codes(30)
     gallery[7] = gallery[2]
     queries = gallery.copy()

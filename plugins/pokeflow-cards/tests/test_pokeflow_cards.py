@@ -6,15 +6,15 @@ from pokeflow.schema import parse
 from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
 
 
-def test_two_backends_prepare() -> None:
-    found = {backend.name: backend for backend in plugin.pokeflow_backends()}
-    assert set(found) == {"folder", "synthetic"}
-    assert {backend.stage for backend in found.values()} == {"prepare"}
-    assert found["folder"].fingerprint is not None
-    assert found["synthetic"].fingerprint is None
+def test_plugin_has_two_prepare_backends() -> None:
+    backends = {backend.name: backend for backend in plugin.pokeflow_backends()}
+    assert set(backends) == {"folder", "synthetic"}
+    assert {backend.stage for backend in backends.values()} == {"prepare"}
+    assert backends["folder"].fingerprint is not None
+    assert backends["synthetic"].fingerprint is None
 
 
-def test_importing_checking_and_fingerprinting_load_neither_numpy_nor_pillow(folder) -> None:
+def test_check_and_fingerprint_import_no_heavy_packages(folder) -> None:
     code = (
         "import sys, pokeflow_cards as p, pokeflow_cards.params as q;"
         f"params = q.FolderParams({str(folder.root)!r});"
@@ -35,7 +35,7 @@ def test_parameters_parse_from_plain_data() -> None:
     assert params.preprocessing.size == 96
 
 
-def test_a_misspelt_parameter_is_a_fault() -> None:
+def test_misspelt_parameter_suggests_the_nearest() -> None:
     faults: list = []
     parse(SyntheticParams, {"twin": 0.1}, "data", faults)
     assert "Did you mean 'twins'?" in str(faults[0])

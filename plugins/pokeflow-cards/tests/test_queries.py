@@ -24,7 +24,7 @@ def scans() -> Scans:
     return Scans("test", {}, cards, False, images, tuple(IDS))
 
 
-def test_every_val_and_test_card_has_its_views_and_train_cards_calibrate() -> None:
+def test_plan_has_views_of_val_test_and_calibration_cards() -> None:
     plan = queries.plan(0, SPLIT_OF, Queries(views=3, calibration=10))
     assert Counter(query.split for query in plan) == {"val": 45, "test": 15, "calibration": 10}
     for query in plan:
@@ -32,7 +32,7 @@ def test_every_val_and_test_card_has_its_views_and_train_cards_calibrate() -> No
     assert {query.view for query in plan if query.split == "test"} == {0, 1, 2}
 
 
-def test_no_train_card_gives_a_second_calibration_view_before_each_has_given_one() -> None:
+def test_each_train_card_is_used_before_any_repeats() -> None:
     plan = queries.plan(0, SPLIT_OF, Queries(calibration=200))
     taken = [(query.view, query.card_id) for query in plan if query.split == "calibration"]
     assert len(set(taken)) == 200
@@ -40,12 +40,12 @@ def test_no_train_card_gives_a_second_calibration_view_before_each_has_given_one
     assert [card for view, card in taken if view == 2] == [card for view, card in taken if view == 0][:40]
 
 
-def test_more_calibration_views_keep_those_there_were() -> None:
+def test_more_calibration_views_extend_the_plan() -> None:
     few, many = (queries.plan(0, SPLIT_OF, Queries(calibration=n)) for n in (5, 50))
     assert many[: len(few)] == few
 
 
-def test_a_photo_depends_on_its_card_view_and_seed_only(scans, tmp_path) -> None:
+def test_rendering_depends_only_on_card_view_and_seed(scans, tmp_path) -> None:
     plan = queries.plan(0, SPLIT_OF, Queries(views=2, calibration=8))
     images = queries.render_queries(plan, scans, 0, 1.0, SPEC, tmp_path / "a.npy")
     again = queries.render_queries(plan[::-1], scans, 0, 1.0, SPEC, tmp_path / "b.npy")[::-1]
@@ -55,12 +55,12 @@ def test_a_photo_depends_on_its_card_view_and_seed_only(scans, tmp_path) -> None
     assert (images != other).mean() > 0.5
 
 
-def test_without_train_cards_nothing_calibrates() -> None:
+def test_no_train_cards_give_no_calibration_views() -> None:
     plan = queries.plan(0, {"c0": "val", "c1": "test"}, Queries(calibration=5))
     assert {query.split for query in plan} == {"val", "test"}
 
 
-def test_a_photo_is_drawn_for_its_purpose_and_each_advances_the_bar(scans, tmp_path, monkeypatch) -> None:
+def test_rendering_uses_the_querys_purpose_and_shows_progress(scans, tmp_path, monkeypatch) -> None:
     steps = []
 
     @contextmanager
@@ -77,7 +77,7 @@ def test_a_photo_is_drawn_for_its_purpose_and_each_advances_the_bar(scans, tmp_p
     assert steps == [("take photos", len(plan))] * len(plan)
 
 
-def test_clean_queries_are_the_references(scans, tmp_path) -> None:
+def test_clean_queries_equal_the_references(scans, tmp_path) -> None:
     plan = queries.plan(0, SPLIT_OF, Queries(views=1, calibration=0))
     images = queries.render_queries(plan, scans, 0, 0.0, SPEC, tmp_path / "a.npy")
     assert all((images[j] == scans.references[IDS.index(query.card_id)]).all() for j, query in enumerate(plan))

@@ -8,7 +8,7 @@ from pokeflow_vision.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(("cards", "views", "tiles"), [(1, 1, (2, 1)), (3, 4, (5, 2)), (40, 9, (5, 6))])
-def test_each_row_shows_a_reference_and_its_photos(tmp_path, cards, views, tiles) -> None:
+def test_sample_sheet_has_a_reference_and_its_captures_per_row(tmp_path, cards, views, tiles) -> None:
     rows = tuple(Card(f"c{i}", "n", "s", str(i), "", "test") for i in range(cards))
     queries = tuple(Query(f"c{i}", "test", view) for i in range(cards) for view in range(views))
     red = np.full((cards, 48, 34, 3), (200, 0, 0), np.uint8)

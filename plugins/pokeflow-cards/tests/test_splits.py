@@ -10,7 +10,7 @@ IDS = [f"card-{i}" for i in range(1000)]
 
 
 @given(st.sets(st.text(max_size=8), min_size=20, max_size=200), st.integers(0, 2**63 - 1))
-def test_every_card_has_one_split_and_the_counts_are_80_15_5_rounded_down(ids, seed) -> None:
+def test_every_card_has_one_split_of_80_15_5_per_cent(ids, seed) -> None:
     split_of = splits.assign(seed, sorted(ids))
     counts, n = Counter(split_of.values()), len(ids)
     assert set(split_of) == ids
@@ -18,16 +18,16 @@ def test_every_card_has_one_split_and_the_counts_are_80_15_5_rounded_down(ids, s
     assert counts["test"] == n - counts["train"] - counts["val"]
 
 
-def test_the_order_of_the_cards_does_not_matter_the_seed_does() -> None:
+def test_splits_depend_on_the_seed_not_on_card_order() -> None:
     assert splits.assign(3, IDS) == splits.assign(3, IDS[::-1])
     assert splits.assign(3, IDS) != splits.assign(4, IDS)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_new_card_moves_only_cards_beside_a_border(seed) -> None:
+def test_new_card_changes_at_most_two_splits(seed) -> None:
     before, after = splits.assign(seed, IDS), splits.assign(seed, [*IDS, "new"])
     assert sum(before[card] != after[card] for card in IDS) <= 2
 
 
-def test_the_order_is_fixed_for_ever() -> None:
+def test_order_is_stable_across_versions() -> None:
     assert splits.order(0, ["a", "b", "c", "d"]) == ["d", "a", "c", "b"]

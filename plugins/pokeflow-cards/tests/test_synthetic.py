@@ -9,14 +9,14 @@ from pokeflow_vision.preprocessing import Preprocessing
 PARAMS = SyntheticParams(cards=40, twins=0.25, preprocessing=Preprocessing(size=64))
 
 
-def test_the_deck_has_as_many_cards_and_twins_as_were_asked_for() -> None:
+def test_deck_has_the_requested_cards_and_twins() -> None:
     deck = synthetic.deck(PARAMS)
     shared = Counter(printing.card.artwork for printing in deck)
     assert len({printing.card.card_id for printing in deck}) == 40
     assert Counter(shared.values()) == {2: 10, 1: 20}
 
 
-def test_twins_share_name_and_art_and_differ_in_print() -> None:
+def test_twins_share_name_and_art_but_not_print() -> None:
     deck = synthetic.deck(PARAMS)
     by_id = {printing.card.card_id: printing for printing in deck}
     twins = [printing for printing in deck if printing.card.artwork != printing.card.card_id]
@@ -29,27 +29,27 @@ def test_twins_share_name_and_art_and_differ_in_print() -> None:
         assert twin.face.holo != first.face.holo
 
 
-def test_set_and_number_name_one_card() -> None:
+def test_set_and_number_are_unique() -> None:
     deck = synthetic.deck(SyntheticParams(cards=160))
     assert len({(printing.card.set, printing.card.number) for printing in deck}) == 160
 
 
-def test_no_twins_where_none_are_wanted() -> None:
+def test_zero_twins_gives_no_shared_artwork() -> None:
     deck = synthetic.deck(SyntheticParams(cards=30, twins=0.0))
     assert all(printing.card.artwork == printing.card.card_id for printing in deck)
 
 
-def test_a_card_does_not_depend_on_how_many_others_there_are() -> None:
+def test_cards_do_not_depend_on_the_deck_size() -> None:
     few, many = (synthetic.deck(SyntheticParams(cards=n, twins=0.0)) for n in (20, 50))
     assert few == many[:20]
 
 
-def test_another_seed_is_another_deck() -> None:
+def test_another_seed_gives_another_deck() -> None:
     a, b = (synthetic.deck(SyntheticParams(cards=20, seed=seed)) for seed in (0, 1))
     assert sum(x.face.name == y.face.name for x, y in zip(a, b, strict=True)) < 5
 
 
-def test_the_pictures_differ_and_twins_show_the_same_art(tmp_path) -> None:
+def test_pictures_differ_but_twins_share_their_art(tmp_path) -> None:
     scans = synthetic.scans(PARAMS, tmp_path)
     assert len(set(scans.digests)) == 40
     rows = {card.card_id: row for row, card in enumerate(scans.cards)}

@@ -23,7 +23,7 @@ def scans(names=NAMES, digests=DIGESTS, artworks=None, **more) -> Scans:
 
 @pytest.fixture
 def codes() -> np.ndarray:
-    """Rows 0, 1, 2 in a chain 5 bits apart; 3, 4, 7 alike; 5 and 6 4 bits apart, of different names."""
+    """Return codes: rows 0, 1, 2 in a chain 5 bits apart; 3, 4, 7 equal; 5 and 6 4 bits apart, of different names."""
     rng = np.random.default_rng(1)
     codes = np.where(rng.random((8, 256)) < 0.5, 1, -1).astype(np.float32)
     for row, of, bits in (
@@ -38,47 +38,47 @@ def codes() -> np.ndarray:
     return codes
 
 
-def test_exact_duplicates_are_cards_with_the_same_pixels(codes) -> None:
-    found = validation.examine(scans(), codes, 6)
-    assert found.exact == (("c6", "c5", "c2"),)
-    assert found.exact_duplicates == 2
+def test_exact_duplicates_have_identical_pixels(codes) -> None:
+    findings = validation.examine(scans(), codes, 6)
+    assert findings.exact == (("c6", "c5", "c2"),)
+    assert findings.exact_duplicates == 2
 
 
-def test_near_duplicates_are_each_cards_nearest_other_image_and_no_exact_ones(codes) -> None:
-    found = validation.examine(scans(), codes, 6)
-    assert found.near == (("c4", "c3", 4), ("c9", "c8", 5), ("c8", "c7", 5))
+def test_near_duplicates_are_nearest_and_not_identical(codes) -> None:
+    findings = validation.examine(scans(), codes, 6)
+    assert findings.near == (("c4", "c3", 4), ("c9", "c8", 5), ("c8", "c7", 5))
 
 
-def test_nothing_is_near_where_no_bit_may_differ(codes) -> None:
+def test_distance_zero_gives_no_near_duplicates(codes) -> None:
     assert validation.examine(scans(), codes, 0).near == ()
 
 
-def test_artwork_is_the_smallest_id_among_near_duplicates_of_one_name_and_among_the_same_pixels(codes) -> None:
-    found = validation.examine(scans(), codes, 6)
-    assert found.artwork == ("c7", "c7", "c7", "c2", "c2", "c4", "c3", "c2")
+def test_artwork_is_the_smallest_id_of_its_group(codes) -> None:
+    findings = validation.examine(scans(), codes, 6)
+    assert findings.artwork == ("c7", "c7", "c7", "c2", "c2", "c4", "c3", "c2")
 
 
-def test_artwork_of_the_source_is_kept(codes) -> None:
+def test_artworks_of_the_source_are_kept(codes) -> None:
     artworks = ("x", "", "y", "z", "z", "z", "z", "z")
     assert validation.examine(scans(artworks=artworks), codes, 6).artwork == artworks
 
 
-def test_label_clashes_are_repeated_ids_and_one_image_under_several(codes) -> None:
-    found = validation.examine(scans(repeats=(Repeat("c9", 12, "Other", "Ab"),)), codes, 6)
-    assert found.clashes == (
+def test_label_clashes_are_repeated_ids_and_shared_images(codes) -> None:
+    findings = validation.examine(scans(repeats=(Repeat("c9", 12, "Other", "Ab"),)), codes, 6)
+    assert findings.clashes == (
         {"kind": "card_id given twice", "card_id": "c9", "line": 12, "name": "Other", "first_name": "Ab"},
         {"kind": "one image, several cards", "cards": ["c6", "c5", "c2"], "names": ["Cd", "Cd", "Ij"]},
     )
 
 
-def test_the_report_begins_with_the_counts(codes) -> None:
+def test_report_has_counts_and_details(codes) -> None:
     source = scans(left_out=(LeftOut("x", "images/x.jpg", "no such file"),))
-    found = validation.examine(source, codes, 6)
-    report = validation.report(source, found, 6)
+    findings = validation.examine(source, codes, 6)
+    report = validation.report(source, findings, 6)
     assert report["counts"] == {"unreadable": 1, "exact_duplicates": 2, "near_duplicates": 3, "label_clashes": 1}
     assert report["unreadable"] == [{"card_id": "x", "file": "images/x.jpg", "reason": "no such file"}]
     assert report["near_duplicates"][0] == {"cards": ["c4", "c3"], "names": ["Ef", "Gh"], "bits": 4}
-    assert "1 cards left out, 2 exact duplicates, 3 pairs" in validation.summary(source, found)
+    assert "1 cards left out, 2 exact duplicates, 3 pairs" in validation.summary(source, findings)
 
 
 @given(
@@ -86,7 +86,7 @@ def test_the_report_begins_with_the_counts(codes) -> None:
         lambda n: st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))).map(lambda e: (n, e))
     )
 )
-def test_groups_are_the_connected_components_named_by_their_lowest_row(case) -> None:
+def test_groups_are_connected_components(case) -> None:
     count, edges = case
     expected = list(range(count))
     for _ in range(count):
@@ -101,16 +101,16 @@ def test_groups_are_the_connected_components_named_by_their_lowest_row(case) -> 
     assert groups.tolist() == expected
 
 
-def test_cards_that_are_all_alike_are_one_group() -> None:
+def test_identical_cards_form_one_group() -> None:
     count = 300
     source = scans(["A"] * count, [str(i) for i in range(count)])
-    found = validation.examine(source, np.ones((count, 256), np.float32), 60)
-    assert len(set(found.artwork)) == 1
-    assert len(found.near) == count - 1
+    findings = validation.examine(source, np.ones((count, 256), np.float32), 60)
+    assert len(set(findings.artwork)) == 1
+    assert len(findings.near) == count - 1
 
 
 def lines_run(function, *arguments) -> int:
-    """The number of lines of a function that are run in a call, a measure of work that no other load changes."""
+    """Count the lines of a function that a call runs: a measure of work that machine load does not affect."""
     count = 0
 
     def trace(frame, event, _):
@@ -128,11 +128,11 @@ def lines_run(function, *arguments) -> int:
 
 
 @pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
-def test_the_rounds_of_a_merge_grow_with_the_logarithm_of_a_chain(order) -> None:
+def test_merge_rounds_are_logarithmic_in_chain_length(order) -> None:
     def rounds(count):
         links = np.arange(count - 1)
         links = {"rising": links, "falling": links[::-1], "mixed": np.random.default_rng(0).permutation(links)}[order]
         return lines_run(validation.merge_groups, np.arange(count), links, links + 1)
 
-    # A row a round would run 64 times as many lines.
+    # One row per round would run 64 times as many lines.
     assert rounds(4096) <= 3 * rounds(64)

@@ -1,4 +1,4 @@
-"""Records as the shipped lineage leaves them, receipts of them, for tests of the documents."""
+"""Provide records and receipts like those of the shipped lineage, for tests of the documents."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,7 @@ UNBILLED = {"cost_usd": "executor 'local' is not billed"}
 
 
 def record(task: str, hour: int, *, cost: float | None = None, **more: Any) -> Record:
-    """A record of a task that began at an hour of 2026-01-10 and took half of it."""
+    """Return the record of a task that started at ``hour`` of 2026-01-10 and took half an hour."""
     stage, _, model = task.partition(":")
     known = {
         "task": task,
@@ -69,7 +69,7 @@ def record(task: str, hour: int, *, cost: float | None = None, **more: Any) -> R
 
 
 def hash_of(text: str) -> int:
-    """The same number for the same text in every process."""
+    """Return a number that is the same for the same text in every process."""
     import hashlib
 
     return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16)
@@ -97,7 +97,7 @@ DATA_INPUT = {"prepare:data": PREPARE.content}
 
 
 def benchmark(making: Record, hour: int, top1: float, p50: float, size: float, **more: Any) -> Record:
-    """The benchmark of what a making left."""
+    """Return the record of a model's benchmark."""
     return record(
         f"benchmark:{making.model}",
         hour,
@@ -193,7 +193,7 @@ FOLDERS = {TEACHER: TEACHER, STAGE1: "efficientnet-student/stage1", STAGE2: "eff
 
 
 def receipt(making: Record, *others: Record, **more: Any) -> Receipt:
-    """The receipt of a version, with a file under its version and one of its calibration."""
+    """Return the receipt of a version, with versioned files and its calibration file."""
     folder = f"models/{FOLDERS.get(making.model, 'efficientnet-hailo')}"
     placed = [
         PublishedFile(
@@ -253,27 +253,27 @@ PROJECT = {name: kind for name, kind in kinds_of("project").items() if name in W
 
 
 def faults_of(document: Any, name: str) -> list[str]:
-    """What is wrong with a document, by its kind's schema and for want of reasons."""
+    """Return the faults of a document: violations of its schema and nulls without a reason."""
     return check_document(name, json.dumps(document).encode())
 
 
 def project_documents(about: About, receipts: Iterable[Receipt]) -> dict[str, Any]:
-    """Every document of a project by name, in the order in which they are written."""
-    made: dict[str, Any] = {}
+    """Return all documents of a project by name, in the order of writing."""
+    documents: dict[str, Any] = {}
     for name, kind in PROJECT.items():
-        made[name] = kind(Project(about, tuple(receipts), documents=made))
-    return made
+        documents[name] = kind(Project(about, tuple(receipts), documents=documents))
+    return documents
 
 
 def nulls(document: Any, path: str = "") -> Mapping[str, Any]:
-    """Every null of a document by its path, with its reason."""
-    found: dict[str, Any] = {}
+    """Return the reasons for all nulls of a document, by path."""
+    reasons: dict[str, Any] = {}
     if isinstance(document, Mapping):
         for key, value in document.items():
             if value is None:
-                found[f"{path}{key}"] = document.get("reasons", {}).get(key)
-            found |= nulls(value, f"{path}{key}.")
+                reasons[f"{path}{key}"] = document.get("reasons", {}).get(key)
+            reasons |= nulls(value, f"{path}{key}.")
     elif isinstance(document, list):
         for i, value in enumerate(document):
-            found |= nulls(value, f"{path}{i}.")
-    return found
+            reasons |= nulls(value, f"{path}{i}.")
+    return reasons

@@ -1,4 +1,4 @@
-"""Whatever is published, whatever plugins leave in their records: documents stay sound, and every null has a reason."""
+"""Test that documents are valid and nulls have reasons for any published tree and any records of plugins."""
 
 from dataclasses import replace
 from typing import Any
@@ -38,7 +38,7 @@ PLAIN = st.recursive(
 
 @st.composite
 def records_of(draw: Any, known: Record) -> Record:
-    """A record as any plugin may leave it: figures null, absent or absurd, facts and parameters of any kind."""
+    """Draw a record of any plugin: metrics null, absent or absurd, facts and parameters of any kind."""
     metrics = {name: draw(FIGURE) if draw(st.booleans()) else value for name, value in known.metrics.items()}
     metrics = {name: value for name, value in metrics.items() if draw(st.integers(0, 3))}
     facts = {name: draw(PLAIN) if not draw(st.integers(0, 2)) else value for name, value in known.facts.items()}
@@ -53,20 +53,20 @@ def records_of(draw: Any, known: Record) -> Record:
 
 @st.composite
 def trees(draw: Any) -> list[Receipt]:
-    """Any part of the lineage as it may be published: versions missing, without benchmark, migrated."""
-    found = []
+    """Draw a partly published lineage: versions may be missing, without a benchmark, or migrated."""
+    receipts = []
     for making, bench in zip(MAKINGS, BENCHMARKS, strict=True):
-        how = draw(st.sampled_from(["missing", "made", "benchmarked", "migrated"]))
+        how = draw(st.sampled_from(["missing", "published", "benchmarked", "migrated"]))
         if how == "migrated":
             facts = draw(records_of(making)).facts
-            given = {"records": (), "origin": "s3://old", "digest": "", "content": "", "facts": facts}
-            found.append(receipt(making, **given, type=draw(st.sampled_from([making.type, ""]))))
+            fields = {"records": (), "origin": "s3://old", "digest": "", "content": "", "facts": facts}
+            receipts.append(receipt(making, **fields, type=draw(st.sampled_from([making.type, ""]))))
         elif how != "missing":
             others = [draw(records_of(bench))] if how == "benchmarked" else []
-            found.append(receipt(draw(records_of(making)), *others, parents=draw(st.sampled_from(PARENTS))))
+            receipts.append(receipt(draw(records_of(making)), *others, parents=draw(st.sampled_from(PARENTS))))
     if draw(st.booleans()):
-        found.append(replace(DATA_RECEIPT, records=(draw(records_of(PREPARE)),), facts=draw(FACTS)))
-    return found
+        receipts.append(replace(DATA_RECEIPT, records=(draw(records_of(PREPARE)),), facts=draw(FACTS)))
+    return receipts
 
 
 PARENTS = [(), (f"{TEACHER}:v1.0",), (f"{STAGE2}:v2.0", f"{TEACHER}:v1.0"), (f"{STAGE1}:v1.0", "unheard-of:v0")]
@@ -76,23 +76,19 @@ FACTS = st.sampled_from([{}, {"size_bytes": 5}, {"size_bytes": None}, {"size_byt
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(trees(), st.sampled_from([LOCAL, CLOUD]))
-def test_whatever_is_published_every_document_is_sound_and_every_null_has_a_reason(
-    receipts: list[Receipt], about: About
-) -> None:
+def test_any_published_tree_has_valid_documents_with_reasons(receipts: list[Receipt], about: About) -> None:
     documents = project_documents(about, receipts)
-    for name, made in documents.items():
-        assert faults_of(made, name) == []
+    for name, document in documents.items():
+        assert faults_of(document, name) == []
         if name != "training_history":
             again = Project(about, tuple(reversed(receipts)), documents=documents)
-            assert made == document_kinds()[name](again)
+            assert document == document_kinds()[name](again)
 
 
 @pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(RECEIPTS), st.integers(0, len(RECEIPTS)))
-def test_with_more_published_the_project_grows_older_and_newer_never_the_reverse(
-    order: list[Receipt], some: int
-) -> None:
+def test_publishing_more_only_widens_the_projects_dates(order: list[Receipt], some: int) -> None:
     fewer, all_of_them = (manifest.document(CLOUD, some_of_them, None) for some_of_them in (order[:some], order))
     assert some == 0 or fewer["created_at"] >= all_of_them["created_at"]
     assert some == 0 or fewer["last_updated"] <= all_of_them["last_updated"]

@@ -1,4 +1,4 @@
-"""Facts of records as one structure: typed, and each unknown one with its reason."""
+"""Test that facts of records are typed and that each unknown one has a reason."""
 
 from typing import Any
 
@@ -8,16 +8,18 @@ from pokeflow_metadata.facts import ModelFacts, facts_of
 from pokeflow_testkit.handmade import record
 
 
-def test_facts_are_read_by_name_from_below_others_and_of_a_machine() -> None:
-    given = {"parameters": 3, "runs": {"batch1": 5}, "calibration": {"samples": 4, "size_bytes": 10}, "threads": 1}
-    facts = facts_of(record("train", "m", facts=given, environment={"instance_type": "ml.g5.xlarge", "device": "cpu"}))
+def test_facts_are_read_from_record_and_environment() -> None:
+    recorded = {"parameters": 3, "runs": {"batch1": 5}, "calibration": {"samples": 4, "size_bytes": 10}, "threads": 1}
+    facts = facts_of(
+        record("train", "m", facts=recorded, environment={"instance_type": "ml.g5.xlarge", "device": "cpu"})
+    )
     assert (facts.parameters, facts.runs, facts.threads) == (3, {"batch1": 5}, 1)
     assert (facts.calibration_samples, facts.calibration_bytes) == (4, 10)
     assert facts.instance_type == "ml.g5.xlarge"
-    assert facts.device is None  # an environment tells of the machine alone
+    assert facts.device is None  # an environment describes only the machine
 
 
-def test_a_fact_goes_before_the_machine() -> None:
+def test_fact_takes_precedence_over_the_environment() -> None:
     facts = facts_of(record("train", "m", facts={"image": "a"}, environment={"image": "b"}))
     assert facts.image == "a"
 
@@ -33,17 +35,17 @@ def test_a_fact_goes_before_the_machine() -> None:
         ("device", 3),
     ],
 )
-def test_what_a_fact_cannot_be_is_unknown_and_the_reason_names_it(name: str, value: Any) -> None:
+def test_invalid_fact_is_unknown_with_its_reason(name: str, value: Any) -> None:
     facts = facts_of(record("train", "m", facts={name: value}))
     assert getattr(facts, name) is None
     assert facts.reason_for(name) == f"facts.{name} of train:m is {value!r}, which is not a possible value"
 
 
-def test_a_fact_that_is_null_has_the_reason_of_the_record() -> None:
+def test_null_fact_has_the_records_reason() -> None:
     facts = facts_of(record("train", "m", facts={"device": None}, reasons={"device": "nobody looked"}))
     assert facts.reason_for("device") == "nobody looked"
     assert facts.reason_for("timing") == "no record tells it"
 
 
-def test_a_record_without_facts_tells_nothing() -> None:
+def test_record_without_facts_gives_empty_facts() -> None:
     assert facts_of(record("train", "m")) == ModelFacts()

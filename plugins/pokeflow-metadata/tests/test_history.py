@@ -1,4 +1,4 @@
-"""The training history: every run once, in one order, never changed and never lost."""
+"""Test the training history: every run is listed once, in a fixed order, and never changed or lost."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,12 +18,12 @@ def ids(document: dict[str, Any]) -> list[str]:
     return [run["id"] for run in document["runs"]]
 
 
-def test_only_what_makes_a_model_is_a_run_of_the_history() -> None:
-    found = history.entries(Run(record) for record in (PREPARE, *MAKINGS, *BENCHMARKS))
-    assert [entry["task"] for entry in found] == [record.task for record in MAKINGS]
+def test_history_lists_only_tasks_that_create_models() -> None:
+    entries = history.entries(Run(record) for record in (PREPARE, *MAKINGS, *BENCHMARKS))
+    assert [entry["task"] for entry in entries] == [record.task for record in MAKINGS]
 
 
-def test_an_entry_tells_all_of_a_run() -> None:
+def test_history_entry_has_all_fields_of_a_run() -> None:
     (entry,) = history.entries([Run(replace(DISTILL1, metrics={**DISTILL1.metrics, "x": None}, reasons={"x": "why"}))])
     assert list(entry) == [
         "id", "task", "stage", "model", "version", "type", "digest", "content", "backend", "revision", "executor",
@@ -37,13 +37,13 @@ def test_an_entry_tells_all_of_a_run() -> None:
     assert entry["reasons"]["run_id"] == "no tracking is recorded for this run"
 
 
-def test_what_is_not_billed_has_the_record_s_reason() -> None:
+def test_unbilled_run_has_the_records_reason() -> None:
     (entry,) = history.entries([Run(replace(TRAIN, cost_usd=None, reasons={"cost_usd": "nobody asks for money"}))])
     assert entry["cost_usd"] is None
     assert entry["reasons"]["cost_usd"] == "nobody asks for money"
 
 
-def test_tracking_that_answers_later_is_filled_in_and_then_stays() -> None:
+def test_later_tracking_is_added_once_and_kept() -> None:
     first = history.merge(None, history.entries([Run(TRAIN)]), "p")
     second = history.merge(first, history.entries([Run(TRAIN, ANSWER)]), "p")
     third = history.merge(second, history.entries([Run(TRAIN, {**ANSWER, "run_id": "another"})]), "p")
@@ -54,21 +54,21 @@ def test_tracking_that_answers_later_is_filled_in_and_then_stays() -> None:
     assert history.merge(third, history.entries([Run(TRAIN)]), "p") == third
 
 
-def test_a_place_that_only_one_machine_knows_is_not_told() -> None:
+def test_local_tracking_address_is_omitted() -> None:
     (entry,) = history.entries([Run(TRAIN, {**ANSWER, "uri": "sqlite:////home/me/mlflow.db"})])
     assert (entry["run_id"], entry["tracking_uri"]) == ("abc", None)
     assert entry["reasons"] == {"tracking_uri": "tracked in a file of the machine that ran it"}
 
 
-def test_what_is_there_is_never_changed() -> None:
+def test_existing_entries_never_change() -> None:
     old = history.merge(None, history.entries([Run(TRAIN)]), "p")
     altered = replace(TRAIN, seconds=1.0, metrics={"top1_accuracy": 1.0})
     assert history.merge(old, history.entries([Run(altered)]), "p") == old
 
 
-def test_passwords_in_parameters_are_left_out() -> None:
-    told = replace(TRAIN, params={"source": ["s3://key:secret@bucket/x"]})
-    (entry,) = history.entries([Run(told)])
+def test_passwords_in_parameters_are_removed() -> None:
+    record = replace(TRAIN, params={"source": ["s3://key:secret@bucket/x"]})
+    (entry,) = history.entries([Run(record)])
     assert entry["params"] == {"source": ["s3://bucket/x"]}
 
 
@@ -88,28 +88,26 @@ RECORDS = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(RECORDS, st.booleans())), st.randoms(use_true_random=False))
-def test_in_whatever_order_and_portions_runs_come_the_history_is_the_same(
-    runs: list[tuple[Any, bool]], random: Any
-) -> None:
-    # The same run measures the same: of records with one id only the first is used.
+def test_history_does_not_depend_on_order_or_batches(runs: list[tuple[Any, bool]], random: Any) -> None:
+    # The same run has the same results: of several records with one id only the last is used.
     distinct = {(record.task, record.digest, record.started): record for record, _ in runs}
-    told = [
+    pending = [
         Run(distinct[record.task, record.digest, record.started], ANSWER if tracked else None)
         for record, tracked in runs
     ]
-    at_once = history.merge(None, history.entries(told), "p")
-    random.shuffle(told)
+    at_once = history.merge(None, history.entries(pending), "p")
+    random.shuffle(pending)
     document: dict[str, Any] | None = None
-    while told:
-        portion = random.randint(1, len(told))
-        document = history.merge(document, history.entries(told[:portion]), "p")
-        told = told[portion:]
+    while pending:
+        portion = random.randint(1, len(pending))
+        document = history.merge(document, history.entries(pending[:portion]), "p")
+        pending = pending[portion:]
     assert (document or history.merge(None, [], "p")) == at_once
     assert len(set(ids(at_once))) == len(ids(at_once)) == len(distinct)
     assert at_once["runs"] == sorted(at_once["runs"], key=lambda run: (run["started"], run["id"]))
     assert faults_of(at_once, "training_history") == []
 
 
-def test_a_result_made_again_is_another_run() -> None:
+def test_repeated_task_is_another_run() -> None:
     again = replace(COMPILE, started="2026-02-01T00:00:00+00:00")
     assert len(set(ids(history.merge(None, history.entries([Run(COMPILE), Run(again)]), "p")))) == 2

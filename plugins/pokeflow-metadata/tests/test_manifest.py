@@ -1,4 +1,4 @@
-"""The manifest: every field of the specification, from records, worked by hand; what is unknown says why."""
+"""Test the manifest's specified fields with manually computed values, and the reasons for unknown ones."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,9 +34,9 @@ from .documents_support import (
 
 
 def built(*receipts: Receipt, about: About = CLOUD, runs: Any = HISTORY) -> dict[str, Any]:
-    made = manifest.document(about, receipts, runs)
-    assert faults_of(made, "project_manifest") == []
-    return made
+    document = manifest.document(about, receipts, runs)
+    assert faults_of(document, "project_manifest") == []
+    return document
 
 
 def at(document: Any, path: str) -> Any:
@@ -102,7 +102,7 @@ def at(document: Any, path: str) -> Any:
         "cost_tracking.compilation_cost": 0.5,
     }.items(),
 )
-def test_fields_are_those_worked_by_hand(path: str, value: Any) -> None:
+def test_fields_match_values_computed_manually(path: str, value: Any) -> None:
     assert at(built(*RECEIPTS), path) == value
 
 
@@ -123,11 +123,11 @@ def test_fields_are_those_worked_by_hand(path: str, value: Any) -> None:
         " instance type",
     }.items(),
 )
-def test_what_is_unknown_in_a_local_folder_says_why(path: str, reason: str) -> None:
+def test_unknown_fields_of_a_local_folder_have_reasons(path: str, reason: str) -> None:
     assert nulls(built(*RECEIPTS, about=LOCAL))[path] == reason
 
 
-def test_what_nobody_bills_has_no_cost_and_no_total() -> None:
+def test_unbilled_stage_has_no_cost_and_no_total() -> None:
     unbilled = replace(DISTILL2, cost_usd=None, reasons={"cost_usd": "executor 'local' is not billed"})
     costs = built(VERSIONS[0], VERSIONS[1], receipt(unbilled), VERSIONS[3])["cost_tracking"]
     assert costs["teacher_training_cost"] == 4.0
@@ -137,7 +137,7 @@ def test_what_nobody_bills_has_no_cost_and_no_total() -> None:
     )
 
 
-def test_costs_are_of_all_versions_each_making_once() -> None:
+def test_costs_cover_all_versions_once() -> None:
     again = replace(TRAIN, version="v1.1", digest="another", cost_usd=5.0)
     renamed = replace(TRAIN, version="v1.2")
     costs = built(VERSIONS[0], receipt(again), receipt(renamed))["cost_tracking"]
@@ -145,7 +145,7 @@ def test_costs_are_of_all_versions_each_making_once() -> None:
     assert costs["reasons"]["student_stage1_cost"] == "no student of the first stage is published"
 
 
-def test_a_third_stage_has_a_cost_of_its_own() -> None:
+def test_third_stage_has_its_own_cost() -> None:
     third = replace(
         VERSIONS[2],
         unit="models/third/v1",
@@ -157,24 +157,24 @@ def test_a_third_stage_has_a_cost_of_its_own() -> None:
     assert built(*VERSIONS, third)["cost_tracking"]["student_stage3_cost"] == 1.0
 
 
-def test_the_version_shown_is_the_one_made_last() -> None:
+def test_shown_version_is_the_newest() -> None:
     older = replace(TRAIN, version="v2.0", started="2025-01-01T00:00:00+00:00", finished="2025-01-02T00:00:00+00:00")
     shown = built(receipt(older), VERSIONS[0])["models"][TEACHER]
     assert shown["version"] == "v1.0"
     assert shown["versions"] == ["v1.0", "v2.0"]
 
 
-def test_versions_are_in_the_order_that_people_count() -> None:
+def test_versions_are_sorted_naturally() -> None:
     several = [receipt(replace(TRAIN, version=version)) for version in ("v10.0", "v9.0", "v1.0")]
     assert built(*several)["models"][TEACHER]["versions"] == ["v1.0", "v9.0", "v10.0"]
 
 
-def test_models_stand_in_the_order_of_the_lineage_and_others_after_them() -> None:
+def test_models_are_in_lineage_order_then_others() -> None:
     other = replace(VERSIONS[0], unit="models/a-model/v1", model="a-model", version="v1")
     assert list(built(other, *reversed(RECEIPTS))["models"]) == [TEACHER, STAGE1, STAGE2, TINY, "a-model"]
 
 
-def test_accuracy_is_of_the_making_where_there_is_no_benchmark() -> None:
+def test_accuracy_without_a_benchmark_is_that_of_training() -> None:
     shown = built(receipt(TRAIN), receipt(DISTILL1))["models"][STAGE1]
     assert shown["metrics"]["top1_accuracy"] == 0.7
     assert shown["metrics"]["protocol"]["top1_accuracy"] == f"distill: {VAL}"
@@ -183,7 +183,7 @@ def test_accuracy_is_of_the_making_where_there_is_no_benchmark() -> None:
     assert shown["performance"]["reasons"]["inference_latency_ms"] == f"{STAGE1}:v1.0 is not benchmarked"
 
 
-def test_a_figure_that_a_benchmark_could_not_take_has_its_reason() -> None:
+def test_missing_benchmark_metric_has_its_reason() -> None:
     bench = replace(
         BENCHMARKS[3],
         metrics={**BENCHMARKS[3].metrics, "power_w": None},
@@ -193,35 +193,35 @@ def test_a_figure_that_a_benchmark_could_not_take_has_its_reason() -> None:
     assert performance["reasons"]["power_consumption_w"] == "no sensor is read"
 
 
-def test_the_compression_is_the_making_s_where_the_teacher_is_not_published() -> None:
+def test_compression_without_the_teacher_is_from_the_record() -> None:
     assert built(VERSIONS[1])["models"][STAGE1]["compression_ratio"] == "64.7x"
     without = replace(DISTILL1, facts={k: v for k, v in DISTILL1.facts.items() if k != "compression_ratio"})
     shown = built(receipt(without))["models"][STAGE1]
     assert shown["reasons"]["compression_ratio"] == f"{TEACHER}:v1.0 is not published"
 
 
-def test_an_instance_that_the_record_tells_is_believed_before_the_configuration() -> None:
-    told = replace(TRAIN, facts={**TRAIN.facts, "instance_type": "ml.g5.xlarge"})
-    machines = built(receipt(told), VERSIONS[1], VERSIONS[3])["infrastructure"]
+def test_recorded_instance_takes_precedence_over_configuration() -> None:
+    trained = replace(TRAIN, facts={**TRAIN.facts, "instance_type": "ml.g5.xlarge"})
+    machines = built(receipt(trained), VERSIONS[1], VERSIONS[3])["infrastructure"]
     assert machines["training_instance"] == "ml.g5.xlarge, ml.p4d.24xlarge"
 
 
-def test_a_registration_and_a_job_are_shown_where_they_are_recorded() -> None:
-    told = replace(TRAIN, facts={**TRAIN.facts, "training_job": "pokeflow-dinov3-teacher-ffb0"})
+def test_recorded_registration_and_job_are_shown() -> None:
+    trained = replace(TRAIN, facts={**TRAIN.facts, "training_job": "pokeflow-dinov3-teacher-ffb0"})
     registered = record(f"register:{TEACHER}", 17, facts={"model_package_arn": "arn:aws:sagemaker:…"})
-    shown = built(receipt(told, registered))["models"][TEACHER]
+    shown = built(receipt(trained, registered))["models"][TEACHER]
     assert (shown["training_job"], shown["model_registry_arn"]) == (
         "pokeflow-dinov3-teacher-ffb0",
         "arn:aws:sagemaker:…",
     )
 
 
-def test_passwords_in_addresses_are_left_out() -> None:
+def test_passwords_in_addresses_are_removed() -> None:
     about = replace(CLOUD, tracking_uri="https://me:secret@mlflow.example.com")
     assert built(about=about)["experiments"]["mlflow_tracking_uri"] == "https://mlflow.example.com"
 
 
-def test_what_was_migrated_tells_what_was_said_of_it_and_why_nothing_else() -> None:
+def test_migrated_version_shows_its_facts_and_reasons() -> None:
     facts = {
         "architecture": "DINOv3-ViT-L/16", "parameters": 304_000_000, "training_date": "2026-01-10",
         "top1_accuracy": 0.9, "embedding_dim": "768 or so", "task_accuracy": 93.0,
@@ -241,14 +241,14 @@ def test_what_was_migrated_tells_what_was_said_of_it_and_why_nothing_else() -> N
     assert shown["reasons"]["digest"] == "migrated from s3://old/models/x; no record tells it"
 
 
-def test_links_that_a_migration_placed_are_found() -> None:
+def test_migrated_links_are_used() -> None:
     link = PublishedFile("data/processed/link.json", 9, "0" * 64, "document:link", False)
-    found = built(Receipt("migrations/old", (link,), origin="s3://old"))["datasets"]["training"]
-    assert found["s3_path"] == f"{CLOUD.uri}/data/processed/"
-    assert found["reasons"]["num_classes"] == "no data set is published"
+    training = built(Receipt("migrations/old", (link,), origin="s3://old"))["datasets"]["training"]
+    assert training["s3_path"] == f"{CLOUD.uri}/data/processed/"
+    assert training["reasons"]["num_classes"] == "no data set is published"
 
 
-def test_nothing_published_is_a_manifest_too() -> None:
-    made = built(runs=None)
-    assert made["models"] == {}
-    assert made["reasons"]["created_at"] == "no published unit has a record"
+def test_manifest_of_nothing_published_is_valid() -> None:
+    document = built(runs=None)
+    assert document["models"] == {}
+    assert document["reasons"]["created_at"] == "no published unit has a record"

@@ -1,4 +1,4 @@
-"""A version's own documents: from its records alone, the same bytes wherever the tree lies."""
+"""Test a version's documents: they depend only on its records, not on the address of the tree."""
 
 import json
 from dataclasses import replace
@@ -36,22 +36,22 @@ def version(making: Record, **more: Any) -> Version:
     files = (File("model.onnx", 10, "0" * 64), File("weights.pt", 10, "1" * 64))
     making = replace(making, files=files)
     records = {making.stage: making, "benchmark": BENCH[making.model], "prepare": PREPARE}
-    given = Version(LOCAL, making.model, making.version, making.type, PARENTS[making.model], records, making)
-    return replace(given, **more)
+    result = Version(LOCAL, making.model, making.version, making.type, PARENTS[making.model], records, making)
+    return replace(result, **more)
 
 
-def card(given: Version) -> str:
-    return document_of_version("model_card", given).decode()
+def card(subject: Version) -> str:
+    return document_of_version("model_card", subject).decode()
 
 
-def metrics(given: Version) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(document_of_version("metrics", given))
-    return told
+def metrics(subject: Version) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(document_of_version("metrics", subject))
+    return document
 
 
 @pytest.mark.parametrize("making", MAKINGS, ids=lambda making: making.model)
 @pytest.mark.parametrize("name", [name for name, kind in document_kinds().items() if kind.scope == "version"])
-def test_the_same_version_has_the_same_bytes_wherever_it_is_published_and_registered(name: str, making: Record) -> None:
+def test_version_documents_do_not_depend_on_the_project(name: str, making: Record) -> None:
     here = version(making)
     registered = {stage: record(f"{stage}:{making.model}", 20) for stage in ("register", "track", "bundle")}
     there = replace(here, about=replace(CLOUD, description="said anew"), records={**here.records, **registered})
@@ -61,37 +61,37 @@ def test_the_same_version_has_the_same_bytes_wherever_it_is_published_and_regist
 
 @pytest.mark.parametrize("making", MAKINGS, ids=lambda making: making.model)
 @pytest.mark.parametrize("name", ["metrics", "training_config"])
-def test_they_are_true_to_their_schemas(name: str, making: Record) -> None:
+def test_documents_match_their_schemas(name: str, making: Record) -> None:
     assert check_document(name, document_of_version(name, version(making))) == []
 
 
-def test_metrics_tell_making_and_benchmark_with_protocols_and_reasons() -> None:
-    told = metrics(version(TRAIN))
-    assert (told["digest"], told["content"]) == (TRAIN.digest, TRAIN.content)
-    assert told["making"]["metrics"] == {**TRAIN.metrics, "reasons": {}}
-    assert (told["making"]["protocol"], told["benchmark"]["protocol"]) == (VAL, TEST)
-    assert told["benchmark"]["device"] == "AMD EPYC"
-    assert told["benchmark"]["metrics"]["reasons"]["latency_p99_ms"].startswith("20 runs")
-    assert told["benchmark"]["reasons"]["cost_usd"] == "executor 'local' is not billed"
+def test_metrics_have_training_and_benchmark_with_reasons() -> None:
+    document = metrics(version(TRAIN))
+    assert (document["digest"], document["content"]) == (TRAIN.digest, TRAIN.content)
+    assert document["making"]["metrics"] == {**TRAIN.metrics, "reasons": {}}
+    assert (document["making"]["protocol"], document["benchmark"]["protocol"]) == (VAL, TEST)
+    assert document["benchmark"]["device"] == "AMD EPYC"
+    assert document["benchmark"]["metrics"]["reasons"]["latency_p99_ms"].startswith("20 runs")
+    assert document["benchmark"]["reasons"]["cost_usd"] == "executor 'local' is not billed"
 
 
-def test_a_version_without_benchmark_says_so() -> None:
-    told = metrics(version(TRAIN, records={"train": TRAIN}))
-    assert told["benchmark"] is None
-    assert told["reasons"]["benchmark"] == "no benchmark of this version was there when it was published"
-    assert "This version was published without a benchmark" in card(version(TRAIN, records={"train": TRAIN}))
+def test_version_without_benchmark_has_a_reason() -> None:
+    document = metrics(version(TRAIN, records={"train": TRAIN}))
+    assert document["benchmark"] is None
+    assert document["reasons"]["benchmark"] == "no benchmark of this version was there when it was published"
+    assert "No benchmark of this version was there" in card(version(TRAIN, records={"train": TRAIN}))
 
 
-def test_the_training_config_is_all_that_decided_the_result() -> None:
-    told = json.loads(document_of_version("training_config", version(DISTILL1)))
-    assert told["params"] == DISTILL1.params
-    assert told["inputs"] == DISTILL1.inputs
-    assert told["parents"] == [f"{TEACHER}:v1.0"]
-    assert (told["backend"], told["revision"], told["preprocessing"]) == ("torch", "1", "db0b9da47f1a")
-    assert told["environment"]["packages"] == {"torch": "2.8.0"}
+def test_training_config_has_all_inputs_of_the_result() -> None:
+    document = json.loads(document_of_version("training_config", version(DISTILL1)))
+    assert document["params"] == DISTILL1.params
+    assert document["inputs"] == DISTILL1.inputs
+    assert document["parents"] == [f"{TEACHER}:v1.0"]
+    assert (document["backend"], document["revision"], document["preprocessing"]) == ("torch", "1", "db0b9da47f1a")
+    assert document["environment"]["packages"] == {"torch": "2.8.0"}
 
 
-def test_a_card_has_the_sections_that_people_look_for() -> None:
+def test_card_has_the_usual_sections() -> None:
     titles = [line.removeprefix("## ") for line in card(version(DISTILL1)).splitlines() if line.startswith("## ")]
     assert titles == [
         "Model details", "Lineage", "Intended use", "Training data", "How it was produced", "Evaluation", "Limitations",
@@ -119,19 +119,19 @@ def test_a_card_has_the_sections_that_people_look_for() -> None:
         "spec = Preprocessing(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))",
     ],
 )
-def test_a_card_tells_what_the_records_tell(sentence: str) -> None:
+def test_card_contains_facts_of_the_records(sentence: str) -> None:
     assert sentence in card(version(DISTILL1)).splitlines()
 
 
-def test_limits_are_those_that_the_records_show() -> None:
+def test_limitations_follow_from_the_records() -> None:
     simulated, drawn = "The queries are simulated captures", "The cards are drawn by a program"
     assert simulated in card(version(DISTILL2))
     assert drawn in card(version(DISTILL2))
     photos = replace(BENCH[TINY], facts={"protocol": "photos"}, metrics={"power_w": 2.5, "top1_accuracy": 0.5})
-    made = replace(COMPILE, facts={"protocol": "photos"})
+    compiled = replace(COMPILE, facts={"protocol": "photos"})
     kinds = {"data_kind": "photos", "query_kind": "photos", "shared_artwork": 0}
     scans = replace(PREPARE, facts=kinds, metrics={})
-    text = card(version(made, records={"benchmark": photos, "prepare": scans}))
+    text = card(version(compiled, records={"benchmark": photos, "prepare": scans}))
     for absent in (simulated, drawn, "Power was not measured", "test split has", "is not recorded", "share their art"):
         assert absent not in text
 
@@ -144,7 +144,7 @@ def test_limits_are_those_that_the_records_show() -> None:
         (None, "2 of the cards share their art with a train card", "- How many of the measured cards share their art"),
     ],
 )
-def test_shared_art_is_a_limit_where_a_field_says_so_whatever_the_sentence(
+def test_shared_art_is_a_limitation_by_field_not_by_text(
     shared: int | None, protocol: str, sentence: str | None
 ) -> None:
     bench = replace(BENCH[TINY], facts={"protocol": protocol, "shared_artwork": shared})
@@ -154,7 +154,7 @@ def test_shared_art_is_a_limit_where_a_field_says_so_whatever_the_sentence(
     assert (sentence in limits) if sentence else ("share their art" not in limits)
 
 
-def test_what_an_older_record_does_not_say_of_its_data_is_said_to_be_unrecorded() -> None:
+def test_fields_missing_in_an_older_record_are_unrecorded() -> None:
     older = replace(PREPARE, facts={"protocol": TEST})
     text = card(version(COMPILE, records={"benchmark": BENCH[TINY], "prepare": older}))
     assert "- Whether the queries are photos or simulated captures is not recorded." in text
@@ -166,21 +166,21 @@ def test_what_an_older_record_does_not_say_of_its_data_is_said_to_be_unrecorded(
     ("drop", "sentence"),
     [(0.01, "1.0% fewer are recognised"), (-0.02, "2.0% more are"), (0.0, "as many are recognised")],
 )
-def test_what_compilation_cost_is_among_the_limits(drop: float, sentence: str) -> None:
+def test_accuracy_lost_by_compilation_is_a_limitation(drop: float, sentence: str) -> None:
     assert sentence in card(version(replace(COMPILE, metrics={"accuracy_drop": drop})))
 
 
-def test_what_records_do_not_tell_is_left_out_and_not_made_up() -> None:
+def test_unrecorded_facts_are_omitted_from_the_card() -> None:
     bare = replace(TRAIN, facts={}, metrics={}, params={}, environment={}, inputs={})
-    given = Version(LOCAL, TEACHER, "v1.0", "teacher", (), {"train": bare}, bare)
-    text = card(given)
-    assert "The record of its producer does not state the sizes of input and output." in text
+    subject = Version(LOCAL, TEACHER, "v1.0", "teacher", (), {"train": bare}, bare)
+    text = card(subject)
+    assert "The record of its making does not tell what it takes and gives." in text
     assert "```python" not in text
     assert "None" not in text
-    assert check_document("metrics", document_of_version("metrics", given)) == []
+    assert check_document("metrics", document_of_version("metrics", subject)) == []
 
 
-def test_text_of_records_cannot_break_the_card() -> None:
+def test_text_of_records_is_escaped_in_the_card() -> None:
     facts = {**TRAIN.facts, "architecture": "a|b\n## Fake\n<script>", "framework": "s3://me:secret@bucket/x"}
     text = card(version(replace(TRAIN, facts=facts, params={"note": "```\n## Fake"})))
     assert "| Architecture | a\\|b ## Fake &lt;script> |" in text.splitlines()
@@ -188,7 +188,7 @@ def test_text_of_records_cannot_break_the_card() -> None:
     assert text.count("````") == 2
 
 
-def test_the_code_of_a_card_runs_as_far_as_the_model() -> None:
+def test_code_of_a_card_compiles() -> None:
     text = card(version(TRAIN))
     code = text.partition("```python\n")[2].partition("```")[0]
     compile(code, "model_card.md", "exec")

@@ -1,4 +1,4 @@
-"""The schemas themselves: valid, described, closed; and what else lies in the tree is true to them."""
+"""Test that the schemas are valid, described and closed, and that documents conform to them."""
 
 import copy
 import functools
@@ -20,7 +20,7 @@ NAMES = sorted(SCHEMAS)
 
 
 def objects(schema: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema within a schema."""
+    """Yield all schemas within a schema, with their paths."""
     if isinstance(schema, dict):
         yield path, schema
         for key, value in schema.items():
@@ -31,32 +31,32 @@ def objects(schema: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]
                 yield from objects(value, f"{path}[]")
 
 
-def test_there_is_one_for_each_document_of_data() -> None:
+def test_every_json_document_has_a_schema() -> None:
     documents = {"project_manifest", "model_lineage", "training_history", "performance_benchmarks"}
     assert set(NAMES) == documents | {"metrics", "training_config"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_valid(name: str) -> None:
+def test_schema_is_valid(name: str) -> None:
     schema = SCHEMAS[name]
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_field_says_what_it_is(name: str) -> None:
+def test_every_field_has_a_description(name: str) -> None:
     undescribed = [
         f"{path}.{field}"
         for path, schema in objects(SCHEMAS[name])
-        for field, told in schema.get("properties", {}).items()
-        if not told.get("description") and "$ref" not in told
+        for field, spec in schema.get("properties", {}).items()
+        if not spec.get("description") and "$ref" not in spec
     ]
     assert undescribed == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_ours_is_closed_and_asks_for_its_fields(name: str) -> None:
-    base = {"$.any_type", "$.accuracies"}  # closed by whoever extends them
+def test_own_objects_are_closed_with_required_fields(name: str) -> None:
+    base = {"$.any_type", "$.accuracies"}  # closed by the schemas that extend them
     for path, schema in objects(SCHEMAS[name]):
         if "properties" in schema and path not in base:
             assert "additionalProperties" in schema or schema.get("unevaluatedProperties") is False, path
@@ -65,42 +65,42 @@ def test_what_is_ours_is_closed_and_asks_for_its_fields(name: str) -> None:
 
 @pytest.mark.parametrize("about", [LOCAL, CLOUD], ids=["folder", "s3"])
 @pytest.mark.parametrize("name", PROJECT)
-def test_documents_of_the_whole_lineage_are_true_to_theirs(name: str, about: Any) -> None:
+def test_documents_of_the_whole_lineage_match_their_schemas(name: str, about: Any) -> None:
     assert faults_of(project_documents(about, RECEIPTS)[name], name) == []
 
 
 OPEN = {"params", "environment", "inputs", "protocol", "models", "reasons", "stages"}
-"""Keys below which names are whatever a record has, or of what need not be there."""
+"""Keys below which any names may occur, or whose content is optional."""
 
 
-def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every field of a document."""
+def field_paths(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the paths of all fields of a document."""
     for key, value in document.items() if isinstance(document, dict) else ():
         yield (*path, key)
         if key not in OPEN and not (key == "runs" and isinstance(value, dict)):
-            yield from places(value, (*path, key))
-    for place, value in enumerate(document) if isinstance(document, list) else ():
-        yield from places(value, (*path, place))
+            yield from field_paths(value, (*path, key))
+    for index, value in enumerate(document) if isinstance(document, list) else ():
+        yield from field_paths(value, (*path, index))
     for name, value in document.get("models", {}).items() if isinstance(document, dict) else ():
         versions = {(name,): value} if "versions" in value else {(name, version): v for version, v in value.items()}
         for below, one in versions.items():
-            yield from places(one, (*path, "models", *below))
+            yield from field_paths(one, (*path, "models", *below))
 
 
 def without(document: Any, path: tuple[Any, ...]) -> Any:
-    made = copy.deepcopy(document)
-    del functools.reduce(lambda inside, key: inside[key], path[:-1], made)[path[-1]]
-    return made
+    changed = copy.deepcopy(document)
+    del functools.reduce(lambda inside, key: inside[key], path[:-1], changed)[path[-1]]
+    return changed
 
 
 @pytest.mark.parametrize("name", PROJECT)
-def test_a_document_that_lacks_any_field_of_its_form_is_refused_where_it_is(name: str) -> None:
-    made = project_documents(CLOUD, RECEIPTS)[name]
-    figures = name != "project_manifest"  # there, metrics are fields of the form
-    looked_at = [p for p in places(made) if p[-1] != "stages" and not (figures and "metrics" in p[:-1])]
+def test_document_without_a_required_field_is_refused(name: str) -> None:
+    document = project_documents(CLOUD, RECEIPTS)[name]
+    figures = name != "project_manifest"  # there, metrics are fields of the schema
+    looked_at = [p for p in field_paths(document) if p[-1] != "stages" and not (figures and "metrics" in p[:-1])]
     assert len(looked_at) > 80
     for path in looked_at:
-        faults = faults_of(without(made, path), name)
+        faults = faults_of(without(document, path), name)
         assert any(f"'{path[-1]}' is a required property" in fault for fault in faults), path
 
 
@@ -125,10 +125,10 @@ def test_a_document_that_lacks_any_field_of_its_form_is_refused_where_it_is(name
         ("performance_benchmarks", ("models", TEACHER, "v1.0", "benchmarks", 0, "runs"), "many", "is not of type"),
     ],
 )
-def test_what_cannot_be_is_refused_and_the_path_told(name: str, path: tuple[Any, ...], value: Any, fault: str) -> None:
-    made = copy.deepcopy(project_documents(CLOUD, RECEIPTS)[name])
-    holder = functools.reduce(lambda inside, key: inside[key], path[:-1], made)
+def test_invalid_value_is_refused_with_its_path(name: str, path: tuple[Any, ...], value: Any, fault: str) -> None:
+    document = copy.deepcopy(project_documents(CLOUD, RECEIPTS)[name])
+    holder = functools.reduce(lambda inside, key: inside[key], path[:-1], document)
     holder[path[-1]] = value
-    told = [one for one in faults_of(made, name) if fault in one]
-    assert told
-    assert told[0].startswith(f"$.{path[0]}") or told[0].startswith("$: ")
+    faults = [one for one in faults_of(document, name) if fault in one]
+    assert faults
+    assert faults[0].startswith(f"$.{path[0]}") or faults[0].startswith("$: ")

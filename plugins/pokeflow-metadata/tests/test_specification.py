@@ -1,4 +1,4 @@
-"""The manifest against section 5 of the specification: same names, same nesting, none left out."""
+"""Test that the manifest has all names and nesting of section 5 of the specification."""
 
 from typing import Any
 
@@ -59,17 +59,17 @@ def at(document: Any, path: str) -> Any:
 
 
 @pytest.mark.parametrize("path", SPECIFIED.split())
-def test_every_field_of_the_specification_is_there(path: str) -> None:
+def test_manifest_has_every_specified_field(path: str) -> None:
     at(built(), path)
 
 
 @pytest.mark.parametrize("path", SPECIFIED.split())
-def test_the_schema_asks_for_every_field_of_the_specification(path: str) -> None:
-    made = built()
+def test_schema_requires_every_specified_field(path: str) -> None:
+    document = built()
     head, _, last = path.rpartition(".")
     if head in {"models", "experiments.experiments.2"} or last in {"0", "2"}:
         return
-    holder = at(made, head) if head else made
+    holder = at(document, head) if head else document
     del holder[last]
     holder.get("reasons", {}).pop(last, None)
-    assert faults_of(made, "project_manifest")
+    assert faults_of(document, "project_manifest")

@@ -1,4 +1,4 @@
-"""How numbers, sizes and moments are written."""
+"""Test the formatting of numbers, ratios and times."""
 
 import pytest
 
@@ -12,15 +12,15 @@ from pokeflow_metadata import units
         (999_600_000, "1B"), (1_100_000_000, "1.1B"), (1152, "1.2K"), (999, "999"), (0, "0"),
     ],
 )  # fmt: skip
-def test_parameters_are_written_in_short(number: int, text: str) -> None:
+def test_parameter_counts_are_abbreviated(number: int, text: str) -> None:
     assert units.count(number) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(64.6809, "64.7x"), (1.0, "1.0x"), (0.3869, "0.387x"), ("3.5x", "3.5x")])
-def test_ratios_are_written_in_short(value: float | str, text: str) -> None:
+def test_ratios_are_abbreviated(value: float | str, text: str) -> None:
     assert units.ratio(value) == text
 
 
-def test_moments_are_told_in_utc_wherever_they_were_taken() -> None:
+def test_times_are_written_in_utc() -> None:
     assert units.instant("2026-01-10T01:30:00.9+02:00") == "2026-01-09T23:30:00Z"
     assert units.day("2026-01-10") == "2026-01-10"

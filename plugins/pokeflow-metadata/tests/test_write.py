@@ -1,4 +1,4 @@
-"""Writing the project's documents: in order, only what changed, and as new as the receipts."""
+"""Test writing the project's documents: in order, only changed ones, and as new as the receipts."""
 
 import json
 import logging
@@ -19,9 +19,9 @@ from .documents_support import DATA_RECEIPT, LOCAL, PROJECT, RECEIPTS, TRAIN, VE
 PLACES = {name: f"metadata/{name}.json" for name in PROJECT}
 
 
-def tree(*given: Receipt, without: tuple[str, ...] = ()) -> Tree:
+def tree(*published: Receipt, without: tuple[str, ...] = ()) -> Tree:
     objects: Any = Memory()
-    for one in given:
+    for one in published:
         receipts.put(objects, one)
     leaves = tuple(
         LayoutEntry(path, "", "publish", document=name)
@@ -32,54 +32,54 @@ def tree(*given: Receipt, without: tuple[str, ...] = ()) -> Tree:
     return Tree(objects, objects, LOCAL, (*leaves, of_a_model))
 
 
-def told(of: Tree, name: str) -> Any:
+def read_document(of: Tree, name: str) -> Any:
     return json.loads(of.objects.read(PLACES[name])[0])
 
 
-def test_the_manifest_is_written_last() -> None:
+def test_manifest_is_written_last() -> None:
     assert write(tree(*RECEIPTS)) == tuple(PLACES.values())
     assert list(PLACES)[-1] == "project_manifest"
 
 
-def test_publishing_the_same_again_writes_nothing() -> None:
+def test_publishing_again_writes_nothing() -> None:
     of = tree(*RECEIPTS)
     write(of)
     assert write(of) == ()
 
 
-def test_runs_that_were_never_published_are_in_the_history_and_stay() -> None:
+def test_unpublished_runs_are_kept_in_the_history() -> None:
     of, tried = tree(*RECEIPTS), replace(TRAIN, started="2026-01-01T00:00:00+00:00", digest="tried")
     assert write(of, [Run(tried)]) == tuple(PLACES.values())
     assert write(of) == ()
-    assert told(of, "training_history")["runs"][0]["digest"] == "tried"
-    assert told(of, "project_manifest")["created_at"] == "2026-01-01T00:00:00Z"
+    assert read_document(of, "training_history")["runs"][0]["digest"] == "tried"
+    assert read_document(of, "project_manifest")["created_at"] == "2026-01-01T00:00:00Z"
 
 
-def test_a_run_that_is_tracked_later_changes_history_and_manifest_alone() -> None:
+def test_later_tracking_changes_only_history_and_manifest() -> None:
     of = tree(*RECEIPTS)
     write(of)
     tracked = Run(TRAIN, {"experiment": "teachers", "run_id": "abc", "uri": "https://mlflow.example.com"})
     assert write(of, [tracked]) == (PLACES["training_history"], PLACES["project_manifest"])
-    assert told(of, "project_manifest")["experiments"]["experiments"][0]["best_run_id"] == "abc"
+    assert read_document(of, "project_manifest")["experiments"]["experiments"][0]["best_run_id"] == "abc"
 
 
-def test_a_layout_without_history_has_a_manifest_all_the_same() -> None:
+def test_manifest_is_written_without_a_history() -> None:
     of = tree(*RECEIPTS, without=("training_history",))
     assert write(of) == tuple(path for name, path in PLACES.items() if name != "training_history")
-    assert told(of, "project_manifest")["experiments"]["experiments"] == []
+    assert read_document(of, "project_manifest")["experiments"]["experiments"] == []
 
 
-@pytest.mark.parametrize("place", range(1, 5))
-def test_a_writer_that_is_overtaken_by_a_publication_tells_of_it(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+@pytest.mark.parametrize("turn", range(1, 5))
+def test_concurrent_publication_is_included(monkeypatch: pytest.MonkeyPatch, turn: int) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    of, begun = tree(DATA_RECEIPT, VERSIONS[0]), 0
+    of, count = tree(DATA_RECEIPT, VERSIONS[0]), 0
     objects: Any = of.objects
 
     def rival(writes: int) -> Any:
-        """Before one of our writes another machine publishes a version with all that is told of it."""
-        nonlocal begun
-        begun += 1
-        if begun < place:
+        """Publish another version with its documents, as another machine would, before the write number ``turn``."""
+        nonlocal count
+        count += 1
+        if count < turn:
             return rival
         receipts.put(objects, VERSIONS[1])
         write(of)
@@ -87,34 +87,34 @@ def test_a_writer_that_is_overtaken_by_a_publication_tells_of_it(monkeypatch: py
 
     objects.meddle = rival
     write(of)
-    assert begun == place
+    assert count == turn
     alone = tree(DATA_RECEIPT, VERSIONS[0], VERSIONS[1])
     write(alone)
     for name in PROJECT:
-        assert told(of, name) == told(alone, name)
+        assert read_document(of, name) == read_document(alone, name)
 
 
-def test_a_damaged_manifest_is_written_anew_and_a_damaged_history_is_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_manifest_is_rewritten_but_not_a_damaged_history(caplog: pytest.LogCaptureFixture) -> None:
     of = tree(*RECEIPTS)
     objects: Any = of.objects
     write(of)
-    sound = told(of, "project_manifest")
+    sound = read_document(of, "project_manifest")
     objects.put(PLACES["project_manifest"], b"{")
     with caplog.at_level(logging.WARNING):
         assert write(of) == (PLACES["project_manifest"],)
-    assert told(of, "project_manifest") == sound
+    assert read_document(of, "project_manifest") == sound
     assert "project_manifest.json: damaged" in caplog.text
     objects.put(PLACES["training_history"], b"{")
     with pytest.raises(PokeflowError, match=r"training_history\.json: damaged.*pokeflow verify"):
         write(of)
 
 
-def test_a_version_made_again_on_the_same_digest_keeps_both_runs() -> None:
+def test_repeated_version_keeps_both_runs() -> None:
     of = tree(*RECEIPTS)
     write(of)
     again = replace(TRAIN, started="2026-02-01T00:00:00+00:00", finished="2026-02-01T01:00:00+00:00")
     receipts.put(of.objects, receipt(again, *VERSIONS[0].records[1:]))
     write(of)
-    runs = [run["started"] for run in told(of, "training_history")["runs"] if run["task"] == TRAIN.task]
+    runs = [run["started"] for run in read_document(of, "training_history")["runs"] if run["task"] == TRAIN.task]
     assert runs == [TRAIN.started, again.started]
-    assert told(of, "project_manifest")["last_updated"] == "2026-02-01T01:00:00Z"
+    assert read_document(of, "project_manifest")["last_updated"] == "2026-02-01T01:00:00Z"

@@ -1,1 +1,1 @@
-"""What the tests of a migration have in common."""
+"""Share fixtures of the tests of migrations."""

@@ -1,4 +1,4 @@
-"""Migrating brings every file that the plan names, verified, with its receipts; sources are only ever read."""
+"""Test that a migration copies and verifies all planned files, writes receipts, and only reads the sources."""
 
 import csv
 import hashlib
@@ -23,7 +23,7 @@ from pokeflow_testkit.support import TOY_FLOW, Cli, contents
 
 TEACHER = "models/dinov3-teacher/v0.9/onnx/dinov3_teacher.onnx"
 DATA = 1000
-"""Files of the raw data, where their number matters."""
+"""Number of raw data files, for tests where it matters."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def done(outcome: Outcome) -> Counter[str]:
     return Counter(row.done for row in outcome.rows)
 
 
-def test_everything_comes_into_place_and_no_source_is_touched(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_all_planned_files_are_migrated_and_sources_unchanged(tmp_path: Path, old: Path, tree: Tree) -> None:
     before = state(old)
     outcome = run(tmp_path, tree)
     assert state(old) == before
@@ -53,25 +53,25 @@ def test_everything_comes_into_place_and_no_source_is_touched(tmp_path: Path, ol
     assert verify(tree).problems == ()
 
 
-def test_paths_in_metadata_lead_to_where_things_lie_now(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_paths_in_metadata_are_rewritten_to_new_locations(tmp_path: Path, old: Path, tree: Tree) -> None:
     outcome = run(tmp_path, tree)
     index = json.loads((tree_folder(tree) / "analytics/metrics/index.json").read_bytes())
     assert index["teacher"] == f"{tree.objects.uri}/{TEACHER}"
     assert index["profile"] == f"see {tree_folder(tree)}/profiling/teacher/sagemaker_profiler/report.html, please"
-    assert index["raw"] == f"{old}/training/data/raw/0001.txt"  # linked data stay where they are
+    assert index["raw"] == f"{old}/training/data/raw/0001.txt"  # linked data are not moved
     row = next(row for row in outcome.rows if row.target == "analytics/metrics/index.json")
     assert (row.done, row.replacements) == ("rewritten", 2)
     assert row.source_sha256 == hashlib.sha256((old / "training/analytics/index.json").read_bytes()).hexdigest()
     assert row.sha256 == hashlib.sha256((tree_folder(tree) / row.target).read_bytes()).hexdigest() != row.source_sha256
 
 
-def test_relative_paths_are_written_where_they_are_wanted(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_paths_are_relative_where_the_plan_requests_it(tmp_path: Path, old: Path, tree: Tree) -> None:
     run(tmp_path, tree, rewrite={"match": ["**/*.json"], "style": "relative"})
     index = json.loads((tree_folder(tree) / "analytics/metrics/index.json").read_bytes())
     assert index["teacher"] == TEACHER
 
 
-def test_data_are_linked_and_not_copied(tmp_path: Path, tree: Tree) -> None:
+def test_data_are_linked_not_copied(tmp_path: Path, tree: Tree) -> None:
     old = old_project(tmp_path, data=DATA)
     run(tmp_path, tree)
     link = parse((tree_folder(tree) / "data/calibration/link.json").read_bytes(), "link")
@@ -81,9 +81,7 @@ def test_data_are_linked_and_not_copied(tmp_path: Path, tree: Tree) -> None:
     assert link.reasons["fingerprint"]
 
 
-def test_receipts_tell_what_came_from_where_and_documents_know_the_versions(
-    tmp_path: Path, old: Path, tree: Tree
-) -> None:
+def test_receipts_have_origins_and_documents_list_versions(tmp_path: Path, old: Path, tree: Tree) -> None:
     run(tmp_path, tree)
     known = {receipt.unit: receipt for receipt in receipts.read_all(tree.objects)}
     assert set(known) == {"migrations/old", "models/dinov3-teacher/v0.9"}
@@ -104,7 +102,7 @@ def test_receipts_tell_what_came_from_where_and_documents_know_the_versions(
 
 
 @pytest.mark.parametrize("has_journal", [True, False])
-def test_a_second_run_skips_everything_and_changes_no_byte(
+def test_second_run_skips_everything_and_changes_no_byte(
     tmp_path: Path, old: Path, tree: Tree, has_journal: bool
 ) -> None:
     first = run(tmp_path, tree)
@@ -119,7 +117,7 @@ def test_a_second_run_skips_everything_and_changes_no_byte(
     assert not has_journal or journal.read_bytes() == before[1]
 
 
-def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_dry_run_reports_actions_and_writes_nothing(tmp_path: Path, old: Path, tree: Tree) -> None:
     before = state(old)
     would = run(tmp_path, tree, dry_run=True)
     assert not (tmp_path / "store").exists()
@@ -129,9 +127,7 @@ def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(tmp_path: Path, o
                            (("copy", "copied"), ("rewrite", "rewritten"), ("link", "linked"))}  # fmt: skip
 
 
-def test_what_lies_there_with_other_bytes_stops_it_before_anything_is_copied(
-    tmp_path: Path, old: Path, tree: Tree
-) -> None:
+def test_different_existing_files_fail_before_any_copy(tmp_path: Path, old: Path, tree: Tree) -> None:
     tree.objects.write(TEACHER, b"somebody's own", match=None)
     tree.objects.write("analytics/metrics/index.json", b"{}", match=None)
     before = state(tree_folder(tree))
@@ -142,21 +138,19 @@ def test_what_lies_there_with_other_bytes_stops_it_before_anything_is_copied(
     assert state(tree_folder(tree)) == before
 
 
-def test_what_lies_there_with_the_same_bytes_is_kept(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_identical_existing_file_is_kept(tmp_path: Path, old: Path, tree: Tree) -> None:
     tree.objects.write(TEACHER, (old / "training/models/teacher_final/best.onnx").read_bytes(), match=None)
     assert done(run(tmp_path, tree))["there already"] == 1
 
 
-def test_what_a_receipt_holds_with_another_checksum_is_refused_also_where_the_file_is_gone(
-    tmp_path: Path, old: Path, tree: Tree
-) -> None:
+def test_conflict_with_a_receipt_is_refused_without_its_file(tmp_path: Path, old: Path, tree: Tree) -> None:
     placed = PublishedFile(TEACHER, 3, "0" * 64, "train:dinov3-teacher/model.onnx", fixed=True)
     receipts.put(tree.objects, Receipt("exports/x", (placed,)))
     with pytest.raises(ConfigError, match="exports/x has published other bytes here"):
         run(tmp_path, tree)
 
 
-def test_what_a_later_publication_has_replaced_stays_replaced(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_file_replaced_by_a_later_publication_is_kept(tmp_path: Path, old: Path, tree: Tree) -> None:
     run(tmp_path, tree)
     path = "analytics/metrics/index.json"
     tree.objects.write(path, b'{"new": 1}', match=None)
@@ -167,7 +161,7 @@ def test_what_a_later_publication_has_replaced_stays_replaced(tmp_path: Path, ol
     assert (tree_folder(tree) / path).read_bytes() == b'{"new": 1}'
 
 
-def test_data_that_grew_are_linked_anew_and_another_s_link_is_kept(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_grown_data_are_linked_again_and_other_links_kept(tmp_path: Path, old: Path, tree: Tree) -> None:
     run(tmp_path, tree)
     (old / "training/data/raw/more.txt").write_text("more")
     assert done(run(tmp_path, tree))["linked"] == 1
@@ -178,7 +172,7 @@ def test_data_that_grew_are_linked_anew_and_another_s_link_is_kept(tmp_path: Pat
         run(tmp_path, tree, links={"data/raw": {"source": "old", "prefix": "data/raw/"}})
 
 
-def test_a_version_lies_where_the_plan_or_the_layout_or_its_name_says(tree: Tree) -> None:
+def test_version_folder_is_from_the_plan_layout_or_name(tree: Tree) -> None:
     assert versions.folders("dinov3-teacher", Model("v0.9", "teacher"), tree) == ("models/dinov3-teacher/v0.9/",)
     stage1 = versions.folders("efficientnet-student-stage1", Model("v7", "student"), tree)
     assert stage1 == ("models/efficientnet-student/stage1/v7/",)
@@ -186,7 +180,7 @@ def test_a_version_lies_where_the_plan_or_the_layout_or_its_name_says(tree: Tree
     assert versions.folders("other", Model("v7", "student", at="x/y"), tree) == ("x/y/",)
 
 
-def test_a_version_that_records_have_published_stays(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_version_published_from_records_is_not_replaced(tmp_path: Path, old: Path, tree: Tree) -> None:
     receipts.put(
         tree.objects, Receipt("models/dinov3-teacher/v0.9", (), "dinov3-teacher", "v0.9", digest="d", content="c")
     )
@@ -194,7 +188,7 @@ def test_a_version_that_records_have_published_stays(tmp_path: Path, old: Path, 
         run(tmp_path, tree)
 
 
-def test_parents_are_known_and_form_no_cycle(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_parents_may_not_form_a_cycle(tmp_path: Path, old: Path, tree: Tree) -> None:
     at = "models/dinov3-teacher/v0.9"
     models = {
         "a": {"version": "v1", "type": "student", "at": at, "parents": ["b:v1"]},
@@ -209,16 +203,16 @@ def test_parents_are_known_and_form_no_cycle(tmp_path: Path, old: Path, tree: Tr
     assert edges == {("b:v1", "a:v1"), ("dinov3-teacher:v0.1", "b:v1")}
 
 
-def test_metadata_that_are_too_large_are_copied_as_they_are_and_told(tmp_path: Path, old: Path, tree: Tree) -> None:
+def test_too_large_metadata_are_copied_unchanged_and_reported(tmp_path: Path, old: Path, tree: Tree) -> None:
     file = old / "training/analytics/index.json"
     file.write_text(json.dumps([f"{old}/training/models/teacher_final/best.onnx"] * 20_000))
     outcome = run(tmp_path, tree, rewrite={"match": ["**/*.json"], "limit_mb": 1})
-    told = ("analytics/metrics/index.json", "larger than 1 MB: copied, paths in it not rewritten")
-    assert told in outcome.left
-    assert (tree_folder(tree) / told[0]).read_bytes() == file.read_bytes()
+    note = ("analytics/metrics/index.json", "larger than 1 MB: copied, paths in it not rewritten")
+    assert note in outcome.left
+    assert (tree_folder(tree) / note[0]).read_bytes() == file.read_bytes()
 
 
-def test_the_command_tells_and_reports_every_file(tmp_path: Path, old: Path, cli: Cli) -> None:
+def test_command_reports_every_file(tmp_path: Path, old: Path, cli: Cli) -> None:
     write_plan(tmp_path)
     dry = cli("migrate", "plan.yaml", "--dry-run", *TOY_FLOW)
     assert dry.returncode == 0, dry.stderr

@@ -1,4 +1,4 @@
-"""Experiments are brought by a tracking system's plugin: it is told where from and where to, and its word counts."""
+"""Test the migration of experiments by a tracking system's plugin: its arguments, checks and results."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ Check = Callable[["Toy"], Iterable[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a plugin that brings experiments returns."""
+    """The result of a plugin that migrates experiments."""
 
     source: str = "toy://old"
     target: str = "toy://there"
@@ -39,15 +39,15 @@ class Report:
 
 @dataclass(slots=True)
 class Toy:
-    """A plugin that brings experiments: it answers, and checks, as it is told."""
+    """A plugin that migrates experiments, with a configurable check and report."""
 
-    given: dict[str, Any]
+    arguments: dict[str, Any]
     report: Report
-    found: Check | None
+    checker: Check | None
     runs: list[bool] = field(default_factory=list)
 
     def check(self) -> Iterable[tuple[str, str]]:
-        return self.found(self) if self.found else ()
+        return self.checker(self) if self.checker else ()
 
     def run(self, work: Path, *, dry_run: bool) -> Report:
         assert not list(work.iterdir())
@@ -57,7 +57,7 @@ class Toy:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An entry point."""
+    """A double of an entry point."""
 
     name: str
     open: Callable[..., Toy]
@@ -69,7 +69,7 @@ class Installed:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Toy]]:
-    """Installs a plugin that answers so, and checks so; returns the migrations that it is asked for."""
+    """Install a plugin with this check and report; return the list of migrations that it opens."""
 
     def install(check: Check | None = None, **answer: Any) -> list[Toy]:
         opened: list[Toy] = []
@@ -91,11 +91,11 @@ def brought(root: Path, tracking: Mapping[str, Any] = TRACKING, *, dry_run: bool
     return migrate(plans.load(file), root, empty(root), root / "store", tracking, dry_run=dry_run)
 
 
-def test_a_plugin_is_told_where_from_and_where_to(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
+def test_plugin_receives_source_and_destination(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
     opened = toy()
     outcome = brought(tmp_path)
-    assert [migration.given for migration in opened] == [
+    assert [migration.arguments for migration in opened] == [
         {
             "source": "mlruns",
             "destination": "toy://there",
@@ -114,7 +114,7 @@ def test_a_plugin_is_told_where_from_and_where_to(tmp_path: Path, toy: Callable[
     assert outcome.changed
 
 
-def test_the_migration_s_receipt_tells_what_was_counted(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
+def test_receipt_of_the_migration_has_the_counts(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
     toy()
     brought(tmp_path)
@@ -123,7 +123,7 @@ def test_the_migration_s_receipt_tells_what_was_counted(tmp_path: Path, toy: Cal
     assert "toy://old" in str(receipt.origin)
 
 
-def test_a_plan_of_experiments_alone_needs_no_files(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
+def test_plan_with_only_experiments_needs_no_files(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     toy()
     alone: dict[str, Any] = {"sources": {}, "copy": [], "models": {}, "links": {}}
     assert brought(tmp_path, **alone).problems == []
@@ -132,9 +132,7 @@ def test_a_plan_of_experiments_alone_needs_no_files(tmp_path: Path, toy: Callabl
     assert state(tree_folder(empty(tmp_path))) == before
 
 
-def test_what_could_not_be_brought_is_told_and_no_receipt_is_written(
-    tmp_path: Path, toy: Callable[..., list[Toy]]
-) -> None:
+def test_migration_problems_are_reported_without_a_receipt(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
     toy(problems=[("run 1 of teacher", "param 'lr' is missing")], left=[("run 9", "deleted in MLflow")])
     outcome = brought(tmp_path)
@@ -145,7 +143,7 @@ def test_what_could_not_be_brought_is_told_and_no_receipt_is_written(
     assert receipts.read_all(empty(tmp_path).objects) == ()
 
 
-def test_a_dry_run_writes_nothing(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
+def test_dry_run_writes_nothing(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
     opened = toy(rows=[replace(ROW, done="run to copy")])
     outcome = brought(tmp_path, dry_run=True)
@@ -154,9 +152,9 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, toy: Callable[..., list[Toy]])
     assert outcome.experiments[0].rows[0].done == "run to copy"
 
 
-def test_what_its_check_finds_stops_it_before_anything_is_copied(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
+def test_faults_of_the_plugins_check_stop_before_any_copy(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
-    toy(check=lambda toy: [("source", f"there is no folder {toy.given['source']}"), ("destination", "is away")])
+    toy(check=lambda toy: [("source", f"there is no folder {toy.arguments['source']}"), ("destination", "is away")])
     with pytest.raises(ConfigError) as error:
         brought(tmp_path, copy=[*PLAN["copy"], {"source": "old", "match": "no/*", "to": "x/"}])
     assert "mlflow[0].from: there is no folder mlruns" in str(error.value)
@@ -165,9 +163,7 @@ def test_what_its_check_finds_stops_it_before_anything_is_copied(tmp_path: Path,
     assert not tree_folder(empty(tmp_path)).exists()
 
 
-def test_a_source_that_cannot_be_looked_at_is_told_by_its_place_in_the_plan(
-    tmp_path: Path, toy: Callable[..., list[Toy]]
-) -> None:
+def test_unreachable_source_is_reported_by_its_key_in_the_plan(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     def away(toy: Toy) -> Iterable[tuple[str, str]]:
         raise PokeflowError("MLflow at http://old: is away")
 
@@ -176,7 +172,7 @@ def test_a_source_that_cannot_be_looked_at_is_told_by_its_place_in_the_plan(
         brought(tmp_path, sources={}, copy=[], models={}, links={})
 
 
-def test_without_a_tracking_store_or_its_plugin_it_says_so(
+def test_missing_tracking_store_or_plugin_is_reported(
     tmp_path: Path, toy: Callable[..., list[Toy]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_project(tmp_path)
@@ -190,14 +186,14 @@ def test_without_a_tracking_store_or_its_plugin_it_says_so(
         brought(tmp_path)
 
 
-def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugin_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint(experiments.NAME, "no_such_package.migration:Migration", experiments.GROUP)
     monkeypatch.setattr(experiments.metadata, "entry_points", lambda group: [entry])
     with pytest.raises(PokeflowError, match=r"no_such_package\.migration:Migration, which migrates experiments"):
         brought(tmp_path)
 
 
-def test_what_a_kill_left_in_its_folder_is_no_hindrance(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
+def test_files_of_a_killed_run_are_removed(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
     toy()
     left = tmp_path / "store/migrations/old/mlflow/source.db"
@@ -207,27 +203,27 @@ def test_what_a_kill_left_in_its_folder_is_no_hindrance(tmp_path: Path, toy: Cal
     assert not left.parent.exists()
 
 
-def test_both_sides_are_told_and_every_row_is_in_the_report(
+def test_both_sides_and_all_rows_are_reported(
     tmp_path: Path, toy: Callable[..., list[Toy]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy(counts={"runs": (1200, 1199)}, problems=[("run 7", "is missing")])
     outcome = brought(tmp_path, sources={}, copy=[], models={}, links={})
-    told = command._format_outcome(outcome)
-    assert "toy://old → toy://there: run copied: 1" in told
-    assert any(line.split() == ["runs", "1,200", "1,199"] for line in told.splitlines())
-    assert "could not be migrated:\n  run 7: is missing" in told
+    output = command._format_outcome(outcome)
+    assert "toy://old → toy://there: run copied: 1" in output
+    assert any(line.split() == ["runs", "1,200", "1,199"] for line in output.splitlines())
+    assert "could not be migrated:\n  run 7: is missing" in output
     summary = command._summary(outcome)
     assert summary["mlflow"][0]["counts"] == {"runs": (1200, 1199)}
     assert summary["complete"] is False
 
 
-def test_without_experiments_nothing_is_asked_of_tracking(tmp_path: Path) -> None:
+def test_plan_without_experiments_does_not_use_tracking(tmp_path: Path) -> None:
     old_project(tmp_path)
     outcome = run(tmp_path)
     assert outcome.experiments == []
 
 
 @pytest.mark.parametrize("entry", entry_points(group=experiments.GROUP), ids=lambda entry: entry.name)
-def test_an_installed_plugin_takes_what_it_is_told(entry: EntryPoint) -> None:
+def test_installed_plugin_has_the_expected_signature(entry: EntryPoint) -> None:
     expected = inspect.signature(experiments.OpenMigration.__call__).parameters.keys() - {"self"}
     assert inspect.signature(entry.load()).parameters.keys() == expected

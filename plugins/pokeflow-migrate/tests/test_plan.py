@@ -1,4 +1,4 @@
-"""A plan that is wrong is told, all faults at once, before a source is read or anything is written."""
+"""Test that all faults of a plan are reported at once, before a source is read or anything is written."""
 
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "fault"), WRONG)
-def test_a_wrong_plan_is_told(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
+def test_invalid_plan_is_reported(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
     assert fault in faults(write_plan(tmp_path, **change))
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    told = faults(write_plan(tmp_path, copy=[{**COPY, "to": "../x"}, {**COPY, "source": "odl"}], name="a/b"))
-    assert len(told.splitlines()) == 3
-    assert all(line.startswith("plan.yaml: ") for line in told.splitlines())
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    message = faults(write_plan(tmp_path, copy=[{**COPY, "to": "../x"}, {**COPY, "source": "odl"}], name="a/b"))
+    assert len(message.splitlines()) == 3
+    assert all(line.startswith("plan.yaml: ") for line in message.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -74,27 +74,27 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ("#" * (plans.LARGEST + 1), "too large for a plan"),
     ],
 )
-def test_what_is_no_plan_is_told(tmp_path: Path, text: str, fault: str) -> None:
+def test_file_that_is_no_plan_is_reported(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "plan.yaml").write_text(text)
     assert fault in faults(tmp_path / "plan.yaml")
 
 
 @given(st.binary(max_size=200))
-def test_whatever_bytes_a_plan_has_it_is_told_or_taken(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_are_refused_without_a_crash(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.mktemp("plan", numbered=True) / "plan.yaml"
     file.write_bytes(data)
     with pytest.raises(ConfigError):
         plans.load(file)
 
 
-def told(root: Path, **changes: Any) -> str:
+def run_faults(root: Path, **changes: Any) -> str:
     with pytest.raises(ConfigError) as error:
         run(root, **changes)
     assert not (root / "store/project").exists()
     return str(error.value)
 
 
-def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_faults_shown_by_the_sources_are_reported_at_once(tmp_path: Path) -> None:
     old_project(tmp_path, data=3)
     copy = [
         {"source": "old", "match": "models/teacher_final/bset.onnx", "to": "a/b.onnx"},
@@ -107,7 +107,7 @@ def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> No
         "m": {"version": "v1", "type": "student", "at": "analytics/", "metrics_from": {"source": "old", "file": "no"}},
     }
     links = {"data/raw": {"source": "old", "prefix": "data/rwa/"}}
-    text = told(tmp_path, copy=copy, models=models, links=links)
+    text = run_faults(tmp_path, copy=copy, models=models, links=links)
     for fault in (
         "copy[0].match: 'models/teacher_final/bset.onnx' matches nothing",
         "There is 'models/teacher_final/best.onnx'",
@@ -121,13 +121,13 @@ def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> No
         assert fault in text
 
 
-def test_what_is_optional_may_be_missing(tmp_path: Path) -> None:
+def test_optional_files_may_be_missing(tmp_path: Path) -> None:
     old_project(tmp_path, data=3)
     copy = [*PLAN["copy"], {"source": "old", "match": "no/*.x", "to": "x/", "optional": True}]
     assert any(why.startswith("no file matches") for _, why in run(tmp_path, copy=copy).left)
 
 
-def test_sources_that_are_none_are_told(tmp_path: Path) -> None:
+def test_invalid_sources_are_reported(tmp_path: Path) -> None:
     (tmp_path / "store/project/pokemon/models").mkdir(parents=True)
     (tmp_path / "store/project/pokemon/models/x").write_text("x")
     sources = {"old": "nowhere", "notes": "gs://bucket", "runs": "store/project/pokemon/models"}
@@ -139,7 +139,7 @@ def test_sources_that_are_none_are_told(tmp_path: Path) -> None:
     assert "is in the project's own tree" in text
 
 
-def test_a_source_that_holds_the_tree_gives_none_of_it(tmp_path: Path) -> None:
+def test_source_that_contains_the_tree_excludes_it(tmp_path: Path) -> None:
     old_project(tmp_path, data=3)
     changes: dict[str, Any] = {
         "sources": {"all": "."}, "copy": [{"source": "all", "match": "**/*.onnx", "to": "kept/"}],
@@ -150,7 +150,7 @@ def test_a_source_that_holds_the_tree_gives_none_of_it(tmp_path: Path) -> None:
     assert len(first) == 2
 
 
-def test_a_wrong_plan_exits_with_2_and_a_sentence(tmp_path: Path, cli: Cli) -> None:
+def test_invalid_plan_exits_with_2_without_a_traceback(tmp_path: Path, cli: Cli) -> None:
     write_plan(tmp_path, copy=[{**COPY, "to": "metadata/x"}])
     ran = cli("migrate", "plan.yaml", *TOY_FLOW)
     assert (ran.returncode, ran.stdout) == (2, "")
@@ -168,17 +168,17 @@ MATCHES = [
 
 
 @pytest.mark.parametrize(("pattern", "path", "is_one"), MATCHES)
-def test_patterns_stay_within_folders_unless_they_say_otherwise(pattern: str, path: str, is_one: bool) -> None:
+def test_wildcards_match_within_one_folder_by_default(pattern: str, path: str, is_one: bool) -> None:
     assert patterns.matches(pattern, path) is is_one
 
 
-def test_what_wildcards_matched_is_kept_below_the_target() -> None:
+def test_part_matched_by_wildcards_is_kept_below_the_target() -> None:
     assert patterns.below("teacher/**", "teacher/a/b") == "a/b"
     assert patterns.below("a/b*/c.txt", "a/bb/c.txt") == "bb/c.txt"
     assert patterns.below("a/b.txt", "a/b.txt") == "b.txt"
 
 
-def test_a_plan_of_nothing_but_brackets_is_refused_at_once(tmp_path: Path) -> None:
+def test_deeply_nested_plan_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("[" * 100_000)
     with pytest.raises(ConfigError, match="nested more than 20 levels deep"):
         plans.load(tmp_path / "plan.yaml")

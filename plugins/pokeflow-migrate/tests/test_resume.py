@@ -1,4 +1,4 @@
-"""A migration that was killed, hindered or overtaken is completed by the next run, which copies what is missing."""
+"""Test that the next run completes an interrupted or failed migration by copying the missing files."""
 
 import json
 import os
@@ -46,7 +46,7 @@ FILES = 200
 
 
 def bulk(root: Path) -> None:
-    """A plan of many files beside the old project's."""
+    """Write an old project and a plan with many files."""
     old_project(root, data=FILES)
     write_plan(root, copy=[*PLAN["copy"], {"source": "old", "match": "data/raw/*", "to": "analytics/raw/"}], links={})
 
@@ -67,21 +67,21 @@ def killed(root: Path, moment: str, after: int) -> None:
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is copied or written into the tree in this process."""
-    made: list[str] = []
+    """Record the paths that are copied or written into the tree in this process."""
+    paths: list[str] = []
     for name in ("copy", "write"):
         real: Callable[..., Any] = getattr(Folder, name)
 
         def counted(self: Folder, *args: Any, real: Any = real, name: str = name, **more: Any) -> Any:
-            made.append(args[2] if name == "copy" else args[0])
+            paths.append(args[2] if name == "copy" else args[0])
             return real(self, *args, **more)
 
         monkeypatch.setattr(Folder, name, counted)
-    return made
+    return paths
 
 
 def missing(root: Path, tree: Tree) -> set[str]:
-    """What of the plan is not in the tree yet."""
+    """Return the planned paths that are not in the tree yet."""
     file = root / "plan.yaml"
     assert file.exists()
     there = set(contents(tree_folder(tree))) if tree_folder(tree).exists() else set()
@@ -90,7 +90,7 @@ def missing(root: Path, tree: Tree) -> set[str]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A plan, and beside it the paths that it brings."""
+    """Write a plan and the list of its target paths; return their folder."""
     bulk(tmp_path)
     copy = [*PLAN["copy"], {"source": "old", "match": "data/raw/*", "to": "analytics/raw/"}]
     would = run(tmp_path, copy=copy, links={}, dry_run=True)
@@ -100,7 +100,9 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "after"), [("copy", 0), ("copy", 120), ("_replace", 60)])
-def test_a_kill_costs_no_file_that_had_come_already(root: Path, copies: list[str], moment: str, after: int) -> None:
+def test_killed_migration_resumes_with_missing_files_only(
+    root: Path, copies: list[str], moment: str, after: int
+) -> None:
     tree = empty(root)
     old = state(root / "old")
     killed(root, moment, after)
@@ -116,13 +118,13 @@ def test_a_kill_costs_no_file_that_had_come_already(root: Path, copies: list[str
     assert state(root / "old") == old
 
 
-def test_a_kill_before_the_receipts_leaves_a_tree_that_speaks_of_nothing(root: Path, copies: list[str]) -> None:
+def test_kill_before_the_receipts_can_be_resumed(root: Path, copies: list[str]) -> None:
     killed(root, "write", 4)
     complete(root)
     assert verify(empty(root)).problems == ()
 
 
-def test_a_torn_line_of_the_journal_is_no_line(root: Path, copies: list[str]) -> None:
+def test_truncated_line_of_the_journal_is_ignored(root: Path, copies: list[str]) -> None:
     killed(root, "copy", 120)
     file = root / "store/migrations/old/journal.jsonl"
     whole = file.read_bytes()
@@ -133,14 +135,14 @@ def test_a_torn_line_of_the_journal_is_no_line(root: Path, copies: list[str]) ->
     assert {*journals.read(file.parent).known} >= set(json.loads((root / "all.json").read_text()))
 
 
-def test_a_journal_that_is_none_is_no_hindrance(root: Path) -> None:
+def test_invalid_journal_is_ignored(root: Path) -> None:
     file = root / "store/migrations/old/journal.jsonl"
     file.parent.mkdir(parents=True)
     file.write_bytes(os.urandom(1000) + b"\n[]\nnull\n{}\n")
     assert complete(root).problems == []
 
 
-def test_a_journal_is_not_believed_where_a_file_was_changed_since(tmp_path: Path) -> None:
+def test_journal_is_not_trusted_for_files_changed_since(tmp_path: Path) -> None:
     old_project(tmp_path)
     run(tmp_path)
     (tree_folder(empty(tmp_path)) / "profiling/teacher/sagemaker_profiler/system/cpu.json").write_bytes(b"[]")
@@ -148,7 +150,7 @@ def test_a_journal_is_not_believed_where_a_file_was_changed_since(tmp_path: Path
         run(tmp_path)
 
 
-def test_a_source_that_changed_after_it_was_brought_is_told(tmp_path: Path) -> None:
+def test_source_that_changed_after_migration_is_reported(tmp_path: Path) -> None:
     old_project(tmp_path)
     run(tmp_path)
     (tmp_path / "old/profiling/teacher/system/cpu.json").write_bytes(b"[]")
@@ -156,7 +158,7 @@ def test_a_source_that_changed_after_it_was_brought_is_told(tmp_path: Path) -> N
         run(tmp_path)
 
 
-def test_who_writes_in_between_is_not_overwritten_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_write_is_not_overwritten_but_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old_project(tmp_path)
     tree, real = empty(tmp_path), Folder.copy
     path = "profiling/teacher/sagemaker_profiler/report.html"
@@ -177,7 +179,7 @@ def test_who_writes_in_between_is_not_overwritten_and_told(tmp_path: Path, monke
     assert run(tmp_path, tree).problems == []
 
 
-def test_what_arrives_damaged_is_removed_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_copy_is_removed_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old_project(tmp_path)
     tree, real = empty(tmp_path), Folder.copy
     path = "profiling/teacher/sagemaker_profiler/report.html"
@@ -194,7 +196,7 @@ def test_what_arrives_damaged_is_removed_and_told(tmp_path: Path, monkeypatch: p
     assert tree.objects.stat(path) is None
 
 
-def test_when_everything_fails_it_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migration_stops_when_every_copy_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: Any, **__: Any) -> str:
         raise PokeflowError("the disk is full")
 
@@ -203,7 +205,7 @@ def test_when_everything_fails_it_stops(root: Path, monkeypatch: pytest.MonkeyPa
         complete(root)
 
 
-def test_a_journal_keeps_what_many_threads_tell(tmp_path: Path) -> None:
+def test_journal_keeps_entries_of_many_threads(tmp_path: Path) -> None:
     from pokeflow.objects._transfer import each
 
     journal = journals.read(tmp_path)
@@ -214,7 +216,7 @@ def test_a_journal_keeps_what_many_threads_tell(tmp_path: Path) -> None:
 
 
 @unicode_names
-def test_hostile_names_and_links_stay_outside(tmp_path: Path) -> None:
+def test_unsafe_names_and_links_are_left_out(tmp_path: Path) -> None:
     old = old_project(tmp_path) / "profiling/teacher"
     (tmp_path / "secret").write_text("secret")
     (old / "leads_out").symlink_to(tmp_path / "secret")

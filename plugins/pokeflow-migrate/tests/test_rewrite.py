@@ -1,4 +1,4 @@
-"""Old paths in metadata are replaced by where things lie now; everything else keeps its bytes, whatever it is."""
+"""Test that old paths in metadata are replaced by new ones and that everything else keeps its bytes."""
 
 import json
 from collections.abc import Callable
@@ -19,19 +19,19 @@ OLD, NEW = "s3://old-bucket/training", "s3://new-bucket/project/x"
 
 
 def references(style: str = "uri") -> References:
-    """models/best.onnx was renamed, runs/** moved, notes/ is left behind, data/ is linked."""
-    found = References({"old": open_uri(OLD), "home": Folder(Path("/home/me/mlruns"))}, open_uri(NEW), style)  # type: ignore[arg-type]
-    found.add_file("old", "models/best.onnx", "models/teacher/v1/teacher.onnx", None)
-    found.add_file("old", "runs/1/a.json", "experiments/1/a.json", "runs/")
-    found.add_file("old", "runs/2/deep/b c.json", "experiments/2/deep/b c.json", "runs/")
-    found.add_file("old", "mixed/1", "a/1", "mixed/")
-    found.add_file("old", "mixed/2", "b/2", "mixed/")
-    found.add_unmoved("old", "notes/secret.txt")
-    found.add_unmoved("old", "data/raw/")
-    found.add_file("home", "1/r/a b", "experiments/mine/1/r/a b", "1/")
-    found.add_prefix("s3://older-still/", f"{OLD}/")
-    found.add_prefix("https://wiki.example/", "https://docs.example/")
-    return found
+    """Return references: models/best.onnx was renamed, runs/** moved, notes/ not migrated, data/ linked."""
+    refs = References({"old": open_uri(OLD), "home": Folder(Path("/home/me/mlruns"))}, open_uri(NEW), style)  # type: ignore[arg-type]
+    refs.add_file("old", "models/best.onnx", "models/teacher/v1/teacher.onnx", None)
+    refs.add_file("old", "runs/1/a.json", "experiments/1/a.json", "runs/")
+    refs.add_file("old", "runs/2/deep/b c.json", "experiments/2/deep/b c.json", "runs/")
+    refs.add_file("old", "mixed/1", "a/1", "mixed/")
+    refs.add_file("old", "mixed/2", "b/2", "mixed/")
+    refs.add_unmoved("old", "notes/secret.txt")
+    refs.add_unmoved("old", "data/raw/")
+    refs.add_file("home", "1/r/a b", "experiments/mine/1/r/a b", "1/")
+    refs.add_prefix("s3://older-still/", f"{OLD}/")
+    refs.add_prefix("https://wiki.example/", "https://docs.example/")
+    return refs
 
 
 CASES = [
@@ -60,21 +60,21 @@ KEPT = [
 
 
 @pytest.mark.parametrize(("old", "new"), CASES)
-def test_an_old_path_becomes_the_new_one(old: str, new: str) -> None:
+def test_old_path_is_replaced_by_the_new_one(old: str, new: str) -> None:
     assert references().replace_paths(old, whole=True)[0] == new
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_what_leads_to_nothing_that_moved_is_kept(text: str) -> None:
+def test_paths_to_files_that_did_not_move_are_kept(text: str) -> None:
     assert references().replace_paths(text, whole=True)[:2] == (text, 0)
 
 
-def test_what_is_left_is_counted_and_relative_paths_are_to_be_had() -> None:
+def test_kept_paths_are_counted_and_relative_style_works() -> None:
     assert references().replace_paths(f"{OLD}/data/raw/1.jpg {OLD}/notes/x {OLD}-2")[1:] == (0, 2)
     assert references("relative").replace_paths(f"{OLD}/models/best.onnx")[0] == "models/teacher/v1/teacher.onnx"
 
 
-def test_json_changes_in_values_alone_and_keeps_its_form() -> None:
+def test_json_changes_only_in_values_and_keeps_its_format() -> None:
     escaped = '"s3:\\/\\/old-bucket/training/runs/1 \\u00e9"'
     old = f'{{"{OLD}/models/best.onnx" : ["{OLD}/runs/1", 1.50, NaN,\n\t{{"a":{escaped}}}]}}'
     new = rewrite(old.encode(), "x.json", references())
@@ -83,7 +83,7 @@ def test_json_changes_in_values_alone_and_keeps_its_form() -> None:
     assert new.data.decode() == expected.replace(escaped, f'"{NEW}/experiments/1 \\u00e9"')
 
 
-def test_yaml_changes_in_values_alone_and_keeps_its_form() -> None:
+def test_yaml_changes_only_in_values_and_keeps_its_format() -> None:
     old = f"""# {OLD}/runs/1 in a comment
 ? {OLD}/models/best.onnx
 : {OLD}/models/best.onnx  # kept
@@ -103,10 +103,10 @@ text: |
     assert "  # kept\n" in new.data.decode()
 
 
-def test_a_table_gets_no_path_that_would_need_quotes() -> None:
-    found = references()
-    found.add_file("old", "plain.csv", "a,b.csv", None)
-    new = rewrite(f"x,{OLD}/plain.csv\ny,{OLD}/models/best.onnx\n".encode(), "t.csv", found)
+def test_csv_gets_no_path_that_would_need_quotes() -> None:
+    refs = references()
+    refs.add_file("old", "plain.csv", "a,b.csv", None)
+    new = rewrite(f"x,{OLD}/plain.csv\ny,{OLD}/models/best.onnx\n".encode(), "t.csv", refs)
     assert new.data.decode() == f"x,{OLD}/plain.csv\ny,{NEW}/models/teacher/v1/teacher.onnx\n"
     assert (new.replacements, new.left) == (1, 1)
 
@@ -125,19 +125,19 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("data", "name", "why"), HOSTILE)
-def test_what_cannot_be_read_is_copied_as_it_is_and_told(data: bytes, name: str, why: str) -> None:
+def test_unreadable_metadata_are_copied_unchanged_with_a_note(data: bytes, name: str, why: str) -> None:
     new = rewrite(data, name, references())
     assert (new.data, new.replacements) == (data, 0)
     assert why in new.note
 
 
-def test_a_yaml_bomb_is_never_unfolded() -> None:
-    for levels in (6, 60):  # the first would come to an end, and be found
+def test_yaml_bomb_is_not_expanded() -> None:
+    for levels in (6, 60):  # the first could still be expanded, and would then be detected
         lines = [f"l0: &l0 [{OLD}/runs/1]"]
         lines += [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, levels)]
         assert rewrite("\n".join(lines).encode(), "bomb.yaml", references()).replacements == 1
     tag = f"a: !!python/object/apply:os.system ['{OLD}/runs/1']\n".encode()
-    assert rewrite(tag, "x.yaml", references()).replacements == 1  # a text among texts: nothing is constructed
+    assert rewrite(tag, "x.yaml", references()).replacements == 1  # ordinary text: no object is constructed
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_yaml_bomb_is_never_unfolded() -> None:
         (lambda n: b"- " + OLD.encode() + b"\n" + b"- a\n" * 2_000 * n, "x.yaml"),
     ],
 )
-def test_no_text_holds_it_up(text: Callable[[int], bytes], name: str) -> None:
+def test_rewriting_time_is_linear_for_any_text(text: Callable[[int], bytes], name: str) -> None:
     small, tenfold = text(10), text(100)
     require_linear(lambda: rewrite(small, name, references()), lambda: rewrite(tenfold, name, references()))
 
@@ -167,16 +167,16 @@ plain = st.recursive(
 )
 
 
-def expected(value: object, found: References) -> object:
+def expected(value: object, refs: References) -> object:
     if isinstance(value, str):
-        return found.replace_paths(value, whole=True)[0]
+        return refs.replace_paths(value, whole=True)[0]
     if isinstance(value, list):
-        return [expected(item, found) for item in value]
-    return {key: expected(item, found) for key, item in value.items()} if isinstance(value, dict) else value
+        return [expected(item, refs) for item in value]
+    return {key: expected(item, refs) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @given(plain, st.sampled_from([None, 2]), st.booleans())
-def test_json_says_the_same_but_for_its_paths(value: object, indent: int | None, is_ascii: bool) -> None:
+def test_rewritten_json_equals_the_original_except_paths(value: object, indent: int | None, is_ascii: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=is_ascii)
     try:
         data = text.encode()
@@ -187,7 +187,7 @@ def test_json_says_the_same_but_for_its_paths(value: object, indent: int | None,
 
 
 @given(plain, st.booleans(), st.booleans())
-def test_yaml_says_the_same_but_for_its_paths_or_is_left_alone(value: object, is_flow: bool, is_unicode: bool) -> None:
+def test_rewritten_yaml_equals_the_original_except_paths(value: object, is_flow: bool, is_unicode: bool) -> None:
     try:
         data = yaml.safe_dump(value, default_flow_style=is_flow, allow_unicode=is_unicode).encode()
         before = yaml.safe_load(data)
@@ -201,7 +201,7 @@ def test_yaml_says_the_same_but_for_its_paths_or_is_left_alone(value: object, is
 
 
 @given(st.text() | st.binary(), st.sampled_from(["x.json", "x.yaml", "x.csv", "x.txt", "x"]))
-def test_no_bytes_make_it_fail(text: str | bytes, name: str) -> None:
+def test_any_bytes_are_rewritten_without_an_error(text: str | bytes, name: str) -> None:
     data = text.encode("utf-8", "replace") if isinstance(text, str) else text
     assert rewrite(data, name, references()).data == data
     led = data + b'\n- "' + f"{OLD}/runs/1".encode() + b'"\n'

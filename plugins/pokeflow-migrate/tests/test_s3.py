@@ -1,4 +1,4 @@
-"""From S3 to S3 the server copies, no byte of a model comes through here; a kept checksum saves reading."""
+"""Test migrations between buckets: the server copies, and stored checksums avoid reading."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ TEACHER = "models/dinov3-teacher/v0.9/onnx/dinov3_teacher.onnx"
 
 @pytest.fixture
 def tree(s3: Server) -> Tree:
-    """The project's tree in the test's own bucket."""
+    """Return the project's tree in the test's own bucket."""
     uri = f"{s3.uri}/project/pokemon"
     return Tree(
         open_uri(uri), open_uri(s3.uri), About("pokemon", uri=uri, bucket=s3.name, models=("dinov3-teacher",)), LEAVES
@@ -33,7 +33,7 @@ def tree(s3: Server) -> Tree:
 
 @pytest.fixture
 def bucket(s3: Server) -> Iterator[str]:
-    """Another bucket, with an old project put there by tools that keep no checksum."""
+    """Create another bucket with an old project, stored without checksums; yield its name."""
     name, client = s3.bucket(), s3.client()
     files = {
         "training/models/teacher_final/best.onnx": LARGE,
@@ -41,7 +41,7 @@ def bucket(s3: Server) -> Iterator[str]:
         "training/analytics/index.json": f'{{"teacher": "s3://{name}/training/models/teacher_final/best.onnx"}}'.encode(),
         "training/data/raw/1.txt": b"1",
         "profiling/teacher/report.html": b"<html>",
-        "profiling/": b"",  # what the console leaves to show a folder
+        "profiling/": b"",  # the marker that the console creates for a folder
     }
     for key, data in files.items():
         client.put_object(Bucket=name, Key=key, Body=data)
@@ -56,37 +56,37 @@ def migrate(root: Path, tree: Tree, bucket: str, **changes: Any) -> Outcome:
 
 def listing(s3: Server, bucket: str) -> list[tuple[str, str, int, Any]]:
     client = s3.client()
-    found = client.list_objects_v2(Bucket=bucket).get("Contents", ())
+    items = client.list_objects_v2(Bucket=bucket).get("Contents", ())
     client.close()
-    return [(item["Key"], item["ETag"], item["Size"], item["LastModified"]) for item in found]
+    return [(item["Key"], item["ETag"], item["Size"], item["LastModified"]) for item in items]
 
 
-def asked(s3: Server, operation: str) -> list[str]:
-    """What such requests were about since the old project was put there, ``<bucket>/<key>``."""
+def requests_of(s3: Server, operation: str) -> list[str]:
+    """Return the ``<bucket>/<key>`` of all requests of an operation on the tree's bucket."""
     log = [(done, key) for done, key, _ in s3.counts()["log"]]
     return [key for done, key in log if done == operation and key.startswith(f"{s3.name}/")]
 
 
-def test_the_server_copies_and_everything_is_verified(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
+def test_server_copies_and_all_files_are_verified(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     before = listing(s3, bucket)
     outcome = migrate(tmp_path, tree, bucket)
     assert outcome.problems == []
     assert listing(s3, bucket) == before
     rows = {row.target: row for row in outcome.rows}
     copied = [path for path, row in rows.items() if row.done == "copied"]
-    assert sorted(asked(s3, "CopyObject")) == sorted(f"{s3.name}/project/pokemon/{path}" for path in copied)
-    assert not set(asked(s3, "PutObject")) & set(asked(s3, "CopyObject"))
-    assert set(asked(s3, "PutObject")) <= {f"{s3.name}/{key}" for key, *_ in listing(s3, s3.name)}
+    assert sorted(requests_of(s3, "CopyObject")) == sorted(f"{s3.name}/project/pokemon/{path}" for path in copied)
+    assert not set(requests_of(s3, "PutObject")) & set(requests_of(s3, "CopyObject"))
+    assert set(requests_of(s3, "PutObject")) <= {f"{s3.name}/{key}" for key, *_ in listing(s3, s3.name)}
     assert (
         rows[TEACHER].verified == "source read = sha256 of the copy"
-    )  # the source keeps no sha256, so it was read once
+    )  # the source stores no sha256, so it was read once
     assert tree.objects.read(TEACHER)[0] == LARGE
     index = json.loads(tree.objects.read("analytics/metrics/index.json")[0])
     assert index["teacher"] == f"{tree.objects.uri}/{TEACHER}"
     assert verify(tree).problems == ()
 
 
-def test_a_checksum_that_the_source_keeps_saves_reading_it(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
+def test_checksum_of_the_source_avoids_reading_the_file(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     open_uri(f"s3://{bucket}").write("training/models/teacher_final/best.onnx", LARGE, match=None)
     before = s3.counts()
     outcome = migrate(tmp_path, tree, bucket)
@@ -97,7 +97,7 @@ def test_a_checksum_that_the_source_keeps_saves_reading_it(tmp_path: Path, s3: S
     assert after["received"] - before["received"] < len(LARGE)
 
 
-def test_a_second_run_reads_no_file_and_writes_nothing(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
+def test_second_run_reads_no_file_and_writes_nothing(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     first = migrate(tmp_path, tree, bucket)
     before, counted = listing(s3, s3.name), s3.counts()
     again = migrate(tmp_path, tree, bucket)
@@ -110,7 +110,7 @@ def test_a_second_run_reads_no_file_and_writes_nothing(tmp_path: Path, s3: Serve
     assert after["sent"] - counted["sent"] < len(LARGE)
 
 
-def test_without_a_journal_checksums_decide(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
+def test_second_run_without_a_journal_compares_checksums(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     migrate(tmp_path, tree, bucket)
     (tmp_path / "store/migrations/old/journal.jsonl").unlink()
     before = listing(s3, s3.name)
@@ -118,7 +118,7 @@ def test_without_a_journal_checksums_decide(tmp_path: Path, s3: Server, tree: Tr
     assert listing(s3, s3.name) == before
 
 
-def test_the_old_project_may_lie_in_the_bucket_of_the_tree(tmp_path: Path, s3: Server, tree: Tree) -> None:
+def test_old_project_may_be_in_the_bucket_of_the_tree(tmp_path: Path, s3: Server, tree: Tree) -> None:
     client = s3.client()
     client.put_object(Bucket=s3.name, Key="models/a.onnx", Body=b"a")
     client.close()
@@ -131,11 +131,11 @@ def test_the_old_project_may_lie_in_the_bucket_of_the_tree(tmp_path: Path, s3: S
     assert [row.target for row in run(tmp_path, tree, **changes).rows] == targets
 
 
-def test_from_a_folder_to_s3_and_back(tmp_path: Path, s3: Server, tree: Tree) -> None:
+def test_migration_from_a_folder_to_s3_and_back(tmp_path: Path, s3: Server, tree: Tree) -> None:
     old_project(tmp_path)
     assert run(tmp_path, tree).problems == []
     assert verify(tree).problems == ()
-    # From another S3 place into a folder everything comes through here.
+    # From S3 into a folder, all bytes pass through this process.
     back = run(
         tmp_path,
         sources={"tree": f"{tree.objects.uri}"},
@@ -147,7 +147,7 @@ def test_from_a_folder_to_s3_and_back(tmp_path: Path, s3: Server, tree: Tree) ->
     assert [row.done for row in back.rows] == ["copied"]
 
 
-def test_requests_that_fail_now_and_then_cost_nothing(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
+def test_migration_survives_intermittent_request_failures(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     s3.faults(slowdown=0.05, cut=0.03, lost=0.03, seed=7)
     try:
         outcome = migrate(tmp_path, tree, bucket)
@@ -157,7 +157,7 @@ def test_requests_that_fail_now_and_then_cost_nothing(tmp_path: Path, s3: Server
     assert verify(tree).problems == ()
 
 
-def test_what_is_published_there_is_not_overwritten(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
+def test_published_file_is_not_overwritten(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     tree.objects.write(TEACHER, b"published", match=None)
     before = listing(s3, s3.name)
     with pytest.raises(ConfigError, match="the file already exists with other bytes"):

@@ -1,4 +1,4 @@
-"""A small data set, small networks, and the tasks that stand between them."""
+"""Provide a small data set, small networks, and tasks that use them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,7 +23,7 @@ CARDS = {"train": 24, "val": 8, "test": 8}
 
 
 def small_data(*, views: int = 2, shuffled: bool = False, artwork: bool = True, spec: Preprocessing = SPEC) -> Dataset:
-    """Forty cards of coloured tiles; each query view is a noisy image of its card, or, shuffled, of another's."""
+    """Return 40 cards of coloured tiles; each query view is a noisy image of its card or, if shuffled, of another."""
     rng = np.random.default_rng(7)
     tiles = rng.integers(0, 256, (sum(CARDS.values()), 4, 4, 3), np.uint8)
     references = tiles.repeat(6, axis=1).repeat(6, axis=2)
@@ -41,7 +41,7 @@ def small_data(*, views: int = 2, shuffled: bool = False, artwork: bool = True, 
 
 
 def network(*, size: int = 16, dim: int = 24, opset: int = 17, batch: str | int = "batch") -> onnx.ModelProto:
-    """Convolution, pooling to 4×4, linear: big enough to be smaller in INT8, and it keeps the tiles apart."""
+    """Return convolution, pooling to 4×4 and linear: large enough to shrink in INT8, and it distinguishes the tiles."""
     rng = np.random.default_rng(3)
     weights = {
         "conv.weight": rng.normal(0, 0.3, (8, 3, 3, 3)),
@@ -84,7 +84,7 @@ def make_network() -> Callable[..., onnx.ModelProto]:
 
 @dataclasses.dataclass(frozen=True)
 class Flow:
-    """The folders of one little flow, and its tasks."""
+    """The folders and tasks of a small flow."""
 
     root: Path
 
@@ -126,5 +126,5 @@ def flow(tmp_path: Path) -> Flow:
 
 @pytest.fixture(scope="session")
 def backends() -> dict[str, Any]:
-    """Each backend of the plugin by its stage."""
+    """Return the plugin's backends by stage."""
     return {backend.stage: backend for backend in plugin.pokeflow_backends()}

@@ -1,4 +1,4 @@
-"""What a network is calibrated on: chosen, kept as an array, and described."""
+"""Test the calibration pictures: their selection, the stored array, and its description."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from pokeflow_vision.preprocessing import Preprocessing, to_square
 
 @pytest.fixture
 def compiled(flow, backends):
-    """compiled(**params) → the folder of a compiled network, what was calibrated on, and its description."""
+    """compiled(**params) → the folder of a compiled network, its calibration array, the description and the result."""
 
     def run(**params):
         task = flow.compile(**params)
@@ -27,7 +27,7 @@ def compiled(flow, backends):
     return run
 
 
-def test_the_kept_array_is_what_the_captures_are_resized_to(compiled, make_data):
+def test_kept_array_has_the_resized_captures(compiled, make_data):
     _, array, _, result = compiled()
     data = make_data()
     assert (array.dtype, array.shape) == (np.uint8, (32, 16, 16, 3))
@@ -35,7 +35,7 @@ def test_the_kept_array_is_what_the_captures_are_resized_to(compiled, make_data)
     assert result.facts["calibration_images"] == 32
 
 
-def test_its_description_says_how_to_use_it(compiled, make_data):
+def test_description_explains_the_array(compiled, make_data):
     folder, array, config, _ = compiled()
     assert config["file"] == "calibration_dataset.npy"
     assert config["sha256"] == hashlib.sha256((folder / config["file"]).read_bytes()).hexdigest()
@@ -47,7 +47,7 @@ def test_its_description_says_how_to_use_it(compiled, make_data):
     assert config["network_input"]["to"] == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-3)
 
 
-def test_the_networks_ranges_come_from_the_kept_array(compiled, flow, tmp_path):
+def test_quantization_ranges_come_from_the_kept_array(compiled, flow, tmp_path):
     folder, array, _, _ = compiled(method="minmax", batch_size=5)
     pictures = compile.Pictures(array, Preprocessing(16), 5)
     params = CompileParams(method="minmax", calibration_images=32, batch_size=5)
@@ -55,7 +55,7 @@ def test_the_networks_ranges_come_from_the_kept_array(compiled, flow, tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
 
 
-def test_the_seed_is_told_where_the_data_set_says_it(compiled, make_data, tmp_path):
+def test_seed_is_described_if_the_data_set_has_one(compiled, make_data, tmp_path):
     _, _, config, _ = compiled(method="entropy")
     assert (config["seed"], config["percentile"]) == (None, None)
     assert set(config["reasons"]) == {"seed", "percentile"}
@@ -66,8 +66,8 @@ def test_the_seed_is_told_where_the_data_set_says_it(compiled, make_data, tmp_pa
     assert (config["seed"], config["reasons"]) == (7, {})
 
 
-def test_the_array_is_written_without_being_held(make_data, tmp_path):
-    """The array of this is 74 MB."""
+def test_array_is_written_without_loading_it(make_data, tmp_path):
+    """The array written here takes 74 MB."""
     import dataclasses
 
     data = dataclasses.replace(make_data(views=4), preprocessing=Preprocessing(512))
@@ -76,23 +76,23 @@ def test_the_array_is_written_without_being_held(make_data, tmp_path):
     shown = calibration.write(tmp_path, data, 94)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
     assert shown.nbytes > 70_000_000
-    # numpy's own form, to the byte.
+    # Identical to the bytes that numpy writes.
     np.save(tmp_path / "numpy.npy", shown)
     assert (tmp_path / "numpy.npy").read_bytes() == (tmp_path / calibration.FILE).read_bytes()
 
 
-def test_calibration_pictures_are_captures_of_train_cards_spread_over_the_split(make_data):
+def test_calibration_pictures_are_spread_over_train_cards(make_data):
     data = make_data()
     rows = calibration.rows(data, 24)
     assert len(set(rows)) == 24
     assert {data.queries[j].card_id for j in rows} == {card.card_id for card in data.cards if card.split == "train"}
 
 
-def test_too_few_calibration_pictures_are_refused_with_both_keys(flow, backends):
+def test_too_few_calibration_pictures_are_refused(flow, backends):
     with pytest.raises(PokeflowError, match=r"calibration_images: 256 .* has 48 .*data\.queries\.calibration"):
         backends["compile"](flow.compile(calibration_images=256))
 
 
-def test_all_calibration_pictures_are_taken_where_no_number_is_asked_for(make_data):
+def test_all_calibration_pictures_are_used_by_default(make_data):
     data = make_data()
     assert calibration.rows(data, None) == data.queries_of("calibration")

@@ -1,4 +1,4 @@
-"""The target cpu keeps what pokeflow asks of any target."""
+"""Check that the target cpu conforms to the contract of targets."""
 
 from pokeflow_vision.testing import TargetSuite
 

@@ -1,4 +1,4 @@
-"""Opening a network: its contract, its threads, its embeddings."""
+"""Test opening a network: its contract, threads and embeddings."""
 
 import numpy as np
 import onnx
@@ -22,7 +22,7 @@ def opened(tmp_path):
     return saved
 
 
-def test_a_network_maps_pictures_to_embeddings(opened, make_network):
+def test_network_maps_pictures_to_embeddings(opened, make_network):
     network = opened(make_network(dim=24))
     assert network.dim == 24
     assert network(np.zeros((3, 3, 16, 16), np.float32)).shape == (3, 24)
@@ -34,16 +34,16 @@ def test_threads_are_bounded_and_do_not_spin(opened, make_network):
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-def test_embeddings_come_in_order_whatever_the_batch(opened, make_network, make_data):
+def test_embeddings_keep_their_order_for_any_batch_size(opened, make_network, make_data):
     data, network = make_data(), opened(make_network())
     rows = [5, 3, 70, 0, 9]
     expected = np.concatenate([network(network.prepare(to_square(data.query_images[[row]], SPEC))) for row in rows])
     for batch in (1, 2, 5, 32):
-        found = embed(network, data.query_images, rows, SPEC, "queries", batch=batch)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        embeddings = embed(network, data.query_images, rows, SPEC, "queries", batch=batch)
+        np.testing.assert_allclose(embeddings, expected, atol=1e-5)
 
 
-def test_the_network_sees_what_the_shared_preprocessing_makes(opened, make_network):
+def test_prepare_applies_the_shared_preprocessing(opened, make_network):
     squares = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
     np.testing.assert_array_equal(opened(make_network()).prepare(squares[[2, 0]]), normalize(squares[[2, 0]], SPEC))
 
@@ -81,36 +81,36 @@ def divided(model: onnx.ModelProto) -> onnx.ModelProto:
         (divided, "not finite"),
     ],
 )
-def test_a_graph_outside_the_contract_is_refused(opened, make_network, spoil, sentence):
+def test_graph_outside_the_contract_is_refused(opened, make_network, spoil, sentence):
     with pytest.raises(PokeflowError, match=sentence):
         opened(spoil(make_network()))
 
 
-@pytest.mark.parametrize(("changes", "found"), [({"size": 32}, "32, 32"), ({"batch": 1}, r"\[1, 3, 16, 16\]")])
-def test_a_wrong_or_static_shape_is_refused(opened, make_network, changes, found):
-    with pytest.raises(PokeflowError, match=rf"{found}.*must have .*\[batch, 3, 16, 16\].* dynamic batch"):
+@pytest.mark.parametrize(("changes", "shape"), [({"size": 32}, "32, 32"), ({"batch": 1}, r"\[1, 3, 16, 16\]")])
+def test_wrong_or_static_shape_is_refused(opened, make_network, changes, shape):
+    with pytest.raises(PokeflowError, match=rf"{shape}.*must have .*\[batch, 3, 16, 16\].* dynamic batch"):
         opened(make_network(**changes))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(range(256)) * 9])
-def test_a_file_that_is_no_network_is_refused(tmp_path, content):
+def test_file_that_is_no_network_is_refused(tmp_path, content):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(PokeflowError, match="not a network that ONNX Runtime"):
         network.open_network(tmp_path, SPEC, 1)
 
 
-def test_a_missing_network_is_refused(tmp_path):
+def test_missing_network_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="no such network"):
         network.open_network(tmp_path, SPEC, 1)
 
 
-def test_size_is_in_millions_of_bytes_and_counts_weights_beside_the_file(tmp_path):
+def test_size_includes_external_weights_in_decimal_megabytes(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"0" * 1_000)
     (tmp_path / "model.onnx.data").write_bytes(b"0" * 2_000_000)
     (tmp_path / "weights.pt").write_bytes(b"0" * 500)
     assert size_mb(tmp_path, *network.FILES) == 2.001
 
 
-def test_the_first_model_is_the_one_worked_on(flow):
+def test_first_model_among_the_inputs_is_used(flow):
     student, data = flow.student(), flow.prepared()
     assert model_input(flow.compile(data, student)) is student

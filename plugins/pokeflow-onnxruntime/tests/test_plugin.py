@@ -1,4 +1,4 @@
-"""The plugin's door: light to import, its faults found before anything runs, its target in YAML."""
+"""Test the plugin: light imports, validation of parameters, and its target's YAML."""
 
 import dataclasses
 import importlib.resources
@@ -14,7 +14,7 @@ from pokeflow.types import load_params
 HEAVY = ("onnxruntime", "onnx", "numpy", "PIL", "torch", "google.protobuf")
 
 
-def test_importing_the_plugin_loads_nothing_heavy():
+def test_importing_the_plugin_loads_no_heavy_packages():
     code = (
         f"import sys, pokeflow_onnxruntime as p; p.pokeflow_backends(); print([m for m in {HEAVY} if m in sys.modules])"
     )
@@ -23,20 +23,20 @@ def test_importing_the_plugin_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_it_brings_four_stages(backends):
+def test_plugin_has_four_stages(backends):
     assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
     assert {backend.name for backend in backends.values()} == {"onnxruntime"}
 
 
-def test_the_target_names_every_parameter_with_its_default(backends):
+def test_target_names_every_parameter_with_its_default(backends):
     package = importlib.resources.files(plugin.pokeflow_config_package())
     target = OmegaConf.create((package / "target" / "cpu.yaml").read_text())
     assert target.name == "cpu"
     for stage in ("compile", "benchmark", "profile"):
         assert target[stage].backend == "onnxruntime"
         defaults = dataclasses.asdict(load_params(backends[stage])())
-        told = OmegaConf.to_container(target[stage].params)
-        assert told == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
+        params = OmegaConf.to_container(target[stage].params)
+        assert params == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,6 @@ def test_the_target_names_every_parameter_with_its_default(backends):
         ("recognize", {"image": "."}, ["image"]),
     ],
 )
-def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
+def test_invalid_parameters_are_reported(backends, stage, params, faults):
     backend = backends[stage]
     assert [name for name, _ in backend.faults(load_params(backend)(**params))] == faults

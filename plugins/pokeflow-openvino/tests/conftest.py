@@ -1,4 +1,4 @@
-"""The tasks of one little flow: drawn cards, a small network, and what is made of it."""
+"""Provide the tasks of a small flow with drawn cards and a small network."""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def record(stage: str, type: str, **facts: Any) -> Record:
 
 @dataclasses.dataclass(frozen=True)
 class Flow:
-    """The folders of one little flow, and its tasks."""
+    """The folders and tasks of a small flow."""
 
     root: Path
 
@@ -71,14 +71,14 @@ def flow(tmp_path: Path) -> Flow:
 
 @pytest.fixture(scope="session")
 def backends() -> dict[str, Backend]:
-    """Each backend of the plugin by its stage."""
+    """Return the plugin's backends by stage."""
     return {backend.stage: backend for backend in plugin.pokeflow_backends()}
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, backends: dict[str, Backend]) -> Input:
-    """A compiled model that tests may look at and must leave as it is; its record has the metrics and facts."""
-    flow = Flow(tmp_path_factory.mktemp("made"))
+def compiled_model(tmp_path_factory: pytest.TempPathFactory, backends: dict[str, Backend]) -> Input:
+    """Return a compiled model that tests must not change; its record has the metrics and facts."""
+    flow = Flow(tmp_path_factory.mktemp("compiled"))
     task = flow.compile()
     result = backends["compile"](task)
     assert not isinstance(result, dict)
@@ -88,7 +88,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, backends: dict[str, Backend])
 
 
 def quantized() -> onnx.ModelProto:
-    """A network whose input is quantised and at once dequantised: what a quantiser leaves."""
+    """Return a network whose input is quantised and dequantised, as a quantiser does."""
     model = network.model()
     for value, name, kind in ((0.02, "scale", TensorProto.FLOAT), (128, "zero", TensorProto.UINT8)):
         model.graph.initializer.append(helper.make_tensor(name, kind, [], [value]))
@@ -103,7 +103,7 @@ def quantized() -> onnx.ModelProto:
 
 
 def averaging() -> onnx.ModelProto:
-    """A network without a weight: each channel's mean."""
+    """Return a network without weights: the mean of each channel."""
     node = helper.make_node("ReduceMean", ["image"], ["embedding"], axes=[2, 3], keepdims=0)
     side = data.SPEC.size
     graph = helper.make_graph(
@@ -116,7 +116,7 @@ def averaging() -> onnx.ModelProto:
 
 
 def with_weight(name: str, value: float) -> onnx.ModelProto:
-    """The small network with one value of a weight replaced."""
+    """Return the small network with one value of a weight replaced."""
     weights = {key: values.copy() for key, values in network.weights().items()}
     weights[name].flat[0] = value
     return network.model(weights)
@@ -124,7 +124,7 @@ def with_weight(name: str, value: float) -> onnx.ModelProto:
 
 @pytest.fixture
 def spoilt() -> dict[str, onnx.ModelProto]:
-    """Networks that must not be compiled, by what is wrong with them."""
+    """Return networks that must not be compiled, by the expected message."""
     return {
         "already quantised": quantized(),
         "has no operator to quantise; it needs one of Convolution, GroupConvolution, MatMul": averaging(),
@@ -135,7 +135,7 @@ def spoilt() -> dict[str, onnx.ModelProto]:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> onnx.ModelProto:
-    """A network whose first weight is said to lie in a file above the model's folder, where there is one."""
+    """Return a network whose first weight refers to an existing file above the model's folder."""
     model = network.model()
     tensor = model.graph.initializer[0]
     (tmp_path / "secret").write_bytes(numpy_helper.to_array(tensor).tobytes())

@@ -1,4 +1,4 @@
-"""The target keeps the contract that every target keeps."""
+"""Check that the target openvino conforms to the contract of targets."""
 
 from pokeflow_vision.testing import TargetSuite
 

@@ -1,4 +1,4 @@
-"""Opening a network: its contract, its settings, its embeddings."""
+"""Test opening a network: its contract, settings and embeddings."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -29,50 +29,50 @@ def squares() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, data.SPEC.size, data.SPEC.size, 3), np.uint8)
 
 
-def test_a_float_network_gives_what_numpy_computes(saved, squares):
+def test_float_network_matches_numpy(saved, squares):
     opened = network.open_file(saved(small.model()), data.SPEC, 1)
     assert opened.dim == small.DIM
     np.testing.assert_allclose(opened(opened.prepare(squares)), small.reference_embeddings(squares), atol=1e-4)
 
 
-def test_a_compiled_network_is_near_it(made, squares):
-    opened = network.open_network(made.folder, data.SPEC, 1)
-    found, expected = opened(opened.prepare(squares)), small.reference_embeddings(squares)
-    assert found.dtype == np.float32
-    cosine = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+def test_compiled_network_is_close_to_the_float_one(compiled_model, squares):
+    opened = network.open_network(compiled_model.folder, data.SPEC, 1)
+    embeddings, expected = opened(opened.prepare(squares)), small.reference_embeddings(squares)
+    assert embeddings.dtype == np.float32
+    cosine = (embeddings * expected).sum(1) / np.linalg.norm(embeddings, axis=1) / np.linalg.norm(expected, axis=1)
     assert 0.98 < cosine.min() < 0.999999
 
 
-def test_an_answer_stays_when_the_next_is_asked_for(made, squares):
-    opened = network.open_network(made.folder, data.SPEC, 1)
+def test_embedding_is_not_overwritten_by_the_next_call(compiled_model, squares):
+    opened = network.open_network(compiled_model.folder, data.SPEC, 1)
     first = opened(opened.prepare(squares[:1]))
     kept = first.copy()
     opened(opened.prepare(squares[1:2]))
     np.testing.assert_array_equal(first, kept)
 
 
-def test_answers_do_not_depend_on_batch_or_threads(made, squares):
-    one, two = (network.open_network(made.folder, data.SPEC, threads) for threads in (1, 2))
+def test_embeddings_do_not_depend_on_batch_or_threads(compiled_model, squares):
+    one, two = (network.open_network(compiled_model.folder, data.SPEC, threads) for threads in (1, 2))
     alone = np.concatenate([one(one.prepare(squares[i : i + 1])) for i in range(len(squares))])
     np.testing.assert_allclose(one(one.prepare(squares)), alone, atol=1e-5)
     np.testing.assert_allclose(two(two.prepare(squares)), alone, atol=1e-5)
 
 
-def test_many_may_ask_one_network_at_once(made):
-    """Pictures enough that an answer takes longer than it takes to ask."""
-    opened = network.open_network(made.folder, data.SPEC, 1)
+def test_network_can_be_called_from_many_threads(compiled_model):
+    """Use enough pictures for the calls to overlap."""
+    opened = network.open_network(compiled_model.folder, data.SPEC, 1)
     rng = np.random.default_rng(0)
     prepared = [rng.normal(size=(64, 3, data.SPEC.size, data.SPEC.size)).astype(np.float32) for _ in range(8)]
     expected = [opened(images) for images in prepared]
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda i: np.array_equal(opened(prepared[i % 8]), expected[i % 8]), range(64))
-        assert all(found)
+        results = pool.map(lambda i: np.array_equal(opened(prepared[i % 8]), expected[i % 8]), range(64))
+        assert all(results)
 
 
-def test_floats_stay_floats_and_threads_are_bounded_and_free(made):
-    compiled = network.compile_model(made.folder / network.FILE, data.SPEC, 1)
-    told = {name: compiled.get_property(name) for name in ("INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING")}
-    assert told == {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+def test_precision_is_float32_and_threads_are_limited(compiled_model):
+    compiled = network.compile_model(compiled_model.folder / network.FILE, data.SPEC, 1)
+    properties = {name: compiled.get_property(name) for name in ("INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING")}
+    assert properties == {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
     assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
 
 
@@ -108,38 +108,38 @@ def divided(model: onnx.ModelProto) -> onnx.ModelProto:
         (divided, "not finite"),
     ],
 )
-def test_a_graph_outside_the_contract_is_refused(saved, spoil, sentence):
+def test_graph_outside_the_contract_is_refused(saved, spoil, sentence):
     with pytest.raises(PokeflowError, match=sentence):
         network.open_file(saved(spoil(small.model())), data.SPEC, 1)
 
 
-def test_another_size_is_refused(made):
+def test_other_input_size_is_refused(compiled_model):
     with pytest.raises(PokeflowError, match=r"has inputs image: f32\[\?,3,32,32\].*must have .*\[\?,3,64,64\]"):
-        network.open_network(made.folder, Preprocessing(64), 1)
+        network.open_network(compiled_model.folder, Preprocessing(64), 1)
 
 
-def test_a_missing_network_is_refused(tmp_path):
+def test_missing_network_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match=r"model\.xml: no such network"):
         network.open_network(tmp_path, data.SPEC, 1)
 
 
-def test_a_graph_without_its_weights_is_refused(made, tmp_path):
-    shutil.copy(made.folder / "model.xml", tmp_path)
+def test_graph_without_its_weights_is_refused(compiled_model, tmp_path):
+    shutil.copy(compiled_model.folder / "model.xml", tmp_path)
     with pytest.raises(PokeflowError, match="not a network that OpenVINO"):
         network.open_network(tmp_path, data.SPEC, 1)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 1000])
-def test_a_graph_whose_weights_are_cut_off_is_refused(made, tmp_path, keep):
-    shutil.copy(made.folder / "model.xml", tmp_path)
-    (tmp_path / "model.bin").write_bytes((made.folder / "model.bin").read_bytes()[:keep])
+def test_graph_with_truncated_weights_is_refused(compiled_model, tmp_path, keep):
+    shutil.copy(compiled_model.folder / "model.xml", tmp_path)
+    (tmp_path / "model.bin").write_bytes((compiled_model.folder / "model.bin").read_bytes()[:keep])
     with pytest.raises(PokeflowError, match="not a network that OpenVINO"):
         network.open_network(tmp_path, data.SPEC, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"<net", b"<?xml version='1.0'?><net/>", bytes(range(256)) * 9])
-def test_a_file_that_is_no_graph_is_refused(made, tmp_path, content):
-    shutil.copy(made.folder / "model.bin", tmp_path)
+def test_file_that_is_no_graph_is_refused(compiled_model, tmp_path, content):
+    shutil.copy(compiled_model.folder / "model.bin", tmp_path)
     (tmp_path / "model.xml").write_bytes(content)
     with pytest.raises(PokeflowError, match=r"model\.xml: not a network that OpenVINO [\d.]+ can open \(.+\)\.$"):
         network.open_network(tmp_path, data.SPEC, 1)

@@ -1,4 +1,4 @@
-"""The plugin's door: light to import, its faults found before anything runs, its target in YAML."""
+"""Test the plugin: its imports, validation of parameters, and its target's YAML."""
 
 import ast
 from pathlib import Path
@@ -12,24 +12,24 @@ from pokeflow_openvino.params import CompileParams
 CONTRACT = ("pokeflow", "pokeflow.errors", "pokeflow_vision")
 
 
-def test_of_pokeflow_it_knows_what_any_target_may_know():
-    found = set()
+def test_plugin_imports_only_the_public_contract():
+    modules = set()
     for file in Path(plugin.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            found |= {node.module, *names} if isinstance(node, ast.ImportFrom) else set(names)
-    known = {name for name in found if name.partition(".")[0] == "pokeflow"}
+            modules |= {node.module, *names} if isinstance(node, ast.ImportFrom) else set(names)
+    known = {name for name in modules if name.partition(".")[0] == "pokeflow"}
     assert known
     assert {name for name in known if name not in CONTRACT and not name.startswith("pokeflow_vision.")} == set()
 
 
-def test_it_brings_four_stages(backends):
+def test_plugin_has_four_stages(backends):
     assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
     assert {backend.name for backend in backends.values()} == {"openvino"}
     assert [stage for stage, backend in backends.items() if backend.terminal] == ["profile"]
 
 
-def test_its_yaml_is_its_own():
+def test_plugin_has_its_own_configuration_package():
     assert plugin.pokeflow_config_package() == "pokeflow_openvino.conf"
 
 
@@ -47,12 +47,12 @@ def test_its_yaml_is_its_own():
         ("recognize", {"image": "absent.png", "top": 0}, ["top", "image"]),
     ],
 )
-def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
+def test_invalid_parameters_are_reported(backends, stage, params, faults):
     backend = backends[stage]
     assert [name for name, _ in backend.faults(load_params(backend)(**params))] == faults
 
 
-def test_a_calibration_file_counts_by_its_content(backends, tmp_path):
+def test_calibration_file_counts_by_its_content(backends, tmp_path):
     fingerprint, file = backends["compile"].fingerprint_of, tmp_path / "own.npy"
     file.write_bytes(b"one")
     first = fingerprint(CompileParams(calibration_file=str(file)))

@@ -1,4 +1,4 @@
-"""What a bucket asks of its server: encryption, checksums, few requests, parts at the same time."""
+"""Test the requests of a bucket: encryption, checksums, few requests, concurrent parts."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from pokeflow_testkit.s3 import Server
 
 @pytest.mark.parametrize(("encryption", "kms_key"), [("AES256", None), ("aws:kms", "a-key")])
 @pytest.mark.parametrize("data", WRITES, ids=SIZES)
-def test_everything_is_encrypted_as_told(
+def test_all_writes_use_the_configured_encryption(
     s3: Server, file: Callable[[bytes], Path], encryption: str, kms_key: str | None, data: bytes
 ) -> None:
     s3.faults(encryption=encryption, **({"kms_key": kms_key} if kms_key else {}))
@@ -26,31 +26,31 @@ def test_everything_is_encrypted_as_told(
     bucket.write("b", b"", match=None)
     bucket.copy(bucket, "a", "c", match=None)
     for key in ("a", "b", "c"):
-        found = s3.client().head_object(Bucket=s3.name, Key=key)
-        assert found["ServerSideEncryption"] == encryption
-        assert found.get("SSEKMSKeyId") == kms_key
+        head = s3.client().head_object(Bucket=s3.name, Key=key)
+        assert head["ServerSideEncryption"] == encryption
+        assert head.get("SSEKMSKeyId") == kms_key
 
 
-def test_the_bucket_s_own_encryption_is_left_alone_if_told(s3: Server) -> None:
+def test_encryption_null_keeps_the_buckets_own(s3: Server) -> None:
     Bucket(s3.name, encryption=None).write("a", b"", match=None)
     assert "ServerSideEncryption" not in s3.client().head_object(Bucket=s3.name, Key="a")
 
 
 @pytest.mark.parametrize("data", WRITES, ids=SIZES)
-def test_every_object_tells_its_checksum(bucket: Bucket, file: Callable[[bytes], Path], data: bytes) -> None:
+def test_every_object_stores_its_checksum(bucket: Bucket, file: Callable[[bytes], Path], data: bytes) -> None:
     bucket.upload(file(data), "a", sha256=sha256(data), match=None)
     bucket.copy(bucket, "a", "b", match=None)
     for key in ("a", "b"):
-        found = bucket.stat(key)
-        assert found is not None
-        assert found.sha256 == sha256(data)
+        info = bucket.stat(key)
+        assert info is not None
+        assert info.sha256 == sha256(data)
 
 
-def test_an_etag_is_never_taken_for_a_checksum(s3: Server, bucket: Bucket) -> None:
+def test_etag_is_not_used_as_a_checksum(s3: Server, bucket: Bucket) -> None:
     s3.client().put_object(Bucket=s3.name, Key="pre/fix/a", Body=b"by another tool")
-    found = bucket.stat("a")
-    assert found is not None
-    assert found.sha256 is None
+    info = bucket.stat("a")
+    assert info is not None
+    assert info.sha256 is None
     assert bucket.copy(bucket, "a", "b", match=None) == sha256(b"by another tool")
 
 
@@ -60,14 +60,14 @@ def test_small_files_take_one_request_each(s3: Server, bucket: Bucket, file: Cal
     assert s3.counts()["requests"] == {"CreateBucket": 1, "PutObject": 1, "GetObject": 1}
 
 
-def test_parts_travel_at_the_same_time(s3: Server, bucket: Bucket, file: Callable[[bytes], Path]) -> None:
+def test_parts_are_sent_concurrently(s3: Server, bucket: Bucket, file: Callable[[bytes], Path]) -> None:
     s3.faults(latency=0.2)
     bucket.upload(file(LARGE), "a", sha256=sha256(LARGE), match=None)
     assert s3.counts()["requests"]["UploadPart"] == 3
     assert s3.counts()["most"] >= 2
 
 
-def test_no_more_parts_are_in_memory_than_connections(s3: Server, file: Callable[[bytes], Path]) -> None:
+def test_parts_in_memory_are_limited_by_connections(s3: Server, file: Callable[[bytes], Path]) -> None:
     s3.faults(latency=0.05)
     bucket = Bucket(s3.name, server=s3_client.Server(connections=2))
     source = file(LARGE)
@@ -80,7 +80,7 @@ def test_no_more_parts_are_in_memory_than_connections(s3: Server, file: Callable
     bucket.connection.parts.release(2)
 
 
-def test_a_listing_asks_for_the_next_page_when_it_is_needed(s3: Server, bucket: Bucket) -> None:
+def test_listing_requests_the_next_page_only_when_needed(s3: Server, bucket: Bucket) -> None:
     for n in range(25):
         bucket.write(f"{n:02}", b"", match=None)
     s3.faults(page=10)
@@ -91,9 +91,7 @@ def test_a_listing_asks_for_the_next_page_when_it_is_needed(s3: Server, bucket: 
     assert s3.counts()["requests"]["ListObjectsV2"] == 3
 
 
-def test_keys_of_other_tools_that_are_none_are_left_out(
-    s3: Server, bucket: Bucket, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_keys_of_other_tools_are_skipped(s3: Server, bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
     client = s3.client()
     for key in ("pre/fix/", "pre/fix/folder/", "pre/fix/a//b", "pre/fix/../up", "pre/fix/good", "pre/fixture"):
         client.put_object(Bucket=s3.name, Key=key, Body=b"" if key.endswith("/") else b"x")
@@ -102,20 +100,20 @@ def test_keys_of_other_tools_that_are_none_are_left_out(
     assert "folder" not in caplog.text
 
 
-def test_copies_pass_the_server_alone(s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_done_by_the_server(s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "COPY_WHOLE", 6 << 20)
     monkeypatch.setattr(upload, "COPY_PART", 6 << 20)
     data = LARGE[: 13 << 20]
     s3.client().put_object(Bucket=s3.name, Key="theirs", Body=data, Metadata={"sha256": sha256(data), "more": "kept"})
     there = Bucket(s3.name)
     assert bucket.copy(there, "theirs", "mine", match=ABSENT) == sha256(data)
-    asked = s3.counts()["requests"]
-    assert asked["UploadPartCopy"] == 3
-    assert "GetObject" not in asked
+    requests = s3.counts()["requests"]
+    assert requests["UploadPartCopy"] == 3
+    assert "GetObject" not in requests
     assert s3.client().head_object(Bucket=s3.name, Key="pre/fix/mine")["Metadata"]["more"] == "kept"
 
 
-def test_a_server_that_copies_no_parts_is_helped(
+def test_copy_works_without_multipart_copy_of_the_server(
     rclone_s3: Server, file: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "COPY_WHOLE", 6 << 20)
@@ -125,7 +123,7 @@ def test_a_server_that_copies_no_parts_is_helped(
     assert bucket.sha256("b") == sha256(LARGE)
 
 
-def test_one_configuration_has_one_connection(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_configurations_share_one_connection(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = Bucket("one-bucket").with_prefix("deep"), Bucket("other-bucket", "x", kms_key="k")
     assert one.connection is other.connection
     assert one.client is other.client

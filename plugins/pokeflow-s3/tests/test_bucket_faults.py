@@ -1,4 +1,4 @@
-"""A bucket behind a network: lost answers, cut connections, damage, and others who write at the same time."""
+"""Test a bucket under network faults: lost answers, cut connections, damage and concurrent writers."""
 
 import logging
 import os
@@ -24,13 +24,13 @@ from pokeflow_testkit.s3 import Server
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The waits between attempts are botocore's, and seconds long."""
+    """Shorten botocore's waits between attempts, which take seconds."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
 
 
 @pytest.mark.parametrize("match", [None, ABSENT, "etag"])
 @pytest.mark.parametrize("data", WRITES, ids=SIZES)
-def test_a_write_whose_answer_is_lost_is_found_done(
+def test_write_with_a_lost_answer_is_detected_as_done(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], data: bytes, match: str | None
 ) -> None:
     if match == "etag":
@@ -42,7 +42,7 @@ def test_a_write_whose_answer_is_lost_is_found_done(
     assert left_behind(s3) == []
 
 
-def test_a_lost_answer_to_a_write_that_another_has_replaced_is_a_conflict(s3: Server, bucket: Bucket) -> None:
+def test_lost_answer_to_a_replaced_write_is_a_conflict(s3: Server, bucket: Bucket) -> None:
     etag = bucket.write("a", b"old", match=None)
     bucket.write("a", b"other", match=None)
     s3.faults(lost=1.0, only=["PutObject"], times=1)
@@ -52,7 +52,7 @@ def test_a_lost_answer_to_a_write_that_another_has_replaced_is_a_conflict(s3: Se
 
 
 @pytest.mark.parametrize("match", [ABSENT, "etag"])
-def test_a_copy_whose_answer_is_lost_is_found_done(s3: Server, bucket: Bucket, match: str) -> None:
+def test_copy_with_a_lost_answer_is_detected_as_done(s3: Server, bucket: Bucket, match: str) -> None:
     bucket.write("a", b"new", match=None)
     if match == "etag":
         match = bucket.write("b", b"old", match=None)
@@ -61,7 +61,7 @@ def test_a_copy_whose_answer_is_lost_is_found_done(s3: Server, bucket: Bucket, m
 
 
 @pytest.mark.parametrize("fault", ["slowdown", "cut", "lost"])
-def test_a_tenth_of_all_requests_fails_and_nothing_shows(
+def test_intermittent_faults_are_retried(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], tmp_path: Path, fault: str
 ) -> None:
     s3.faults(**{fault: 0.1}, seed=1)
@@ -76,7 +76,7 @@ def test_a_tenth_of_all_requests_fails_and_nothing_shows(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [*WRITES, LARGE * 2], ids=[*SIZES, "larger"])
-def test_reading_goes_on_where_the_connection_was_cut(
+def test_read_resumes_where_the_connection_was_cut(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], tmp_path: Path, data: bytes
 ) -> None:
     bucket.upload(file(data), "a", sha256=sha256(data), match=None)
@@ -91,7 +91,7 @@ def test_reading_goes_on_where_the_connection_was_cut(
 
 
 @pytest.mark.slow
-def test_a_connection_that_is_always_cut_is_told(s3: Server, bucket: Bucket, tmp_path: Path) -> None:
+def test_connection_that_is_always_cut_is_reported(s3: Server, bucket: Bucket, tmp_path: Path) -> None:
     bucket.write("a", b"data", match=None)
     s3.faults(cut=1.0, only=["GetObject"])
     with pytest.raises(PokeflowError, match="pre/fix/a: the connection was cut"):
@@ -100,9 +100,7 @@ def test_a_connection_that_is_always_cut_is_told(s3: Server, bucket: Bucket, tmp
 
 
 @pytest.mark.parametrize("data", WRITES, ids=SIZES)
-def test_a_conflicting_moment_is_tried_again(
-    s3: Server, bucket: Bucket, file: Callable[[bytes], Path], data: bytes
-) -> None:
+def test_concurrent_conflict_is_retried(s3: Server, bucket: Bucket, file: Callable[[bytes], Path], data: bytes) -> None:
     passed: list[float] = []
     s3.faults(conflict=1.0, times=2)
     bucket.upload(file(data), "a", sha256=sha256(data), match=ABSENT, advance=passed.append)
@@ -113,7 +111,7 @@ def test_a_conflicting_moment_is_tried_again(
         bucket.write("b", b"", match=ABSENT)
 
 
-def test_a_file_that_changes_while_its_parts_travel_becomes_no_object(
+def test_file_that_changes_during_upload_is_not_stored(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path]
 ) -> None:
     s3.faults(latency=0.05)
@@ -136,9 +134,7 @@ def test_a_file_that_changes_while_its_parts_travel_becomes_no_object(
 
 
 @pytest.mark.parametrize("size", [5, 18 << 20], ids=SIZES)
-def test_an_object_that_is_not_what_it_says_is_not_handed_out(
-    s3: Server, bucket: Bucket, tmp_path: Path, size: int
-) -> None:
+def test_object_with_a_wrong_checksum_is_not_downloaded(s3: Server, bucket: Bucket, tmp_path: Path, size: int) -> None:
     body, said = bytes(size), {"sha256": sha256(b"something else")}
     s3.client().put_object(Bucket=s3.name, Key="pre/fix/a", Body=body, Metadata=said)
     with pytest.raises(IntegrityError, match=r"s3://.*/pre/fix/a: the checksum"):
@@ -147,7 +143,7 @@ def test_an_object_that_is_not_what_it_says_is_not_handed_out(
     assert bucket.sha256("a") == sha256(body)
 
 
-def test_an_upload_that_is_given_up_leaves_no_parts(
+def test_aborted_upload_leaves_no_parts(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     def leave(_: float) -> None:
@@ -166,15 +162,15 @@ from pathlib import Path
 from pokeflow_s3._bucket import Bucket
 from pokeflow.objects._transfer import each
 def send(n, advance):
-    def told(n):
+    def report(n):
         print("sent", flush=True)
         advance(n)
-    Bucket(sys.argv[1]).upload(Path(sys.argv[2]), str(n), sha256=sys.argv[3], match=None, advance=told)
+    Bucket(sys.argv[1]).upload(Path(sys.argv[2]), str(n), sha256=sys.argv[3], match=None, advance=report)
 each(send, range(2), label="x", total=1)
 """
 
 
-def test_ctrl_c_leaves_soon_and_leaves_no_parts(s3: Server, file: Callable[[bytes], Path]) -> None:
+def test_ctrl_c_exits_soon_and_leaves_no_parts(s3: Server, file: Callable[[bytes], Path]) -> None:
     s3.faults(latency=0.3)
     data = LARGE * 4
     command = [sys.executable, "-c", SENDING, s3.name, str(file(data)), sha256(data)]
@@ -188,7 +184,7 @@ def test_ctrl_c_leaves_soon_and_leaves_no_parts(s3: Server, file: Callable[[byte
     assert left_behind(s3) == []
 
 
-def test_a_target_that_is_a_folder_is_told(bucket: Bucket, tmp_path: Path) -> None:
+def test_target_that_is_a_folder_is_reported(bucket: Bucket, tmp_path: Path) -> None:
     bucket.write("a", b"", match=None)
     (tmp_path / "target" / "full").mkdir(parents=True)
     with pytest.raises(PokeflowError, match="target: "):
@@ -196,15 +192,15 @@ def test_a_target_that_is_a_folder_is_told(bucket: Bucket, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
-def test_bytes_that_the_way_changes_are_refused(
+def test_bytes_damaged_in_transit_are_refused(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = file(b"right")
     client = bucket.client
 
     class Flipping:
-        def put_object(self, **asked: Any) -> Any:
-            return client.put_object(**{**asked, "Body": b"wrong"})
+        def put_object(self, **request: Any) -> Any:
+            return client.put_object(**{**request, "Body": b"wrong"})
 
     monkeypatch.setattr(bucket.connection, "_client", Flipping())
     try:
@@ -215,7 +211,7 @@ def test_bytes_that_the_way_changes_are_refused(
     assert Bucket(s3.name).client is not None
 
 
-def test_of_many_writers_one_is_first(bucket: Bucket) -> None:
+def test_only_one_of_many_writers_creates_the_object(bucket: Bucket) -> None:
     gate = threading.Barrier(8)
 
     def write(n: int) -> bool:
@@ -231,7 +227,7 @@ def test_of_many_writers_one_is_first(bucket: Bucket) -> None:
     assert [b"%d" % n for n in won] == [bucket.read("a")[0]]
 
 
-def test_no_writer_s_word_is_lost_though_answers_are(s3: Server, bucket: Bucket) -> None:
+def test_concurrent_appends_survive_lost_answers(s3: Server, bucket: Bucket) -> None:
     bucket.write("log", b"", match=ABSENT)
     s3.faults(slowdown=0.05, lost=0.1, conflict=0.05, seed=2)
 
@@ -240,7 +236,7 @@ def test_no_writer_s_word_is_lost_though_answers_are(s3: Server, bucket: Bucket)
             while True:
                 data, etag = bucket.read("log")
                 if b"%d-%d" % (me, n) in data.split():
-                    break  # done by an attempt whose answer was lost, and written over since
+                    break  # an attempt whose answer was lost has appended it
                 try:
                     bucket.write("log", data + b"%d-%d " % (me, n), match=etag)
                     break
@@ -253,14 +249,14 @@ def test_no_writer_s_word_is_lost_though_answers_are(s3: Server, bucket: Bucket)
     assert sorted(bucket.read("log")[0].split()) == sorted(b"%d-%d" % (me, n) for me in range(4) for n in range(12))
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_read_again(s3: Server, bucket: Bucket) -> None:
+def test_object_replaced_during_a_read_is_read_again(s3: Server, bucket: Bucket) -> None:
     first, second = bytes(3 << 20), b"1" * (3 << 20)
     bucket.write("a", first, match=None)
     client = bucket.client
 
     class Replacing:
-        def get_object(self, **asked: Any) -> Any:
-            answer = client.get_object(**asked)
+        def get_object(self, **request: Any) -> Any:
+            answer = client.get_object(**request)
             if not done:
                 done.append(1)
                 answer["Body"].close()

@@ -1,4 +1,4 @@
-"""A bucket whose server says no: what the message says, and that nothing was written."""
+"""Test requests that the server refuses: the messages are clear and nothing is written."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from pokeflow_testkit.s3 import Server
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The waits between attempts are botocore's, and seconds long."""
+    """Shorten botocore's waits between attempts, which take seconds."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
 
 
 def every_way(bucket: Bucket, folder: Path) -> list[Callable[[], object]]:
-    """Each kind of request about the object ``a``."""
+    """Return a call for each kind of request about the object ``a``."""
     return [
         lambda: bucket.read("a"),
         lambda: bucket.stat("a"),
@@ -37,7 +37,7 @@ def every_way(bucket: Bucket, folder: Path) -> list[Callable[[], object]]:
 
 @pytest.fixture
 def filled(s3: Server, bucket: Bucket) -> Bucket:
-    """A bucket with the object ``a``, which no refused request may change."""
+    """Return a bucket with the object ``a``, which no refused request may change."""
     bucket.write("a", b"old", match=None)
     return bucket
 
@@ -47,9 +47,7 @@ def require_unchanged(s3: Server, bucket: Bucket) -> None:
     assert [(key, bucket.read(key)[0]) for key in keys(bucket)] == [("a", b"old")]
 
 
-def test_a_signature_of_the_right_secret_is_accepted_whatever_the_key(
-    s3: Server, bucket: Bucket, file: Callable[[bytes], Path]
-) -> None:
+def test_valid_signature_is_accepted_for_any_key(s3: Server, bucket: Bucket, file: Callable[[bytes], Path]) -> None:
     s3.faults(secret=s3.secret)
     for key in ("a b", "é/ü", "a+b=c&d", "~(x)"):
         bucket.write(key, b"1", match=ABSENT)
@@ -58,36 +56,34 @@ def test_a_signature_of_the_right_secret_is_accepted_whatever_the_key(
     assert len(keys(bucket)) == 5
 
 
-def test_a_wrong_secret_is_told_and_not_shown(s3: Server, filled: Bucket, tmp_path: Path) -> None:
+def test_wrong_secret_is_reported_but_not_shown(s3: Server, filled: Bucket, tmp_path: Path) -> None:
     s3.faults(secret="another-secret")
-    asked_first = (
+    head_denied = (
         r"access denied \(HeadObject\).*a wrong secret key, expired credentials or a wrong clock look the same"
     )
     for ask in every_way(filled, tmp_path):
-        with pytest.raises(PokeflowError, match=f"the secret key does not match the access key|{asked_first}") as told:
+        with pytest.raises(PokeflowError, match=f"the secret key does not match the access key|{head_denied}") as error:
             ask()
-        assert s3.secret not in str(told.value)
+        assert s3.secret not in str(error.value)
     with pytest.raises(PokeflowError, match="rejects the signature: the secret key does not match the access key"):
         filled.read("a")
     require_unchanged(s3, filled)
 
 
 @pytest.mark.parametrize("seconds", [-1000, 1000])
-def test_a_clock_that_is_wrong_is_told(s3: Server, filled: Bucket, seconds: float) -> None:
+def test_wrong_clock_is_reported(s3: Server, filled: Bucket, seconds: float) -> None:
     s3.faults(clock=seconds)
     with pytest.raises(PokeflowError, match="this machine's clock is wrong by more than 15 minutes"):
         filled.write("a", b"new", match=None)
     require_unchanged(s3, filled)
 
 
-def test_a_clock_that_is_wrong_by_minutes_is_accepted(s3: Server, filled: Bucket) -> None:
+def test_clock_that_differs_by_minutes_is_accepted(s3: Server, filled: Bucket) -> None:
     s3.faults(clock=600)
     assert filled.read("a")[0] == b"old"
 
 
-def test_a_bucket_in_another_region_is_found_there_after_one_redirect(
-    s3: Server, filled: Bucket, tmp_path: Path
-) -> None:
+def test_bucket_in_another_region_takes_one_redirect(s3: Server, filled: Bucket, tmp_path: Path) -> None:
     s3.faults(region="eu-west-1")
     assert Bucket(s3.name, "pre/fix", server=client.Server(region="eu-west-1")).read("a")[0] == b"old"
     assert "301" not in s3.counts()["statuses"]
@@ -103,7 +99,7 @@ def test_a_bucket_in_another_region_is_found_there_after_one_redirect(
 
 
 @pytest.mark.parametrize("fault", ["internal", "slowdown"])
-def test_an_error_of_the_server_is_tried_again_and_then_told(s3: Server, filled: Bucket, fault: str) -> None:
+def test_server_error_is_retried_then_reported(s3: Server, filled: Bucket, fault: str) -> None:
     s3.faults(**{fault: 1.0}, times=2)
     assert filled.read("a")[0] == b"old"
     s3.faults(**{fault: 1.0})
@@ -113,14 +109,14 @@ def test_an_error_of_the_server_is_tried_again_and_then_told(s3: Server, filled:
     require_unchanged(s3, filled)
 
 
-def test_a_copy_that_fails_under_status_200_is_tried_again(s3: Server, filled: Bucket) -> None:
+def test_copy_error_with_status_200_is_retried(s3: Server, filled: Bucket) -> None:
     s3.faults(hidden=1.0, only=["CopyObject"], times=2)
     assert filled.copy(filled, "a", "b", match=ABSENT) == hashlib.sha256(b"old").hexdigest()
     assert s3.counts()["faults"] == {"hidden": 2}
     assert filled.read("b")[0] == b"old"
 
 
-def test_a_copy_that_always_fails_under_status_200_is_no_copy(s3: Server, filled: Bucket) -> None:
+def test_repeated_copy_error_with_status_200_is_reported(s3: Server, filled: Bucket) -> None:
     s3.faults(hidden=1.0, only=["CopyObject"])
     tired = Bucket(s3.name, "pre/fix", server=client.Server(attempts=3))
     with pytest.raises(PokeflowError, match="too busy or out of order"):
@@ -128,7 +124,7 @@ def test_a_copy_that_always_fails_under_status_200_is_no_copy(s3: Server, filled
     require_unchanged(s3, filled)
 
 
-def test_parts_that_are_copied_under_status_200_with_an_error_are_tried_again(
+def test_part_copy_error_with_status_200_is_retried(
     s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "COPY_WHOLE", 6 << 20)
@@ -142,7 +138,7 @@ def test_parts_that_are_copied_under_status_200_with_an_error_are_tried_again(
 
 
 @pytest.mark.parametrize("match", [None, ABSENT])
-def test_a_completion_that_fails_under_status_200_is_tried_again(
+def test_completion_error_with_status_200_is_retried(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], match: str | None
 ) -> None:
     s3.faults(hidden=1.0, only=["CompleteMultipartUpload"], times=2)
@@ -152,9 +148,7 @@ def test_a_completion_that_fails_under_status_200_is_tried_again(
     assert left_behind(s3) == []
 
 
-def test_a_completion_that_always_fails_under_status_200_is_no_object(
-    s3: Server, bucket: Bucket, file: Callable[[bytes], Path]
-) -> None:
+def test_repeated_completion_error_leaves_no_object(s3: Server, bucket: Bucket, file: Callable[[bytes], Path]) -> None:
     s3.faults(hidden=1.0, only=["CompleteMultipartUpload"])
     tired = Bucket(s3.name, "pre/fix", server=client.Server(attempts=2))
     with pytest.raises(PokeflowError, match="too busy or out of order"):
@@ -163,9 +157,7 @@ def test_a_completion_that_always_fails_under_status_200_is_no_object(
     assert left_behind(s3) == []
 
 
-def test_without_the_right_to_list_what_is_missing_is_told_as_denied_with_what_is_needed(
-    s3: Server, filled: Bucket, tmp_path: Path
-) -> None:
+def test_missing_object_without_list_permission_is_denied(s3: Server, filled: Bucket, tmp_path: Path) -> None:
     s3.faults(lists=False)
     assert filled.read("a")[0] == b"old"
     needed = (
@@ -177,16 +169,16 @@ def test_without_the_right_to_list_what_is_missing_is_told_as_denied_with_what_i
         lambda: filled.download("missing", tmp_path / "target"),
         lambda: filled.copy(filled, "missing", "b", match=None),
     ):
-        with pytest.raises(PokeflowError, match=needed) as told:
+        with pytest.raises(PokeflowError, match=needed) as error:
             ask()
-        assert not isinstance(told.value, NotFoundError)
+        assert not isinstance(error.value, NotFoundError)
     with pytest.raises(PokeflowError, match=r"access denied \(ListObjectsV2\)\. Needed: s3:ListBucket"):
         list(filled.list())
     require_unchanged(s3, filled)
 
 
 @pytest.mark.parametrize("data", WRITES, ids=SIZES)
-def test_without_the_right_to_list_writing_works(
+def test_writing_works_without_list_permission(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], data: bytes
 ) -> None:
     s3.faults(lists=False)

@@ -1,4 +1,4 @@
-"""What S3 and the way there answer, in sentences."""
+"""Test the messages for errors of S3 and of the connection."""
 
 import pytest
 
@@ -12,11 +12,11 @@ from pokeflow_testkit.s3 import Server
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The waits between attempts are botocore's, and seconds long."""
+    """Shorten botocore's waits between attempts, which take seconds."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
 
 
-def test_no_bucket(s3: Server) -> None:
+def test_missing_bucket_is_reported(s3: Server) -> None:
     bucket = Bucket("no-such-bucket")
     for ask in (lambda: bucket.write("a", b"", match=None), lambda: list(bucket.list()), lambda: bucket.read("a")):
         with pytest.raises(PokeflowError, match="s3://no-such-bucket: the bucket does not exist") as caught:
@@ -24,26 +24,26 @@ def test_no_bucket(s3: Server) -> None:
         assert not isinstance(caught.value, NotFoundError)
 
 
-def test_denied_says_what_is_needed(s3: Server) -> None:
+def test_denied_access_names_the_needed_permission(s3: Server) -> None:
     s3.faults(encryption="aws:kms")
     with pytest.raises(PokeflowError, match=r"/a: access denied \(PutObject\). Needed: s3:PutObject"):
         Bucket(s3.name).write("a", b"", match=None)
 
 
-def test_no_credentials(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(PokeflowError, match=r"no credentials\. Credentials are read from"):
         Bucket(s3.name).stat("a")
 
 
-def test_an_unknown_profile(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_profile_is_reported(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(PokeflowError, match="AWS_PROFILE names a profile"):
         Bucket(s3.name).stat("a")
 
 
-def test_wrong_credentials_are_told_and_not_shown(rclone_s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_reported_but_not_shown(rclone_s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     with pytest.raises(PokeflowError) as caught:
@@ -52,20 +52,20 @@ def test_wrong_credentials_are_told_and_not_shown(rclone_s3: Server, monkeypatch
     assert rclone_s3.key not in str(caught.value)
 
 
-def test_nothing_answers(s3: Server) -> None:
+def test_unreachable_server_is_reported(s3: Server) -> None:
     server = client.Server(endpoint="http://user:password@127.0.0.1:9", attempts=2)
     with pytest.raises(PokeflowError, match=r"http://127\.0\.0\.1:9 does not respond") as caught:
         Bucket(s3.name, server=server).stat("a")
     assert "password" not in str(caught.value)
 
 
-def test_what_answers_is_no_s3(s3: Server) -> None:
+def test_server_that_is_not_s3_is_an_error(s3: Server) -> None:
     server = client.Server(endpoint=f"{s3.endpoint}/moto-api", attempts=1)
     with pytest.raises(PokeflowError):
         Bucket(s3.name, server=server).read("a")
 
 
-def test_throttled_to_the_end(s3: Server) -> None:
+def test_persistent_throttling_is_reported(s3: Server) -> None:
     s3.faults(slowdown=1.0)
     bucket = Bucket(s3.name, server=client.Server(attempts=3))
     with pytest.raises(PokeflowError, match=r"too busy or out of order \(attempts: 3\)"):
@@ -88,7 +88,7 @@ def test_throttled_to_the_end(s3: Server) -> None:
         ("SomethingNew", 418, "the server refused GetObject: SomethingNew. said by … and …"),
     ],
 )
-def test_what_s3_says_is_told_in_sentences(code: str, status: int, sentence: str) -> None:
+def test_s3_errors_are_explained(code: str, status: int, sentence: str) -> None:
     from botocore.exceptions import ClientError
 
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -103,6 +103,6 @@ def test_what_s3_says_is_told_in_sentences(code: str, status: int, sentence: str
     assert "AKIA" not in str(caught.value)
 
 
-def test_a_key_that_is_no_text_is_told(bucket: Bucket) -> None:
+def test_key_that_is_not_unicode_is_refused(bucket: Bucket) -> None:
     with pytest.raises(PokeflowError, match="is not valid Unicode"):
         bucket.write("a\udcff", b"", match=None)

@@ -1,4 +1,4 @@
-"""A small data set of patterned cards, tasks made by hand, and the smallest networks that have every part."""
+"""Provide a small data set of patterned cards, tasks, and the smallest networks that have every part."""
 
 import dataclasses
 from pathlib import Path
@@ -34,7 +34,7 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _quick_export(request, monkeypatch):
-    """An export takes seconds; only tests of what lies in the folder, or of the graph itself, wait for it."""
+    """Replace the slow export, except in tests of the exported graph and of the complete output folder."""
     if "export" not in request.node.nodeid.split("::")[0] and "folder" not in request.node.name:
         from pokeflow_torch import export
 
@@ -84,7 +84,7 @@ def record(stage: str, type: str) -> Record:
 
 
 def learner(teacher: Path, data: Path, params: DistillParams):
-    """A student beside its teacher, the data set, and the rows that are trained on."""
+    """Return a student's learner, the data set, and the rows to train on."""
     from pokeflow_torch import evaluate, learners, networks
 
     prepared = dataset.read(data)
@@ -92,10 +92,10 @@ def learner(teacher: Path, data: Path, params: DistillParams):
     rows = prepared.cards_of("train")
     bank = torch.from_numpy(evaluate.embed(network, prepared.references, range(20), prepared.preprocessing, "x"))
     torch.manual_seed(0)
-    made = learners.DistillLearner(networks.build(params.network, SIZE), network, bank, rows, params)
+    student = learners.DistillLearner(networks.build(params.network, SIZE), network, bank, rows, params)
     cpu = torch.device("cpu")
-    made.standardize(evaluate.batches(prepared.references, rows, prepared.preprocessing, cpu))
-    return made, prepared, rows
+    student.standardize(evaluate.batches(prepared.references, rows, prepared.preprocessing, cpu))
+    return student, prepared, rows
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(tmp_path: Path, data: Path):
-    """make(stage, params, teacher=folder, student=folder) → Task, with folders of its own."""
+    """make(stage, params, teacher=folder, student=folder) → Task with its own folders."""
     count = iter(range(100))
 
     def task(stage: str, params: object, name: str = "", **parents: Path) -> Task:
@@ -133,7 +133,7 @@ def distill_params() -> DistillParams:
 
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory) -> Path:
-    """The folder of a teacher, trained for a moment."""
+    """Return the folder of a teacher trained for one epoch."""
     from pokeflow_torch import export
     from pokeflow_torch.stages import train
 

@@ -8,15 +8,15 @@ import torch
 from pokeflow_torch import checkpoint
 
 
-def test_the_newest_checkpoint_of_the_task_is_found(tmp_path):
+def test_latest_returns_the_newest_checkpoint_of_the_task(tmp_path):
     for step in (9, 10, 100):
         checkpoint.write(tmp_path, "d0", step, {"step": step, "w": torch.full((3,), float(step))})
-    found = checkpoint.latest(tmp_path, "d0")
-    assert found["step"] == 100
-    assert torch.equal(found["w"], torch.full((3,), 100.0))
+    state = checkpoint.latest(tmp_path, "d0")
+    assert state["step"] == 100
+    assert torch.equal(state["w"], torch.full((3,), 100.0))
 
 
-def test_equal_states_are_kept_as_equal_bytes(tmp_path):
+def test_equal_states_are_saved_as_equal_bytes(tmp_path):
     files = []
     for name in ("straight", "resumed"):
         (tmp_path / name).mkdir()
@@ -35,24 +35,24 @@ def test_equal_states_are_kept_as_equal_bytes(tmp_path):
     assert kept["group"] == [{"betas": (0.9, 0.99), "lr": 0.1}]
 
 
-def test_two_are_kept(tmp_path):
+def test_only_the_last_two_checkpoints_are_kept(tmp_path):
     for step in range(5):
         checkpoint.write(tmp_path, "d0", step, {"step": step})
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_none_is_found_in_an_empty_or_absent_folder(tmp_path):
+def test_latest_is_none_for_an_empty_or_missing_folder(tmp_path):
     assert checkpoint.latest(tmp_path, "d0") is None
     assert checkpoint.latest(tmp_path / "absent", "d0") is None
 
 
-def test_another_tasks_checkpoint_is_ignored(tmp_path):
+def test_checkpoint_of_another_task_is_ignored(tmp_path):
     checkpoint.write(tmp_path, "other", 5, {"step": 5})
     assert checkpoint.latest(tmp_path, "d0") is None
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
+def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, damage):
     checkpoint.write(tmp_path, "d0", 1, {"step": 1})
     last = checkpoint.write(tmp_path, "d0", 2, {"step": 2})
     content = bytearray(last.read_bytes())
@@ -61,7 +61,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
     assert checkpoint.latest(tmp_path, "d0")["step"] == 1
 
 
-def test_a_write_that_was_cut_off_leaves_the_last_one(tmp_path, monkeypatch):
+def test_interrupted_write_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
     checkpoint.write(tmp_path, "d0", 1, {"step": 1})
 
     def cut(state, file):
@@ -75,7 +75,7 @@ def test_a_write_that_was_cut_off_leaves_the_last_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_stop_request_waits_for_the_step_and_ends_as_the_signal_would(number, error):
+def test_stop_request_is_deferred_then_ends_as_the_signal(number, error):
     before = signal.getsignal(number)
     with checkpoint.stop_requests() as stopped:
         assert stopped.signal is None
@@ -86,21 +86,21 @@ def test_a_stop_request_waits_for_the_step_and_ends_as_the_signal_would(number, 
     assert signal.getsignal(number) is before
 
 
-def test_a_second_request_is_not_waited_for():
+def test_second_stop_request_interrupts_at_once():
     with checkpoint.stop_requests():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_what_a_launcher_repeats_is_one_request():
+def test_repeated_launcher_signals_count_as_one_request():
     with checkpoint.stop_requests(repeated=True) as stopped:
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
         assert stopped.signal == signal.SIGTERM
 
 
-def test_other_threads_leave_the_signals_alone():
+def test_other_threads_do_not_change_signal_handlers():
     seen = []
 
     def work():

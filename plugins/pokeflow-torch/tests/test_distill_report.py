@@ -14,30 +14,30 @@ def report(task):
     return json.loads((task.output / distill_report.FILE).read_text())
 
 
-def test_a_report_tells_who_taught_whom_by_what_and_with_which_result(make, distill_params, teacher):
+def test_report_names_teacher_student_losses_and_results(make, distill_params, teacher):
     task = make("distill", distill_params, teacher=teacher)
     result = distill.run(task)
-    told = report(task)
+    document = report(task)
     teachers, described = networks.load(teacher)
-    assert told["teacher"]["task"] == "train:teacher"
-    assert told["teacher"]["architecture"] == described.name
-    assert told["teacher"]["parameters"] == networks.parameters(teachers)
-    assert (told["teacher"]["digest"], told["teacher"]["content"]) == ("d", "c")
-    assert told["student"]["parameters"] == result.facts["parameters"]
-    assert told["compression_ratio"] == result.facts["compression_ratio"]
-    assert told["losses"] == {
+    assert document["teacher"]["task"] == "train:teacher"
+    assert document["teacher"]["architecture"] == described.name
+    assert document["teacher"]["parameters"] == networks.parameters(teachers)
+    assert (document["teacher"]["digest"], document["teacher"]["content"]) == ("d", "c")
+    assert document["student"]["parameters"] == result.facts["parameters"]
+    assert document["compression_ratio"] == result.facts["compression_ratio"]
+    assert document["losses"] == {
         "weights": ALL, "temperature": 4.0, "margin": {"angle": 0.1, "scale": 16, "centers": 2}
     }  # fmt: skip
-    assert told["epochs"] == 2
-    assert [row["epoch"] for row in told["history"]] == [1, 2]
-    assert all({"train_loss", *(f"train_{term}_loss" for term in ALL)} <= set(row) for row in told["history"])
-    assert told["final"] == {**result.metrics, "reasons": {}}
-    gap = told["teacher"]["top1_accuracy"] - result.metrics["task_accuracy"]
+    assert document["epochs"] == 2
+    assert [row["epoch"] for row in document["history"]] == [1, 2]
+    assert all({"train_loss", *(f"train_{term}_loss" for term in ALL)} <= set(row) for row in document["history"])
+    assert document["final"] == {**result.metrics, "reasons": {}}
+    gap = document["teacher"]["top1_accuracy"] - result.metrics["task_accuracy"]
     assert result.metrics["distillation_gap"] == pytest.approx(gap)
-    assert told["protocol"] == result.facts["protocol"]
+    assert document["protocol"] == result.facts["protocol"]
 
 
-def test_the_same_task_gives_the_same_files(make, distill_params, teacher):
+def test_same_task_gives_identical_files(make, distill_params, teacher):
     contents = []
     for _ in range(2):
         task = make("distill", distill_params, teacher=teacher)
@@ -48,7 +48,7 @@ def test_the_same_task_gives_the_same_files(make, distill_params, teacher):
     assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def test_where_a_student_begins_is_told(make, distill_params, teacher):
+def test_report_names_the_students_initial_weights(make, distill_params, teacher):
     first = make("distill", distill_params, teacher=teacher)
     distill.run(first)
     student = report(first)["student"]
@@ -56,24 +56,24 @@ def test_where_a_student_begins_is_told(make, distill_params, teacher):
     assert student["reasons"] == {"begins_at": "no student is among the inputs; training began at random weights"}
     second = make("distill", replace(distill_params, losses={"task": 1.0}), teacher=teacher, student=first.output)
     distill.run(second)
-    told = report(second)
-    assert told["student"]["begins_at"] == {"task": "distill:student", "digest": "d", "content": "c"}
-    assert told["student"]["reasons"] == {}
-    assert told["losses"]["weights"] == dict.fromkeys(ALL, 0.0) | {"task": 1.0}
+    document = report(second)
+    assert document["student"]["begins_at"] == {"task": "distill:student", "digest": "d", "content": "c"}
+    assert document["student"]["reasons"] == {}
+    assert document["losses"]["weights"] == dict.fromkeys(ALL, 0.0) | {"task": 1.0}
 
 
-def test_weights_from_elsewhere_are_told_without_their_path(make, distill_params):
+def test_initial_weights_are_described_without_their_path(make, distill_params):
     task = make("distill", distill_params)
     for network, began in (
         (Network("x", weights="/home/ash/secret.pt"), "weights from a local file"),
         (Network("x", pretrained=True), "timm's published weights"),
     ):
-        place, reasons = distill_report._initial_student(task, network)
-        assert place is None
+        weights, reasons = distill_report._initial_student(task, network)
+        assert weights is None
         assert reasons["begins_at"].endswith(began)
 
 
-def test_what_is_unknown_is_null_with_its_reason(make, distill_params, teacher, monkeypatch):
+def test_unknown_metric_is_null_with_its_reason(make, distill_params, teacher, monkeypatch):
     task = make("distill", distill_params, teacher=teacher)
     figures = distill.figures
 

@@ -1,4 +1,4 @@
-"""Two real processes over gloo, each started with the folders that it would have on a machine of its own."""
+"""Test two real processes over gloo, each with its own folders, as on two machines."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from pokeflow_torch import distributed
 
 from .conftest import write_data
 
-# What it is told: data, teacher, a folder, and the wishes to try one after the other.
+# Arguments: data, teacher, a folder, and the cases to run one after another.
 RUN = """
 import json, os, sys, time, torch
 from dataclasses import replace
@@ -53,45 +53,46 @@ record = Record(*data_set, "", "", 0)
 inputs = (Input(record, data), Input(replace(record, stage="train", type="teacher"), teacher))
 views, write, mode = augment.views, train.write_model, step.Learner.train
 
-def attempt(wish):
+def attempt(case):
     calls = []
     def shown(*arguments):
         calls.append(1)
-        if "slow" in wish:
+        if "slow" in case:
             time.sleep(0.05)
-        return arguments[0] * float("nan") if "nan" in wish and rank == "1" and len(calls) == 3 else views(*arguments)
+        return arguments[0] * float("nan") if "nan" in case and rank == "1" and len(calls) == 3 else views(*arguments)
     def refused(*_):
         raise ValueError("no room")
     augment.views = shown
-    train.write_model = refused if "fails" in wish else write
+    train.write_model = refused if "fails" in case else write
     # Batch normalisation sees a process's own part. Without it nothing depends on the number of processes.
-    step.Learner.train = (lambda self, on=True: mode(self, False)) if "even" in wish else mode
-    name = wish.partition("+")[0]
+    step.Learner.train = (lambda self, on=True: mode(self, False)) if "even" in case else mode
+    name = case.partition("+")[0]
     params, stage = PARAMS[name], distill if isinstance(PARAMS[name], DistillParams) else train
-    work, out = (folder / wish.replace("+slow", "") / (part + rank) for part in ("work", "out"))
+    work, out = (folder / case.replace("+slow", "") / (part + rank) for part in ("work", "out"))
     for part in (work, out):
         part.mkdir(parents=True, exist_ok=True)
     about = ("distill", "torch", "m", "v1", "student") if stage is distill else ("train", "torch", "m", "v1", "teacher")
-    made = Task(*about, "d0", params, inputs[: 1 + (stage is distill)], work, out)
+    task = Task(*about, "d0", params, inputs[: 1 + (stage is distill)], work, out)
     try:
-        told = stage.run(made).metrics
+        outcome = stage.run(task).metrics
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-    (work.parent / f"told{rank}.json").write_text(json.dumps(told))
+        outcome = f"{type(error).__name__}: {error}"
+    (work.parent / f"outcome{rank}.json").write_text(json.dumps(outcome))
 
 def profile():
     step.Learner.train = mode
-    made = folder / "even" / "out0"
+    model = folder / "even" / "out0"
     about = replace(record, stage="train", backend="torch", type="teacher", params=digest_params(PARAMS["even"]))
     work, out = (folder / "profile" / (part + rank) for part in ("work", "out"))
     for part in (work, out):
         part.mkdir(parents=True, exist_ok=True)
     short = ProfileParams(steps=3, warmup=1, traced=1)
-    told = run(Task("profile", "torch", "m", "v1", "teacher", "d0", short, (Input(about, made), inputs[0]), work, out))
-    (out.parent / f"told{rank}.json").write_text(json.dumps({**told.metrics, **told.facts}))
+    task = Task("profile", "torch", "m", "v1", "teacher", "d0", short, (Input(about, model), inputs[0]), work, out)
+    outcome = run(task)
+    (out.parent / f"outcome{rank}.json").write_text(json.dumps({**outcome.metrics, **outcome.facts}))
 
-for wish in sys.argv[4:]:
-    profile() if wish == "profile" else attempt(wish)
+for case in sys.argv[4:]:
+    profile() if case == "profile" else attempt(case)
 """
 
 pytestmark = [pytest.mark.slow]
@@ -104,31 +105,31 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(data, teacher):
-    """start(folder, *wishes, processes=2) → the processes."""
-    begun = []
+    """start(folder, *cases, processes=2) → the processes."""
+    children = []
 
-    def start(folder, *wishes, processes=2):
-        with socket.socket() as place:
-            place.bind(("127.0.0.1", 0))
-            port = place.getsockname()[1]
+    def start(folder, *cases, processes=2):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
         for rank in range(processes):
             several = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
             several |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             environment |= {key: str(value) for key, value in several.items()} if processes > 1 else {}
-            command = [sys.executable, "-W", "ignore", "-c", RUN, data, teacher, folder, *wishes]
-            begun.append(subprocess.Popen(command, env=environment))
-        return begun[-processes:]
+            command = [sys.executable, "-W", "ignore", "-c", RUN, data, teacher, folder, *cases]
+            children.append(subprocess.Popen(command, env=environment))
+        return children[-processes:]
 
     yield start
-    for process in begun:
+    for process in children:
         process.kill()
         process.wait()
 
 
 @pytest.fixture(scope="module")
 def tried(start, tmp_path_factory):
-    """The folders of one process's and of two processes' attempts."""
+    """Run all cases with one and with two processes; return both folders."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     assert codes(
         start(two, "even", "even-student", "attention", "uneven+even", "uneven+nan", "uneven+fails", "profile", "long")
@@ -151,8 +152,8 @@ def wait_for_steps(work, count):
     pytest.fail("no steps within minutes")
 
 
-def told(folder):
-    return [json.loads((folder / f"told{rank}.json").read_text()) for rank in (0, 1)]
+def outcomes(folder):
+    return [json.loads((folder / f"outcome{rank}.json").read_text()) for rank in (0, 1)]
 
 
 def weights(output):
@@ -167,42 +168,42 @@ def distance(one, other):
     return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
 
 
-@pytest.mark.parametrize("wish", ["even", "even-student", "uneven+even"])
-def test_two_processes_learn_what_one_does(tried, wish):
-    alone, first = (folder / wish / "out0" for folder in tried)
+@pytest.mark.parametrize("case", ["even", "even-student", "uneven+even"])
+def test_two_processes_match_one(tried, case):
+    alone, first = (folder / case / "out0" for folder in tried)
     assert distance(weights(alone), weights(first)) < 1e-3
     for one, two in zip(history(alone), history(first), strict=True):
         assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
-    assert told(tried[1] / wish)[0] == told(tried[1] / wish)[1]
+    assert outcomes(tried[1] / case)[0] == outcomes(tried[1] / case)[1]
 
 
-def test_the_first_process_alone_writes(tried):
+def test_only_the_first_process_writes(tried):
     folder = tried[1] / "even-student"
     assert not [*(folder / "out1").iterdir(), *(folder / "work1").iterdir()]
     written = {file.name for file in (folder / "out0").iterdir()}
     assert {"weights.pt", "checkpoint.pt", "distillation_report.json"} <= written
 
 
-def test_weights_that_no_term_reaches_hold_nobody_up(tried):
-    one, other = told(tried[1] / "attention")
+def test_unused_weights_do_not_block_training(tried):
+    one, other = outcomes(tried[1] / "attention")
     assert one == other
     assert one["attention_loss"] > 0
 
 
-def test_a_loss_that_is_not_finite_in_one_process_is_told_by_both(tried):
-    for said in told(tried[1] / "uneven+nan"):
+def test_non_finite_loss_in_one_process_stops_both(tried):
+    for said in outcomes(tried[1] / "uneven+nan"):
         assert "the loss is nan at step 2 of 6" in said
 
 
-def test_nobody_waits_for_a_first_process_that_fails(tried):
-    first, other = told(tried[1] / "uneven+fails")
+def test_failure_of_the_first_process_stops_the_other(tried):
+    first, other = outcomes(tried[1] / "uneven+fails")
     assert first == "ValueError: no room"
     assert other == "PokeflowError: the first process failed: ValueError: no room"
 
 
-def test_a_profile_of_two_processes_is_written_by_the_first(tried):
+def test_profile_of_two_processes_is_written_by_the_first(tried):
     folder = tried[1] / "profile"
-    first, other = told(folder)
+    first, other = outcomes(folder)
     assert first == other
     assert first["processes"] == 2
     assert (folder / "out0" / "profiler-report.html").is_file()
@@ -211,10 +212,10 @@ def test_a_profile_of_two_processes_is_written_by_the_first(tried):
 
 @pytest.mark.long
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["signalled", "killed"])
-def test_both_end_at_one_step_and_go_on_from_the_first_one_s_checkpoint(start, tried, tmp_path, end):
+def test_both_processes_stop_together_and_resume(start, tried, tmp_path, end):
     processes = start(tmp_path, "long+slow")
     wait_for_steps(tmp_path / "long" / "work0", 4)
-    # To the second alone, and as a launcher does, more than once; or to both.
+    # SIGTERM goes to the second process only, twice, as launchers do; SIGKILL to both.
     for process in processes[end == signal.SIGTERM :]:
         process.send_signal(end)
         process.send_signal(end)
@@ -227,7 +228,7 @@ def test_both_end_at_one_step_and_go_on_from_the_first_one_s_checkpoint(start, t
         assert (there / name).read_bytes() == (straight / name).read_bytes(), name
 
 
-def test_a_batch_too_small_for_the_processes_is_refused():
+def test_batch_too_small_for_the_processes_is_refused():
     def machine(rank, processes):
         return SimpleNamespace(process_index=rank, num_processes=processes)
 
@@ -237,7 +238,7 @@ def test_a_batch_too_small_for_the_processes_is_refused():
     assert distributed.batch_share(machine(0, 1), 2) == 1
 
 
-def test_a_process_alone_passes_through():
+def test_single_process_needs_no_communication():
     alone = SimpleNamespace(num_processes=1)
     assert distributed.run_on_main(alone, lambda: {"a": 1.5}) == {"a": 1.5}
     assert distributed.reduce_step(alone, {"loss": 2.0}, 1.0, None) == distributed.StepSummary({"loss": 2.0}, None)

@@ -11,7 +11,7 @@ from pokeflow_vision import dataset
 from .conftest import CNN, SIZE
 
 
-def test_embeddings_do_not_depend_on_the_batches(data, monkeypatch):
+def test_embeddings_do_not_depend_on_batch_size(data, monkeypatch):
     prepared = dataset.read(data)
     network = networks.build(CNN, SIZE)
     whole = evaluate.embed(network, prepared.references, range(20), prepared.preprocessing, "x")
@@ -23,7 +23,7 @@ def test_embeddings_do_not_depend_on_the_batches(data, monkeypatch):
     assert network.training
 
 
-def test_the_protocol_is_the_shared_one(data):
+def test_accuracy_follows_the_shared_protocol(data):
     prepared = dataset.read(data)
     rows = evaluate.validation(prepared)
     truth = evaluate.truth(prepared, rows)
@@ -34,13 +34,13 @@ def test_the_protocol_is_the_shared_one(data):
     assert wrong["top1_accuracy"] == 0.0
 
 
-def test_a_data_set_without_val_queries_is_told(data):
+def test_data_set_without_val_queries_is_refused(data):
     prepared = dataset.read(data)
     bare = dataclasses.replace(prepared, queries=tuple(q for q in prepared.queries if q.split != "val"))
     with pytest.raises(PokeflowError, match="val queries"):
         evaluate.validation(bare)
 
 
-def test_means_weigh_batches_by_their_size():
+def test_means_are_weighted_by_batch_size():
     values = [(3, {"x": torch.tensor(1.0)}), (1, {"x": torch.tensor(5.0)})]
     assert evaluate.mean_over(lambda: iter(values)) == {"x": 2.0}

@@ -14,7 +14,7 @@ from .conftest import CNN, SIZE, VIT
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [VIT, CNN], ids=["vit", "cnn"])
-def test_the_graph_gives_the_networks_embedding_for_any_batch(tmp_path, network):
+def test_graph_matches_the_network_for_any_batch_size(tmp_path, network):
     torch.manual_seed(0)
     embedder = networks.build(network, SIZE).eval()
     export.write(tmp_path / "model.onnx", embedder, SIZE)
@@ -33,7 +33,7 @@ def test_the_graph_gives_the_networks_embedding_for_any_batch(tmp_path, network)
 
 
 @pytest.mark.slow
-def test_a_graph_of_another_network_is_refused(tmp_path):
+def test_graph_of_another_network_is_refused(tmp_path):
     one, other = (networks.build(CNN, SIZE).eval() for _ in range(2))
     export.write(tmp_path / "model.onnx", one, SIZE)
     with pytest.raises(PokeflowError, match="differs by"):
@@ -41,7 +41,7 @@ def test_a_graph_of_another_network_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_graph_tells_nothing_of_the_machine_that_exported_it(tmp_path):
+def test_graph_contains_no_paths_of_the_exporting_machine(tmp_path):
     export.write(tmp_path / "model.onnx", networks.build(CNN, SIZE).eval(), SIZE)
 
     content = (tmp_path / "model.onnx").read_bytes()

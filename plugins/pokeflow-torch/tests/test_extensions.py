@@ -1,4 +1,4 @@
-"""Losses and networks of another distribution: added by an entry point, with nothing of this plugin touched."""
+"""Test losses and networks that another distribution registers by entry points."""
 
 import json
 import sys
@@ -58,7 +58,7 @@ def install(folder: Path, name: str, version: str, entries: str) -> None:
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    """The folder of an installed distribution that brings losses and networks."""
+    """Install a distribution with losses and networks; return its folder."""
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "toy_terms.py").write_text(MODULE)
@@ -69,7 +69,7 @@ def toy(tmp_path, monkeypatch):
     extensions.entries.cache_clear()
 
 
-def test_a_loss_of_another_distribution_is_trained_with_and_reported(toy, make, distill_params, teacher):
+def test_external_loss_is_trained_with_and_reported(toy, make, distill_params, teacher):
     task = make("distill", replace(distill_params, losses={"cosine": 1.0, "aligned": 0.5}), teacher=teacher)
     result = distill.run(task)
     assert [name for name in result.metrics if name.endswith("_loss")] == ["cosine_loss", "aligned_loss"]
@@ -79,7 +79,7 @@ def test_a_loss_of_another_distribution_is_trained_with_and_reported(toy, make, 
     assert report["losses"]["weights"]["kl"] == 0.0
 
 
-def test_there_is_a_projector_only_where_a_loss_asks_for_projected_tokens(toy, distill_params, teacher):
+def test_projector_exists_only_for_losses_that_need_it(toy, distill_params, teacher):
     network, _ = networks.load(teacher)
 
     def learner(*names: str) -> learners.DistillLearner:
@@ -92,17 +92,17 @@ def test_there_is_a_projector_only_where_a_loss_asks_for_projected_tokens(toy, d
     assert not hasattr(learner("cosine"), "margin_loss")
 
 
-def test_a_misspelt_loss_gets_the_nearest_name_of_all_that_are_installed(toy, distill_params):
+def test_misspelt_loss_suggests_installed_names(toy, distill_params):
     faults = dict(check_distill(replace(distill_params, losses={"cosin": 1.0})))
     assert "Did you mean 'cosine'?" in faults["losses.cosin"]
     assert "feature" in faults["losses.cosin"]
 
 
-def test_a_loss_that_is_not_installed_is_a_fault(distill_params):
+def test_loss_that_is_not_installed_is_a_fault(distill_params):
     assert "losses.cosine" in dict(check_distill(replace(distill_params, losses={"cosine": 1.0})))
 
 
-def test_the_digest_knows_whose_code_a_loss_or_a_network_is(toy, distill_params):
+def test_fingerprint_names_external_losses_and_networks(toy, distill_params):
     assert fingerprint(distill_params) == ""
     other = replace(distill_params, losses={"kl": 1.0, "cosine": 0.5, "aligned": 0.0})
     assert fingerprint(other) == "cosine of toy_terms 2.1"
@@ -111,30 +111,30 @@ def test_the_digest_knows_whose_code_a_loss_or_a_network_is(toy, distill_params)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("odd", r"losses\.odd: toy_terms:odd: no input 'teachr'\. Did you mean 'teacher'\?"),
         ("gone", r"gone: toy_terms:gone of toy_terms 2\.1 cannot be loaded"),
         ("nowhere", r"losses\.nowhere: no loss term 'nowhere'"),
     ],
 )
-def test_a_loss_that_cannot_be_computed_is_refused_by_name(toy, name, told):
-    with pytest.raises(PokeflowError, match=told):
+def test_loss_that_cannot_be_computed_is_refused_by_name(toy, name, message):
+    with pytest.raises(PokeflowError, match=message):
         losses.load([name])
 
 
-def test_a_loss_that_gives_more_than_one_value_is_refused(toy, make, distill_params, teacher):
+def test_loss_returning_several_values_is_refused(toy, make, distill_params, teacher):
     with pytest.raises(PokeflowError, match=r"losses\.many: returns a tensor of shape \["):
         distill.run(make("distill", replace(distill_params, losses={"many": 1.0}), teacher=teacher))
 
 
-def test_two_distributions_with_one_name_are_both_named(toy):
+def test_duplicate_name_names_both_distributions(toy):
     install(toy, "other_terms", "0.3", "[pokeflow_torch.losses]\ncosine = toy_terms:cosine\n")
     with pytest.raises(PokeflowError, match=r"other_terms 0\.3 and toy_terms 2\.1 both register 'cosine'"):
         extensions.entries(extensions.LOSSES)
 
 
-def test_a_network_of_another_distribution_is_built_saved_and_loaded(toy, tmp_path):
+def test_external_network_is_built_saved_and_loaded(toy, tmp_path):
     network = replace(CNN, name="tiny")
     embedder = networks.build(network, SIZE).eval()
     networks.save(tmp_path, embedder, network, SIZE)
@@ -144,18 +144,18 @@ def test_a_network_of_another_distribution_is_built_saved_and_loaded(toy, tmp_pa
     torch.testing.assert_close(again(images)[0], embedder(images)[0])
 
 
-def test_a_network_that_timm_has_as_well_is_refused(toy):
+def test_network_name_that_timm_also_has_is_refused(toy):
     with pytest.raises(PokeflowError, match="timm and toy_terms:tiny both provide 'resnet18'"):
         networks.build(replace(CNN, name="resnet18"), SIZE)
 
 
-def test_a_misspelt_network_gets_the_nearest_name_of_all_that_are_installed(toy):
+def test_misspelt_network_suggests_installed_names(toy):
     with pytest.raises(PokeflowError, match="Did you mean 'tiny'"):
         networks.build(replace(CNN, name="tinny"), SIZE)
 
 
-def test_every_term_of_this_plugin_is_an_entry_point_and_can_be_computed():
+def test_own_terms_are_entry_points_and_load():
     assert extensions.own_names(extensions.LOSSES) == ("attention", "feature", "highfreq", "kl", "task")
-    found = losses.load(extensions.own_names(extensions.LOSSES))
-    assert {name for name, loss in found.items() if loss.needs_projector} == {"feature", "highfreq"}
-    assert {name for name, loss in found.items() if loss.needs_margin} == {"task"}
+    terms = losses.load(extensions.own_names(extensions.LOSSES))
+    assert {name for name, loss in terms.items() if loss.needs_projector} == {"feature", "highfreq"}
+    assert {name for name, loss in terms.items() if loss.needs_margin} == {"task"}

@@ -18,7 +18,7 @@ from pokeflow_torch.stages import train
 
 from .conftest import write_data
 
-# A run of a few seconds that saves after every step; what it is told: data, work, output.
+# A run of a few seconds that saves after every step. Arguments: data, work, output.
 RUN = """
 import sys, torch
 from dataclasses import replace
@@ -59,7 +59,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(folders):
-    """The output folder of a run that nothing disturbed."""
+    """Return the output folder of an uninterrupted run."""
     run = folders("straight")
     assert start(run).wait() == 0
     return run[2]
@@ -73,8 +73,8 @@ def start(arguments):
 def wait_for_checkpoint(work):
     until = time.monotonic() + 600  # a busy machine takes long to import torch
     while time.monotonic() < until:
-        found = sorted(Path(work).glob("checkpoint-*.pt"))
-        if found and int(found[-1].name.split("-")[1]) >= 3:
+        files = sorted(Path(work).glob("checkpoint-*.pt"))
+        if files and int(files[-1].name.split("-")[1]) >= 3:
             return
         time.sleep(0.02)
     pytest.fail("no checkpoint within three minutes")
@@ -84,14 +84,14 @@ def weights(output):
     return torch.load(Path(output) / "weights.pt", weights_only=True)
 
 
-def told(output):
-    """The last line of each step, but for its time."""
+def last_lines(output):
+    """Return the last line of each step, without its time."""
     lines = (Path(output).parent / "work" / "telemetry" / "steps.jsonl").read_text().splitlines()
     return {row["step"]: {**row, "time": None} for row in map(json.loads, lines)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_killed_run_goes_on_to_the_very_same_weights(folders, straight, number):
+def test_killed_run_resumes_to_identical_weights(folders, straight, number):
     killed = folders(f"killed-{number}")
     process = start(killed)
     wait_for_checkpoint(killed[1])
@@ -104,10 +104,10 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(folders, straight, number
     for name in ("history.jsonl", "checkpoint.pt"):
         files = [(Path(output) / name).read_bytes() for output in (straight, killed[2])]
         assert files[0] == files[1], name
-    assert told(killed[2]) == told(straight)
+    assert last_lines(killed[2]) == last_lines(straight)
 
 
-def test_the_state_at_the_end_is_kept_and_training_goes_on_from_it(make, train_params):
+def test_final_state_is_kept_and_training_can_continue(make, train_params):
     first = make("train", train_params)
     train.run(first)
     kept = torch.load(first.output / checkpoint.FILE, weights_only=True)
@@ -128,13 +128,13 @@ def test_the_state_at_the_end_is_kept_and_training_goes_on_from_it(make, train_p
     assert torch.load(longer.output / checkpoint.FILE, weights_only=True)["step"] == 9
 
 
-def test_the_state_at_the_end_need_not_be_kept(make, train_params):
+def test_final_state_is_not_kept_when_disabled(make, train_params):
     task = make("train", replace(train_params, loop=replace(train_params.loop, keep_checkpoint=False)))
     train.run(task)
     assert not (task.output / checkpoint.FILE).exists()
 
 
-def test_a_resume_is_told(make, train_params, caplog, monkeypatch):
+def test_resume_is_logged(make, train_params, caplog, monkeypatch):
     task = make("train", replace(train_params, loop=replace(train_params.loop, checkpoint_seconds=0.0)))
     views, calls = step.augment.views, []
 
@@ -153,7 +153,7 @@ def test_a_resume_is_told(make, train_params, caplog, monkeypatch):
     assert "resumed at step 4 of 6" in caplog.text
 
 
-def test_ctrl_c_keeps_a_checkpoint_of_the_step_it_came_in(make, train_params, monkeypatch):
+def test_ctrl_c_saves_a_checkpoint_of_the_current_step(make, train_params, monkeypatch):
     task = make("train", train_params)
     views, calls = step.augment.views, []
 
@@ -169,7 +169,7 @@ def test_ctrl_c_keeps_a_checkpoint_of_the_step_it_came_in(make, train_params, mo
     assert [file.name[:20] for file in task.work.iterdir() if file.is_file()] == ["checkpoint-000000002"]
 
 
-def test_an_epoch_shows_every_card_once_a_view_in_an_order_of_its_own():
+def test_epoch_order_repeats_each_card_per_view_and_is_seeded():
     settings = Loop(views=3, seed=1)
     order = loop.epoch_order(settings, 10, 0)
     assert sorted(order.tolist()) == sorted([*range(10)] * 3)
@@ -179,13 +179,13 @@ def test_an_epoch_shows_every_card_once_a_view_in_an_order_of_its_own():
     assert not np.array_equal(order, loop.epoch_order(replace(settings, seed=2), 10, 0))
 
 
-def test_networks_of_different_precision_may_follow_in_one_process(make, train_params):
+def test_precisions_can_differ_within_one_process(make, train_params):
     for precision in ("bf16", "fp16", "no"):
         params = replace(train_params, loop=replace(train_params.loop, precision=precision, epochs=1))
         assert train.run(make("train", params)).metrics["loss"] > 0
 
 
 @pytest.mark.parametrize("part", [{"optim": Optim(lr=1e-3, ema=None)}, {"augment": 0.0}])
-def test_parts_may_be_left_out(make, train_params, part):
+def test_averaging_and_augmentation_are_optional(make, train_params, part):
     params = replace(train_params, loop=replace(train_params.loop, epochs=1), **part)
     assert train.run(make("train", params)).metrics["loss"] > 0

@@ -29,7 +29,7 @@ TERMS = {
 
 @pytest.fixture
 def term(monkeypatch):
-    """term(function) → the loss term of this function, as if a distribution had it."""
+    """term(function) → the loss term of this function, as if a distribution registered it."""
 
     def load(function):
         entry = SimpleNamespace(value="own:term")
@@ -40,22 +40,22 @@ def term(monkeypatch):
     return load
 
 
-def test_a_term_is_called_with_the_inputs_that_it_names_also_where_they_have_a_default(term):
-    found = term(lambda student, temperature=1.0, strength=0.5: student)
-    assert found.inputs == ("student", "temperature")
-    assert (found.needs_projector, found.needs_margin) == (False, False)
-    found = term(lambda projected_tokens, margin_loss: projected_tokens)
-    assert (found.needs_projector, found.needs_margin) == (True, True)
+def test_term_receives_the_inputs_in_its_signature(term):
+    loaded = term(lambda student, temperature=1.0, strength=0.5: student)
+    assert loaded.inputs == ("student", "temperature")
+    assert (loaded.needs_projector, loaded.needs_margin) == (False, False)
+    loaded = term(lambda projected_tokens, margin_loss: projected_tokens)
+    assert (loaded.needs_projector, loaded.needs_margin) == (True, True)
 
 
-def test_an_input_that_no_term_can_have_is_an_error_which_names_the_first(term):
+def test_unknown_input_is_an_error_that_names_the_first(term):
     with pytest.raises(PokeflowError, match=r"losses\.own: own:term.*'studnet'.*student") as raised:
         term(lambda studnet, labls: studnet)
     assert "labls" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_a_term_is_zero_where_the_student_equals_the_teacher_and_only_there(name):
+def test_term_is_zero_only_where_student_equals_teacher(name):
     assert TERMS[name](Z_T, T_T).item() == pytest.approx(0, abs=1e-5)
     assert TERMS[name](Z_S, T_S).item() > 0.01
 
@@ -70,18 +70,18 @@ REACHED = {
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_a_term_sends_a_gradient_to_its_inputs_and_to_no_other(name):
+def test_gradient_reaches_all_inputs_of_a_term_and_no_other(name):
     inputs = {"embedding": Z_S.clone().requires_grad_(), "tokens": T_S.clone().requires_grad_()}
     TERMS[name](*inputs.values()).backward()
     gradients = {part: value.grad for part, value in inputs.items()}
     assert {part for part, grad in gradients.items() if grad is not None} == set(REACHED[name])
     for part in REACHED[name]:
-        # Of every sample: a term that reads only some of the batch would train only those.
+        # Every sample has a gradient: no term may ignore part of the batch.
         assert (gradients[part].flatten(1).abs().amax(1) > 0).all()
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_a_step_against_its_gradient_lowers_a_term(name):
+def test_gradient_step_lowers_a_term(name):
     z, t = Z_S.clone().requires_grad_(), T_S.clone().requires_grad_()
     before = TERMS[name](z, t)
     before.backward()
@@ -98,22 +98,22 @@ def smooth_l1(a, b):
     return torch.where(distance < 1, distance.square() / 2, distance - 0.5)
 
 
-def test_feature_is_the_embeddings_angle_and_half_of_the_tokens_weighted_nine_to_one():
+def test_feature_matches_its_formula():
     tokens = 0.9 * (1 - cosine(T_S, T_T)).mean() + 0.1 * smooth_l1(T_S, T_T).mean()
     wanted = (1 - cosine(Z_S, Z_T)).mean() + 0.5 * tokens
     torch.testing.assert_close(losses.feature(Z_S, Z_T, T_S, T_T), wanted)
 
 
-def test_feature_trains_embeddings_alone_where_the_tokens_agree():
+def test_feature_is_the_embedding_term_when_tokens_agree():
     torch.testing.assert_close(losses.feature(Z_S, Z_T, T_T, T_T), (1 - cosine(Z_S, Z_T)).mean())
 
 
-def test_feature_trains_tokens_alone_where_the_embeddings_agree():
+def test_feature_is_the_token_term_when_embeddings_agree():
     wanted = 0.45 * (1 - cosine(T_S, T_T)).mean() + 0.05 * smooth_l1(T_S, T_T).mean()
     torch.testing.assert_close(losses.feature(Z_T, Z_T, T_S, T_T), wanted)
 
 
-def test_attention_is_the_squared_distance_of_unit_activity_maps():
+def test_attention_matches_its_formula():
     def activity(tokens):
         squares = tokens.square().sum(1).flatten(1)
         return squares / squares.square().sum(1, keepdim=True).sqrt()
@@ -122,7 +122,7 @@ def test_attention_is_the_squared_distance_of_unit_activity_maps():
     torch.testing.assert_close(losses.attention(T_S, T_T), wanted)
 
 
-def test_highfreq_is_the_mean_distance_of_what_blocks_of_four_cells_differ_from_their_mean():
+def test_highfreq_matches_its_formula():
     def detail(tokens):
         blocks = tokens.unflatten(3, (2, 2)).unflatten(2, (2, 2))
         return blocks - blocks.mean((3, 5), keepdim=True)
@@ -130,7 +130,7 @@ def test_highfreq_is_the_mean_distance_of_what_blocks_of_four_cells_differ_from_
     torch.testing.assert_close(losses.highfreq(T_S, T_T), (detail(T_S) - detail(T_T)).abs().mean())
 
 
-def test_highfreq_leaves_out_an_odd_last_row_and_column():
+def test_highfreq_ignores_an_odd_last_row_and_column():
     student, teacher = random(2, 3, 5, 3, seed=1), random(2, 3, 5, 3, seed=2)
     even = losses.highfreq(student[..., :4, :2], teacher[..., :4, :2])
     assert losses.highfreq(student, teacher).item() == even.item()
@@ -139,12 +139,12 @@ def test_highfreq_leaves_out_an_odd_last_row_and_column():
 
 @given(st.floats(0.1, 10), st.floats(0.1, 10))
 @settings(max_examples=20, deadline=None)
-def test_embedding_terms_ask_for_direction_not_length(a, b):
+def test_kl_ignores_embedding_length(a, b):
     kept = losses.kl(Z_S, Z_T, BANK, 4.0, 32.0)
     torch.testing.assert_close(losses.kl(a * Z_S, b * Z_T, BANK, 4.0, 32.0), kept, rtol=1e-3, atol=1e-5)
 
 
-def test_kl_is_hintons_form_written_out():
+def test_kl_matches_hintons_formula():
     def soft(z):
         return (F.normalize(z) @ F.normalize(BANK).T * 32.0 / 4.0).softmax(1)
 
@@ -153,7 +153,7 @@ def test_kl_is_hintons_form_written_out():
     torch.testing.assert_close(losses.kl(Z_S, Z_T, BANK, 4.0, 32.0), wanted)
 
 
-def test_kl_keeps_its_gradient_at_high_temperatures():
+def test_kl_gradient_does_not_vanish_at_high_temperature():
     def pull(temperature):
         z = Z_S.clone().requires_grad_()
         losses.kl(z, Z_T, BANK, temperature, 1.0).backward()
@@ -162,19 +162,19 @@ def test_kl_keeps_its_gradient_at_high_temperatures():
     assert pull(64.0) == pytest.approx(pull(8.0), rel=0.1)
 
 
-def test_attention_compares_where_not_what():
+def test_attention_ignores_channel_order_but_not_position():
     shuffled = T_T[:, torch.randperm(5, generator=torch.Generator().manual_seed(0))] * -3
     assert losses.attention(shuffled, T_T).item() == pytest.approx(0, abs=1e-6)
     assert losses.attention(T_T.flip(-1), T_T).item() > 0.1
 
 
-def test_attention_is_bounded_by_two_because_the_maps_are_unit_vectors_without_negative_parts():
+def test_attention_is_at_most_two():
     one, other = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
     one[0, 0, 0, 0], other[0, 0, 1, 1] = 3.0, 5.0
     assert losses.attention(one, other).item() == pytest.approx(2.0)
 
 
-def test_highfreq_ignores_what_is_smooth():
+def test_highfreq_ignores_smooth_differences():
     block = random(6, 5, 2, 2, seed=6).repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert losses.highfreq(T_T + block, T_T).item() == pytest.approx(0, abs=1e-6)
     checkers = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(2, 2)
@@ -182,23 +182,23 @@ def test_highfreq_ignores_what_is_smooth():
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1)])
-def test_highfreq_of_a_grid_without_detail_is_an_error_not_zero(grid):
+def test_highfreq_of_a_grid_without_detail_is_an_error(grid):
     with pytest.raises(PokeflowError, match=f"highfreq: a token map of {grid[0]}×{grid[1]} is too small for this term"):
         losses.highfreq(torch.zeros(2, 3, *grid), torch.ones(2, 3, *grid))
 
 
-def test_highfreq_takes_the_smallest_grid_that_has_detail():
+def test_highfreq_accepts_a_two_by_two_grid():
     assert losses.highfreq(random(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)).item() > 0
 
 
-def test_attention_of_a_single_cell_is_an_error_not_zero():
+def test_attention_of_a_single_cell_is_an_error():
     with pytest.raises(PokeflowError, match="attention"):
         losses.attention(torch.ones(2, 3, 1, 1), torch.ones(2, 3, 1, 1))
     for grid in ((1, 2), (2, 1)):
         assert losses.attention(random(2, 3, *grid, seed=1), random(2, 3, *grid, seed=2)).item() > 0
 
 
-def test_tokens_of_different_shape_are_an_error_not_a_broadcast():
+def test_mismatched_token_shapes_are_an_error():
     with pytest.raises(PokeflowError, match="attention"):
         losses.attention(torch.ones(2, 3, 2, 2), torch.ones(2, 3, 4, 4))
     with pytest.raises(PokeflowError, match="attention"):
@@ -208,14 +208,14 @@ def test_tokens_of_different_shape_are_an_error_not_a_broadcast():
             term(torch.ones(2, 1, 4, 4), torch.ones(2, 3, 4, 4))
 
 
-def test_kl_with_a_bank_of_one_is_an_error_and_of_two_is_none():
+def test_kl_needs_a_bank_of_at_least_two():
     with pytest.raises(PokeflowError, match="bank"):
         losses.kl(Z_S, Z_T, BANK[:1], 4.0, 32.0)
     assert losses.kl(Z_S, Z_T, BANK[:2], 4.0, 32.0).item() > 0
 
 
 @pytest.mark.parametrize("centers", [1, 3])
-def test_task_is_arcface_with_its_centers_begun_at_the_proxies(centers):
+def test_task_is_arcface_with_centers_at_the_proxies(centers):
     proxies = random(4, 8, seed=7)
     criterion = losses.arcface(Margin(angle=0.2, scale=16.0, centers=centers), proxies)
     embeddings, labels = F.normalize(proxies) + 0.2 * random(4, 8, seed=8), torch.arange(4)
@@ -227,33 +227,33 @@ def test_task_is_arcface_with_its_centers_begun_at_the_proxies(centers):
     torch.testing.assert_close(criterion.W.T[::centers], F.normalize(proxies))
 
 
-def test_a_margin_makes_the_task_harder():
+def test_margin_increases_the_task_loss():
     embeddings, labels, proxies = random(4, 8, seed=8), torch.arange(4), random(4, 8, seed=7)
     easy, hard = (losses.arcface(Margin(angle, 16.0, 1), proxies)(embeddings, labels).item() for angle in (0.0, 0.3))
     assert hard > easy
     assert math.isfinite(hard)
 
 
-def test_further_centers_of_a_card_begin_near_its_first_with_the_same_noise_every_time():
+def test_further_centers_start_near_the_first_with_fixed_noise():
     proxies = random(2, 4, seed=7)
     criterion = losses.arcface(Margin(angle=0.2, scale=16.0, centers=3), proxies)
     centers = criterion.W.T.detach().view(2, 3, 4)
     noise = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)).view(2, 3, 4) * 0.1 / 4**0.5
     noise[:, 0] = 0
     torch.testing.assert_close(centers, F.normalize(proxies)[:, None] + noise)
-    # The values themselves: a checkpoint of an earlier version must find the centres that it began with.
+    # Literal values: checkpoints of earlier versions rely on the same initial centres.
     torch.testing.assert_close(centers[0, 1], torch.tensor([-0.0456, 0.5063, 0.5523, -0.7744]), rtol=0, atol=1e-4)
 
 
 def test_centers_do_not_depend_on_the_random_state():
-    made = []
+    centers = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        made.append(losses.arcface(Margin(centers=2), random(4, 8)).W)
-    assert torch.equal(*made)
+        centers.append(losses.arcface(Margin(centers=2), random(4, 8)).W)
+    assert torch.equal(*centers)
 
 
-def test_centers_are_copies_that_train_and_proxies_stay():
+def test_centers_are_trained_copies_of_the_proxies():
     proxies = random(4, 8, seed=7).requires_grad_()
     kept = proxies.detach().clone()
     criterion = losses.arcface(Margin(centers=2), proxies)

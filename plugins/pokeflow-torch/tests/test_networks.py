@@ -12,14 +12,14 @@ from .conftest import CNN, SIZE, VIT
 
 
 @pytest.mark.parametrize(("network", "grid"), [(VIT, 4), (CNN, 2)])
-def test_a_network_gives_an_embedding_and_a_map_of_tokens(network, grid):
+def test_network_returns_an_embedding_and_a_token_map(network, grid):
     embedder = networks.build(network, SIZE).eval()
     embedding, tokens = embedder(torch.zeros(3, 3, SIZE, SIZE))
     assert embedding.shape == (3, 16)
     assert tokens.shape == (3, embedder.token_dim, grid, grid)
 
 
-def test_prefix_tokens_are_dropped_and_places_keep_their_order():
+def test_prefix_tokens_are_dropped_and_order_is_kept():
     embedder = networks.build(VIT, SIZE).eval()
     backbone = embedder.backbone
     images = torch.randn(1, 3, SIZE, SIZE)
@@ -30,7 +30,7 @@ def test_prefix_tokens_are_dropped_and_places_keep_their_order():
     torch.testing.assert_close(tokens.flatten(2).transpose(1, 2), sequence)
 
 
-def test_a_vit_and_efficientnet_lite0_share_the_stride_16_grid():
+def test_vit_and_efficientnet_lite0_share_the_stride_16_grid():
     student = networks.build(Network("efficientnet_lite0"), 64).eval()
     teacher = networks.build(replace(VIT, options={**VIT.options, "patch_size": 16}), 64).eval()
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_a_vit_and_efficientnet_lite0_share_the_stride_16_grid():
     assert student.token_dim == 112
 
 
-def test_a_grid_tells_the_head_where_things_are():
+def test_grid_gives_the_head_features_per_cell():
     torch.manual_seed(0)
     images = torch.randn(2, 3, SIZE, SIZE)
     pooled, placed = (networks.build(replace(CNN, grid=grid), SIZE).eval() for grid in (1, 2))
@@ -49,19 +49,19 @@ def test_a_grid_tells_the_head_where_things_are():
         networks.build(replace(CNN, grid=3), SIZE)
 
 
-def test_building_leaves_the_batch_norms_untouched():
+def test_building_leaves_batch_norms_untouched():
     norms = [m for m in networks.build(CNN, SIZE).modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert norms
     assert all(norm.training and norm.num_batches_tracked == 0 for norm in norms)
 
 
-def test_the_head_counts_among_the_parameters():
+def test_parameters_include_the_head():
     embedder = networks.build(CNN, SIZE)
     head = CNN.embedding_dim * (embedder.features + 2)
     assert networks.parameters(embedder) == networks.parameters(embedder.backbone) + head
 
 
-def test_a_saved_network_is_rebuilt_exactly(tmp_path):
+def test_saved_network_is_rebuilt_exactly(tmp_path):
     torch.manual_seed(0)
     embedder = networks.build(VIT, SIZE).eval()
     networks.save(tmp_path, embedder, VIT, SIZE)
@@ -99,17 +99,17 @@ def test_weights_that_would_run_code_are_refused(tmp_path):
         networks.build(replace(CNN, weights=str(tmp_path / "w.pt")), SIZE)
 
 
-def test_an_unknown_network_names_the_nearest():
+def test_unknown_network_suggests_the_nearest():
     with pytest.raises(PokeflowError, match="Did you mean 'efficientnet_lite0'"):
         networks.build(Network("eficientnet_lite0"), SIZE)
 
 
-def test_an_option_that_timm_refuses_is_told():
+def test_option_that_timm_rejects_is_reported():
     with pytest.raises(PokeflowError, match=r"network\.options"):
         networks.build(replace(CNN, options={"no_such_option": 1}), SIZE)
 
 
-def test_pretrained_weights_that_cannot_be_fetched_tell_what_to_do(monkeypatch):
+def test_failed_download_suggests_local_weights(monkeypatch):
     import timm
 
     def offline(*args, **kwargs):
@@ -120,7 +120,7 @@ def test_pretrained_weights_that_cannot_be_fetched_tell_what_to_do(monkeypatch):
         networks.build(replace(CNN, pretrained=True), SIZE)
 
 
-def test_a_damaged_description_is_told(tmp_path):
+def test_damaged_description_is_reported(tmp_path):
     (tmp_path / "network.json").write_text(json.dumps({"name": "test_vit"}))
     with pytest.raises(PokeflowError, match="cannot read the network's description"):
         networks.load(tmp_path)

@@ -54,13 +54,13 @@ def cards():
 
 @pytest.fixture
 def stepper(machine, cards):
-    """stepper(learner, phase, **optim) → one that is ready for its first step, on clean cards."""
+    """stepper(learner, phase, **optim) → a Stepper ready for its first step, on clean cards."""
 
     def make(learner=None, phase=None, strength=0.0, **optim):
         plan = Plan(cards, Optim(**{"lr": 0.1, "warmup": 0.0, **optim}), strength, 3, TOTAL)
-        made = Stepper(machine, "train:m", learner or Recorder(), plan, **({"phase": phase} if phase else {}))
-        made.begin()
-        return made
+        trainer = Stepper(machine, "train:m", learner or Recorder(), plan, **({"phase": phase} if phase else {}))
+        trainer.begin()
+        return trainer
 
     return make
 
@@ -68,40 +68,40 @@ def stepper(machine, cards):
 LABELS = np.array([4, 1, 5])
 
 
-def moments(made):
+def moments(trainer):
     """AdamW's first moments after one step: a tenth of the gradient that it received."""
-    state = made.optimizer.state_dict()["state"]
-    return torch.cat([state[place]["exp_avg"].flatten() for place in sorted(state)])
+    state = trainer.optimizer.state_dict()["state"]
+    return torch.cat([state[index]["exp_avg"].flatten() for index in sorted(state)])
 
 
-def test_a_gradient_over_the_limit_is_scaled_to_the_limit(stepper):
-    made = stepper(Recorder(1e4), clip=0.5)
-    result = made.train_step(0, LABELS)
+def test_gradient_over_the_limit_is_clipped(stepper):
+    trainer = stepper(Recorder(1e4), clip=0.5)
+    result = trainer.train_step(0, LABELS)
     assert result.norm.item() > 100
-    assert (10 * moments(made)).norm().item() == pytest.approx(0.5, rel=1e-4)
+    assert (10 * moments(trainer)).norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
-def test_a_gradient_under_the_limit_is_left_alone(stepper):
-    made = stepper(Recorder(), clip=1e9)
-    result = made.train_step(0, LABELS)
-    assert (10 * moments(made)).norm().item() == pytest.approx(result.norm.item(), rel=1e-4)
+def test_gradient_under_the_limit_is_unchanged(stepper):
+    trainer = stepper(Recorder(), clip=1e9)
+    result = trainer.train_step(0, LABELS)
+    assert (10 * moments(trainer)).norm().item() == pytest.approx(result.norm.item(), rel=1e-4)
 
 
-def test_views_are_the_cards_of_the_batch_normalised_by_the_data_sets_mean_and_deviation(stepper, cards):
+def test_views_are_normalised_cards_of_the_batch(stepper, cards):
     learner = Recorder()
-    made = stepper(learner)
+    trainer = stepper(learner)
     learner.eval()  # as a validation leaves it
-    made.train_step(0, LABELS)
+    trainer.train_step(0, LABELS)
     ((images, labels, training),) = learner.received
     clean = torch.from_numpy(cards.images[LABELS]).permute(0, 3, 1, 2).float() / 255
-    made = augment.views(clean, step.reseed(3, 0, 0), 0.0)
-    wanted = (made - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    views = augment.views(clean, step.reseed(3, 0, 0), 0.0)
+    wanted = (views - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
     torch.testing.assert_close(images, wanted)
     assert labels.tolist() == LABELS.tolist()
     assert training
 
 
-def test_views_of_a_step_are_drawn_from_seed_and_step(stepper, monkeypatch):
+def test_views_are_seeded_by_seed_and_step(stepper, monkeypatch):
     drawn = []
 
     def views(images, generator, strength):
@@ -109,17 +109,17 @@ def test_views_of_a_step_are_drawn_from_seed_and_step(stepper, monkeypatch):
         return images
 
     monkeypatch.setattr(augment, "views", views)
-    made = stepper(strength=0.7)
-    made.train_step(0, LABELS)
-    made.train_step(1, LABELS)
+    trainer = stepper(strength=0.7)
+    trainer.train_step(0, LABELS)
+    trainer.train_step(1, LABELS)
     assert drawn == [(step.reseed(3, n, 0).initial_seed(), 0.7) for n in (0, 1)]
 
 
-def test_a_step_moves_the_weights_at_the_rate_of_its_position(stepper):
+def test_weights_move_by_the_scheduled_rate(stepper):
     learner = Recorder()
-    made = stepper(learner, weight_decay=0.0, clip=1e9)
+    trainer = stepper(learner, weight_decay=0.0, clip=1e9)
     before = learner.network.layer.weight.detach().clone()
-    result = made.train_step(5, LABELS)
+    result = trainer.train_step(5, LABELS)
     assert result.lr == pytest.approx(0.1 * step.rate(5, TOTAL, 0.0))
     # AdamW's first step is as long as its rate, whatever the gradient.
     moved = (learner.network.layer.weight.detach() - before).abs()
@@ -127,7 +127,7 @@ def test_a_step_moves_the_weights_at_the_rate_of_its_position(stepper):
 
 
 class Half:
-    """The first of two processes, which has the batch's even positions and hears nothing of the other one."""
+    """The first of two processes: it has the batch's even positions and never communicates with the other."""
 
     num_processes = 2
 
@@ -138,7 +138,7 @@ class Half:
         return getattr(self.machine, name)
 
 
-def test_a_process_with_a_larger_part_of_the_batch_has_a_larger_weight(stepper, machine, cards, monkeypatch):
+def test_larger_part_of_the_batch_weighs_more(stepper, machine, cards, monkeypatch):
     batch = np.array([4, 1, 5, 0, 2])
     alone = stepper().train_step(0, batch[::2])
     agreed = distributed.StepSummary({"loss": 1.0}, None)
@@ -146,26 +146,26 @@ def test_a_process_with_a_larger_part_of_the_batch_has_a_larger_weight(stepper, 
     monkeypatch.setattr(distributed, "share_moments", lambda *_: None)
     half = Stepper(Half(machine), "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
     half.begin()
-    # Three of five views, where an equal part were a half.
+    # It has three of the five views; an equal part would be a half.
     assert half.train_step(0, batch).norm.item() == pytest.approx(1.2 * alone.norm.item(), rel=1e-5)
 
 
-def test_a_resumed_state_is_shared_with_the_other_processes(machine, cards, monkeypatch):
+def test_resumed_state_is_shared_with_other_processes(machine, cards, monkeypatch):
     shared = []
     monkeypatch.setattr(distributed, "share_moments", lambda _, optimizer: shared.append(optimizer))
-    made = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
-    made.begin()
-    assert shared == [made.optimizer.optimizer]
+    trainer = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    trainer.begin()
+    assert shared == [trainer.optimizer.optimizer]
 
 
-def test_gradients_do_not_add_up_over_steps(stepper):
+def test_gradients_do_not_accumulate_over_steps(stepper):
     learner = Recorder()
-    made = stepper(learner)
-    made.train_step(0, LABELS)
+    trainer = stepper(learner)
+    trainer.train_step(0, LABELS)
     assert all(weight.grad is None or not weight.grad.any() for weight in learner.parameters())
 
 
-def test_a_step_returns_every_term_and_the_signal_that_arrived(stepper):
+def test_step_returns_all_terms_and_the_signal(stepper):
     learner = Recorder()
     result = stepper(learner).train_step(0, LABELS, lambda: 15)
     assert result.values["term"] == 7.0
@@ -175,34 +175,34 @@ def test_a_step_returns_every_term_and_the_signal_that_arrived(stepper):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_changes_nothing_and_is_an_error(stepper, value):
+def test_non_finite_loss_raises_and_changes_no_weights(stepper, value):
     learner = Recorder(value)
-    made = stepper(learner)
+    trainer = stepper(learner)
     before = [weight.detach().clone() for weight in learner.parameters()]
     with pytest.raises(PokeflowError, match=r"train:m: the loss is (nan|inf) at step 4 of 10\. Lower optim\.lr"):
-        made.train_step(4, LABELS)
+        trainer.train_step(4, LABELS)
     assert all(torch.equal(old, new) for old, new in zip(before, learner.parameters(), strict=True))
 
 
-def test_the_averaged_network_follows_the_weights_by_its_decay(stepper):
+def test_averaged_network_follows_the_decay(stepper):
     learner = Recorder()
-    made = stepper(learner, ema=0.2)
-    first = made.shadow.layer.weight.clone()
-    made.train_step(9, LABELS)
+    trainer = stepper(learner, ema=0.2)
+    first = trainer.shadow.layer.weight.clone()
+    trainer.train_step(9, LABELS)
     trained = learner.network.layer.weight.detach()
-    torch.testing.assert_close(made.shadow.layer.weight, first + 0.8 * (trained - first))
-    assert not made.shadow.training
-    assert not any(weight.requires_grad for weight in made.shadow.parameters())
+    torch.testing.assert_close(trainer.shadow.layer.weight, first + 0.8 * (trained - first))
+    assert not trainer.shadow.training
+    assert not any(weight.requires_grad for weight in trainer.shadow.parameters())
 
 
-def test_the_shipped_network_is_the_trained_one_where_nothing_is_averaged(stepper):
+def test_without_averaging_the_trained_network_is_shipped(stepper):
     learner = Recorder()
-    made = stepper(learner, ema=None)
-    made.train_step(0, LABELS)
-    assert torch.equal(made.shadow.layer.weight, learner.network.layer.weight)
+    trainer = stepper(learner, ema=None)
+    trainer.train_step(0, LABELS)
+    assert torch.equal(trainer.shadow.layer.weight, learner.network.layer.weight)
 
 
-def test_phases_follow_one_another_in_order_and_none_is_left_out(stepper):
+def test_phases_run_in_order(stepper):
     seen = []
 
     @contextmanager
@@ -215,7 +215,7 @@ def test_phases_follow_one_another_in_order_and_none_is_left_out(stepper):
     assert seen == [word for name in step.PHASES for word in (name, "end")]
 
 
-def test_a_step_after_a_saved_state_is_the_step_that_would_have_followed(stepper, machine):
+def test_resumed_step_equals_the_uninterrupted_one(stepper, machine):
     straight = stepper(ema=0.5)
     straight.train_step(0, LABELS)
     saved = copy.deepcopy(straight.state())
@@ -229,25 +229,25 @@ def test_a_step_after_a_saved_state_is_the_step_that_would_have_followed(stepper
     assert torch.equal(moments(straight), moments(resumed))
 
 
-def test_a_batch_of_one_view_is_an_error(stepper):
+def test_batch_of_one_view_is_an_error(stepper):
     with pytest.raises(PokeflowError, match=r"loop\.batch_size: 1 views"):
         stepper().train_step(0, LABELS[:1])
 
 
-def test_weights_of_convolutions_lie_channels_last(machine, cards):
+def test_convolution_weights_use_channels_last(machine, cards):
     learner = Recorder()
     learner.network.convolutional = True
     learner.extra = nn.Conv2d(3, 4, 3)
     plan = Plan(cards, Optim(), 0.0, 3, TOTAL)
-    made = Stepper(machine, "train:m", learner, plan)
-    made.begin()
-    made.train_step(0, LABELS)
+    trainer = Stepper(machine, "train:m", learner, plan)
+    trainer.begin()
+    trainer.train_step(0, LABELS)
     assert learner.received[0][0].is_contiguous(memory_format=torch.channels_last)
     assert learner.extra.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("saved", "scale"), [(None, 2.0), ({"scale": 8.0}, 8.0)])
-def test_the_scale_of_half_precision_is_the_saved_one_or_stays(machine, cards, saved, scale):
+def test_loss_scale_is_restored_from_the_saved_state(machine, cards, saved, scale):
     class Scaler:
         loaded = None
 
@@ -258,25 +258,25 @@ def test_the_scale_of_half_precision_is_the_saved_one_or_stays(machine, cards, s
             self.loaded = state
 
     machine.scaler = Scaler()
-    made = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
-    made.begin({**made.state(), "scaler": saved} if saved else None)
+    trainer = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    trainer.begin({**trainer.state(), "scaler": saved} if saved else None)
     assert machine.scaler.loaded == {"scale": scale}
-    assert made.state()["scaler"] == {"scale": 2.0}
+    assert trainer.state()["scaler"] == {"scale": 2.0}
 
 
-def test_the_rate_rises_along_a_line_and_falls_along_a_cosine_to_zero():
-    rates = [step.rate(place, 100, 0.1) for place in range(100)]
-    assert rates[:10] == pytest.approx([(place + 1) / 11 for place in range(10)])
+def test_rate_rises_linearly_and_falls_as_a_cosine():
+    rates = [step.rate(position, 100, 0.1) for position in range(100)]
+    assert rates[:10] == pytest.approx([(position + 1) / 11 for position in range(10)])
     assert rates[10] == 1.0 == max(rates)
-    assert rates[10:] == pytest.approx([(1 + math.cos(math.pi * place / 90)) / 2 for place in range(90)])
+    assert rates[10:] == pytest.approx([(1 + math.cos(math.pi * position / 90)) / 2 for position in range(90)])
     assert rates[55] == pytest.approx(0.5)
     assert step.rate(0, 1, 1.0) == 0.5
     assert step.rate(1, 1, 1.0) == 1.0
 
 
-def test_the_draws_of_a_step_follow_from_seed_step_and_process():
-    def draw(*place):
-        return torch.rand(4, generator=step.reseed(*place)), torch.rand(4)
+def test_random_state_follows_from_seed_step_and_process():
+    def draw(*arguments):
+        return torch.rand(4, generator=step.reseed(*arguments)), torch.rand(4)
 
     ours = draw(0, 7, 0)
     assert all(torch.equal(a, b) for a, b in zip(ours, draw(0, 7, 0), strict=True))
@@ -287,23 +287,23 @@ def test_the_draws_of_a_step_follow_from_seed_step_and_process():
 
 
 @pytest.mark.parametrize(
-    ("decay", "place", "share"), [(0.9, 0, 0.9), (0.9, 2, 0.75), (0.9, 1000, 0.1), (None, 0, 1.0), (0.05, 0, 0.95)]
+    ("decay", "position", "share"), [(0.9, 0, 0.9), (0.9, 2, 0.75), (0.9, 1000, 0.1), (None, 0, 1.0), (0.05, 0, 0.95)]
 )
-def test_an_average_takes_this_share_of_the_new_weights(decay, place, share):
+def test_averaging_decay_grows_to_its_limit(decay, position, share):
     new, shadow = nn.Linear(2, 2), nn.Linear(2, 2)
     old = shadow.weight.detach().clone()
-    step.average(shadow, new, decay, place)
+    step.average(shadow, new, decay, position)
     torch.testing.assert_close(shadow.weight, old + share * (new.weight - old))
 
 
-def test_counters_are_copied_and_not_averaged():
+def test_counters_are_copied_not_averaged():
     new, shadow = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     new.num_batches_tracked.fill_(7)
     step.average(shadow, new, 0.9, step=0)
     assert shadow.num_batches_tracked.item() == 7
 
 
-def test_vectors_do_not_decay_and_frozen_weights_are_no_parameters():
+def test_vectors_have_no_decay_and_frozen_weights_are_excluded():
     layer, frozen = nn.Linear(3, 2), nn.Linear(3, 2).requires_grad_(False)
     decayed, kept = step.groups(nn.Sequential(layer, frozen), 0.1)
     assert (decayed["params"], decayed["weight_decay"]) == ([layer.weight], 0.1)

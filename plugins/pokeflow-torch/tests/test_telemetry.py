@@ -37,29 +37,29 @@ def last_of_each_step(file):
 
 
 def events(file):
-    """The events of a file; every length and checksum is as TensorBoard wants it."""
-    data, found = file.read_bytes(), []
+    """Return the events of a file, after checking every length and checksum as TensorBoard does."""
+    data, parsed = file.read_bytes(), []
     while data:
         length = struct.unpack("<Q", data[:8])[0]
         body = data[12 : 12 + length]
         sums = struct.unpack("<I", data[8:12]) + struct.unpack("<I", data[12 + length : 16 + length])
         assert sums == (masked_crc32c(data[:8]), masked_crc32c(body))
-        found.append(Event.FromString(body))
+        parsed.append(Event.FromString(body))
         data = data[16 + length :]
-    assert found[0].file_version == "brain.Event:2"
-    return found[1:]
+    assert parsed[0].file_version == "brain.Event:2"
+    return parsed[1:]
 
 
 def curves(work):
-    """{tag: {step: value}} of a folder of event files, as TensorBoard understands them."""
-    found = {}
+    """Return {tag: {step: value}} of a folder of event files, as TensorBoard reads them."""
+    result = {}
     for file in sorted((work / "telemetry" / "tensorboard").iterdir()):
         for event in events(file):
             if event.session_log.status == SessionLog.START:
-                found = {tag: {s: v for s, v in line.items() if s < event.step} for tag, line in found.items()}
+                result = {tag: {s: v for s, v in line.items() if s < event.step} for tag, line in result.items()}
             for value in event.summary.value:
-                found.setdefault(value.tag, {})[event.step] = value.simple_value
-    return found
+                result.setdefault(value.tag, {})[event.step] = value.simple_value
+    return result
 
 
 def fail_at(call, monkeypatch):
@@ -74,13 +74,13 @@ def fail_at(call, monkeypatch):
     monkeypatch.setattr(step.augment, "views", views_or_not)
 
 
-def test_each_step_has_a_line_with_its_rate_and_its_loss(make, train_params):
+def test_each_step_has_a_line_with_rate_and_loss(make, train_params):
     task, began = make("train", train_params), time.time() * 1000
     train.run(task)
     rows = lines(task.work / "telemetry" / "steps.jsonl")
     assert [list(row) for row in rows] == [["step", "epoch", "time", "lr", "loss"]] * 6
     assert [(row["step"], row["epoch"]) for row in rows] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
-    rates = [train_params.optim.lr * step.rate(place, 6, train_params.optim.warmup) for place in range(6)]
+    rates = [train_params.optim.lr * step.rate(position, 6, train_params.optim.warmup) for position in range(6)]
     assert [row["lr"] for row in rows] == rates
     assert [began <= a["time"] <= b["time"] for a, b in itertools.pairwise(rows)] == [True] * 5
     history = lines(task.output / "history.jsonl")
@@ -89,7 +89,7 @@ def test_each_step_has_a_line_with_its_rate_and_its_loss(make, train_params):
         assert history[epoch - 1]["train_loss"] == pytest.approx(sum(losses) / 3)
 
 
-def test_each_term_of_a_student_s_loss_has_its_own_curve(make, distill_params, teacher):
+def test_each_loss_term_has_its_own_curve(make, distill_params, teacher):
     task = make("distill", distill_params, teacher=teacher)
     distill.run(task)
     terms = {f"{name}_loss" for name in distill_params.losses}
@@ -100,7 +100,7 @@ def test_each_term_of_a_student_s_loss_has_its_own_curve(make, distill_params, t
     assert {f"train/{name}" for name in terms} < set(curves(task.work))
 
 
-def test_tensorboard_shows_steps_and_what_was_measured_between_and_at_the_end(make, train_params):
+def test_tensorboard_has_steps_and_validations(make, train_params):
     task = make("train", replace(train_params, loop=replace(train_params.loop, validate_every=1)))
     metrics = train.run(task).metrics
     shown = curves(task.work)
@@ -113,7 +113,7 @@ def test_tensorboard_shows_steps_and_what_was_measured_between_and_at_the_end(ma
     assert set(shown) == {"train/lr", "train/loss", *(f"validation/{name}" for name in metrics)}
 
 
-def test_what_was_told_can_be_read_while_the_training_goes_on(make, train_params, monkeypatch):
+def test_telemetry_is_readable_during_training(make, train_params, monkeypatch):
     task = make("train", train_params)
     seen, views = [], step.augment.views
 
@@ -129,9 +129,9 @@ def test_what_was_told_can_be_read_while_the_training_goes_on(make, train_params
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("checkpoint_seconds", "told"), [(30.0, [1, 2, 3, 4, 1, 2, 3, 4, 5, 6]), (0.0, [*range(1, 7)])]
+    ("checkpoint_seconds", "steps"), [(30.0, [1, 2, 3, 4, 1, 2, 3, 4, 5, 6]), (0.0, [*range(1, 7)])]
 )
-def test_steps_that_are_made_again_take_the_place_of_the_old(make, train_params, monkeypatch, checkpoint_seconds, told):
+def test_repeated_steps_replace_the_earlier_ones(make, train_params, monkeypatch, checkpoint_seconds, steps):
     straight = make("train", train_params)
     train.run(straight)
     saving = replace(train_params.loop, checkpoint_seconds=checkpoint_seconds)
@@ -142,12 +142,12 @@ def test_steps_that_are_made_again_take_the_place_of_the_old(make, train_params,
             train.run(task)
     train.run(task)
     file = Path("telemetry") / "steps.jsonl"
-    assert [row["step"] for row in lines(task.work / file)] == told
+    assert [row["step"] for row in lines(task.work / file)] == steps
     assert last_of_each_step(task.work / file) == last_of_each_step(straight.work / file)
     assert curves(task.work) == curves(straight.work)
 
 
-def test_the_machine_is_looked_at_at_once_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
+def test_machine_is_sampled_at_start_periodically_and_at_end(tmp_path, monkeypatch):
     monkeypatch.setattr(telemetry, "SYSTEM_EVERY", 0.25)
     file = tmp_path / "telemetry" / "system.jsonl"
     with telemetry.open_telemetry(tmp_path, 0, CPU, active=True):
@@ -167,7 +167,7 @@ def test_the_machine_is_looked_at_at_once_every_few_seconds_and_at_the_end(tmp_p
     assert received == sorted(received)
 
 
-def test_nobody_watches_once_a_training_is_over_or_has_failed(make, train_params, monkeypatch):
+def test_sampling_stops_when_training_ends_or_fails(make, train_params, monkeypatch):
     train.run(make("train", train_params))
     task = make("train", train_params)
     fail_at(2, monkeypatch)
@@ -181,7 +181,7 @@ def no_nvml(*_):
     raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
 
 
-def test_of_a_gpu_what_is_unknown_is_left_out(monkeypatch):
+def test_unknown_gpu_values_are_left_out(monkeypatch):
     class About:
         total_memory = 8e9
 
@@ -199,7 +199,7 @@ def test_of_a_gpu_what_is_unknown_is_left_out(monkeypatch):
     used = {"system/gpu_1_memory_usage_megabytes": 2000.0, "system/gpu_1_memory_usage_percentage": 25.0}
     assert telemetry.gpus(torch.device("cuda", 1)) == used
     monkeypatch.setattr(cuda, "device_memory_used", lambda i: (i + 1) * 10**9)
-    monkeypatch.setattr(cuda, "utilization", lambda i: 0)  # idle, and known to be
+    monkeypatch.setattr(cuda, "utilization", lambda i: 0)  # idle, not unknown
     monkeypatch.setattr(cuda, "power_draw", lambda i: 71_500)
     assert telemetry.gpus(torch.device("cuda", 1)) == {
         f"system/gpu_{i}_{name}": value
@@ -213,19 +213,19 @@ def test_of_a_gpu_what_is_unknown_is_left_out(monkeypatch):
     }
 
 
-def test_without_a_gpu_none_is_told_of(monkeypatch):
+def test_without_a_gpu_there_are_no_gpu_values(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert telemetry.gpus(CPU) == {}
 
 
-def test_other_processes_than_the_first_are_silent(tmp_path):
+def test_only_the_first_process_writes_telemetry(tmp_path):
     with telemetry.open_telemetry(tmp_path, 0, CPU, active=False) as tell:
         tell.step(1, 1, {"loss": 1.0})
         tell.epoch({"epoch": 1, "step": 1, "loss": 1.0})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_costs_a_training_its_telemetry_and_nothing_else(make, train_params, caplog):
+def test_full_disk_loses_only_telemetry(make, train_params, caplog):
     straight, task = make("train", train_params), make("train", train_params)
     train.run(straight)
     folder = task.work / "telemetry"
@@ -245,14 +245,14 @@ def test_a_full_disk_costs_a_training_its_telemetry_and_nothing_else(make, train
 def _outgrow(file, limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     lines = telemetry._Lines(file)
-    for place in range(100):
-        lines.write(telemetry._line({"step": place, "time": 1_700_000_000_000}))
+    for number in range(100):
+        lines.write(telemetry._line({"step": number, "time": 1_700_000_000_000}))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    lines.write(telemetry._line({"step": 100}))  # there is room again
+    lines.write(telemetry._line({"step": 100}))  # writes fit again
 
 
 @pytest.mark.slow
-def test_a_line_that_finds_no_room_leaves_no_half_of_itself(tmp_path):
+def test_line_that_does_not_fit_is_removed(tmp_path):
     file = tmp_path / "steps.jsonl"
     process = multiprocessing.get_context("spawn").Process(target=_outgrow, args=(file, 1000))
     process.start()
@@ -263,7 +263,7 @@ def test_a_line_that_finds_no_room_leaves_no_half_of_itself(tmp_path):
     assert 10 < len(steps) < 100
 
 
-def test_a_line_that_a_power_cut_left_unfinished_spoils_no_other(tmp_path):
+def test_unfinished_line_does_not_damage_later_ones(tmp_path):
     file = tmp_path / "steps.jsonl"
     file.write_text('{"step": 1}\n{"ste')
     whole = telemetry._Lines(file)

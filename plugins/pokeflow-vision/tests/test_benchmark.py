@@ -1,4 +1,4 @@
-"""Stage benchmark of any target: what is counted, what is timed, and when a figure is none."""
+"""Test stage benchmark of any target: its counts, its timing, and metrics without a value."""
 
 import csv
 import dataclasses
@@ -23,18 +23,18 @@ def run(stage, *inputs, params=QUICK, open_network=open_network):
     return task, benchmark.run(task, open_network, framework="Numpy 1.0", size_mb=lambda folder: 1.5)
 
 
-def test_every_figure_has_a_source_or_a_reason(stage):
+def test_every_metric_has_a_source_or_a_reason(stage):
     task, result = run(stage)
-    told = json.loads((task.output / "performance.json").read_text())
-    assert told["metrics"] == result.metrics
+    document = json.loads((task.output / "performance.json").read_text())
+    assert document["metrics"] == result.metrics
     unknown = {name for name, value in result.metrics.items() if value is None}
-    assert unknown == set(told["reasons"]) == set(result.reasons) == {"latency_p99_ms", "power_w"}
-    assert set(told["sources"]) == set(result.metrics) - unknown
+    assert unknown == set(document["reasons"]) == set(result.reasons) == {"latency_p99_ms", "power_w"}
+    assert set(document["sources"]) == set(result.metrics) - unknown
     assert (result.metrics["size_mb"], result.metrics["top1_accuracy"]) == (1.5, 1)
     assert result.facts["framework"] == "Numpy 1.0"
 
 
-def test_accuracy_and_time_are_taken_on_their_own_threads(stage):
+def test_accuracy_and_latency_use_their_own_thread_counts(stage):
     threads = []
 
     def watched(folder, spec, count):
@@ -46,7 +46,7 @@ def test_accuracy_and_time_are_taken_on_their_own_threads(stage):
     assert result.facts["threads"] == 2
 
 
-def test_every_single_run_is_kept_and_its_number_told(stage):
+def test_every_run_is_saved_and_counted(stage):
     task, result = run(stage, params=BenchmarkParams(runs=3, warmup=0, batch_sizes=(1, 4)))
     rows = list(csv.DictReader((task.output / "latencies.csv").read_text().splitlines()))
     loops = [("network", "1"), ("network", "4"), ("preprocess", "1"), ("search", "1"), ("recognition", "1")]
@@ -54,12 +54,12 @@ def test_every_single_run_is_kept_and_its_number_told(stage):
     assert result.facts["runs"] == dict.fromkeys(("batch1", "batch4", "preprocess", "search", "recognition"), 3)
 
 
-def test_the_gallery_that_was_asked_is_left(stage):
+def test_searched_gallery_is_written(stage):
     task, _ = run(stage)
     assert index.read(task.output).card_ids.tolist() == [card.card_id for card in data.draw_dataset().cards]
 
 
-def test_an_artwork_that_is_not_known_is_none_with_a_reason(stage):
+def test_unknown_artwork_gives_no_accuracy_but_a_reason(stage):
     drawn = data.draw_dataset()
     cards = tuple(dataclasses.replace(card, artwork="") for card in drawn.cards)
     _, result = run(stage, stage.model(), stage.prepared(dataclasses.replace(drawn, cards=cards)))
@@ -67,12 +67,12 @@ def test_an_artwork_that_is_not_known_is_none_with_a_reason(stage):
     assert "share an artwork" in result.reasons["artwork_top1_accuracy"]
 
 
-def test_without_test_queries_there_is_nothing_to_measure(stage):
+def test_data_set_without_test_queries_is_refused(stage):
     with pytest.raises(PokeflowError, match="benchmark: the data set has no test queries"):
         run(stage, stage.model(), stage.prepared(without("test")))
 
 
-def test_a_model_of_other_preprocessing_is_refused(stage):
+def test_model_of_other_preprocessing_is_refused(stage):
     with pytest.raises(PokeflowError, match=r"preprocessing .* differs"):
         run(stage, stage.model(Preprocessing(32, (0.5,) * 3, (0.5,) * 3)), stage.prepared())
 
@@ -93,32 +93,32 @@ def test_throughput_counts_pictures_not_runs():
 
 @pytest.fixture
 def timed(monkeypatch):
-    """timed(seconds of a step, **params) → the milliseconds told, and how many steps were made, by a clock of ours."""
+    """timed(seconds of a step, **params) → the measured milliseconds and the number of steps, by a fake clock."""
 
     def taken(seconds, **params):
-        now, made = [0.0], []
+        now, starts = [0.0], []
 
         def step():
-            made.append(now[0])
+            starts.append(now[0])
             now[0] += seconds
 
         monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-        found = list(benchmark.time_runs(step, BenchmarkParams(**params), "step"))
+        milliseconds = list(benchmark.time_runs(step, BenchmarkParams(**params), "step"))
         monkeypatch.setattr(benchmark, "time", time)
-        return found, len(made)
+        return milliseconds, len(starts)
 
     return taken
 
 
-def test_warm_up_runs_are_made_and_not_counted(timed):
-    found, made = timed(0.02, runs=7, warmup=3)
-    assert found == pytest.approx([20.0] * 7)
-    assert made == 10
+def test_warm_up_runs_are_not_counted(timed):
+    milliseconds, steps = timed(0.02, runs=7, warmup=3)
+    assert milliseconds == pytest.approx([20.0] * 7)
+    assert steps == 10
 
 
-def test_a_slow_step_ends_in_time_and_is_timed_all_the_same(timed):
-    found, made = timed(1.0, runs=1000, warmup=1000, max_seconds=10)
-    assert (len(found), made) == (9, 11)
+def test_slow_step_is_timed_within_the_time_limit(timed):
+    milliseconds, steps = timed(1.0, runs=1000, warmup=1000, max_seconds=10)
+    assert (len(milliseconds), steps) == (9, 11)
     assert len(timed(60.0, runs=1000, warmup=5, max_seconds=1)[0]) == 1
 
 
@@ -132,7 +132,7 @@ def test_a_slow_step_ends_in_time_and_is_timed_all_the_same(timed):
         ({"batch_sizes": (1, 0)}, ["batch_sizes"]),
     ],
 )
-def test_faults_are_found_before_anything_runs(params, faults):
+def test_invalid_parameters_are_reported(params, faults):
     assert [name for name, _ in benchmark.check(BenchmarkParams(**params))] == faults
 
 
@@ -146,7 +146,7 @@ def test_faults_are_found_before_anything_runs(params, faults):
         ),
     ],
 )
-def test_the_device_is_called_as_it_calls_itself(files, name, tmp_path, monkeypatch):
+def test_device_name_comes_from_the_system(files, name, tmp_path, monkeypatch):
     for file, text in files.items():
         (tmp_path / file).write_text(text)
     monkeypatch.setattr(benchmark, "CPU", tmp_path / "cpuinfo")
@@ -154,7 +154,7 @@ def test_the_device_is_called_as_it_calls_itself(files, name, tmp_path, monkeypa
     assert benchmark.device() == name
 
 
-def test_a_device_that_does_not_say_what_it_is_has_a_name_all_the_same(tmp_path, monkeypatch):
+def test_unknown_device_still_has_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "CPU", tmp_path / "absent")
     monkeypatch.setattr(benchmark, "BOARD", tmp_path / "absent")
     assert benchmark.device()

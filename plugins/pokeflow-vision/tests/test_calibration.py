@@ -1,4 +1,4 @@
-"""The calibration set: of the data set or one's own, and of nothing else than what is to be recognised."""
+"""Test the calibration set: from the data set or the user's pictures, which must look like captures of cards."""
 
 import json
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ SPEC = Preprocessing(SIZE)
 
 
 def cards_in_colour(seed=0):
-    """Captures of cards that are warm and lit unevenly: red above blue, as Pokémon cards are."""
+    """Return captures of unevenly lit cards in warm colours (more red than blue), like Pokémon cards."""
     rng = np.random.default_rng(seed)
     tiles = rng.integers(0, 200, (CARDS, 2, 2, 3)) + np.asarray([55, 30, 0])
     references = tiles.repeat(SIZE // 2, axis=1).repeat(SIZE // 2, axis=2).astype(np.uint8)
@@ -32,7 +32,7 @@ def cards_in_colour(seed=0):
 
 
 class Colours:
-    """A network whose embedding is the picture itself, seen from its middle grey."""
+    """A network whose embedding is the picture itself, relative to middle grey."""
 
     dim = SIZE * SIZE * 3
 
@@ -50,7 +50,7 @@ def data():
 
 @pytest.fixture
 def own(tmp_path):
-    """own(array) → the path of an .npy that holds it."""
+    """own(array) → the path of an .npy file that contains it."""
 
     def saved(array):
         np.save(tmp_path / "own.npy", array)
@@ -63,13 +63,13 @@ def test_captures_of_train_cards_are_in_domain(data, tmp_path):
     shown = calibration.write(tmp_path, data, 48)
     network = Colours()
     known = comparison.embeddings_of(network, data, data.queries_of("val"), "fp32")
-    found = calibration.require_in_domain(shown, data, network, known)
-    assert len(found) == 7
-    assert max(map(abs, found.values())) < 1
+    distances = calibration.require_in_domain(shown, data, network, known)
+    assert len(distances) == 7
+    assert max(map(abs, distances.values())) < 1
 
 
 @pytest.mark.parametrize(
-    ("pictures", "told"),
+    ("pictures", "statistic"),
     [
         (lambda rng: rng.integers(0, 256, (40, SIZE, SIZE, 3)), "spread"),
         (lambda rng: np.zeros((40, SIZE, SIZE, 3)), "red_mean"),
@@ -77,14 +77,16 @@ def test_captures_of_train_cards_are_in_domain(data, tmp_path):
     ],
     ids=["noise", "black", "normalised and cut to bytes"],
 )
-def test_what_does_not_look_like_captures_is_refused(data, own, tmp_path, pictures, told):
+def test_pictures_unlike_captures_are_refused(data, own, tmp_path, pictures, statistic):
     file = own(pictures(np.random.default_rng(1)).astype(np.uint8))
     shown = calibration.write(tmp_path, data, None, file)
-    with pytest.raises(PokeflowError, match=rf"not like the val captures: .*{told}.*Calibrate on captures of cards"):
+    with pytest.raises(
+        PokeflowError, match=rf"not like the val captures: .*{statistic}.*Calibrate on captures of cards"
+    ):
         calibration.require_in_domain(shown, data)
 
 
-def test_pictures_that_the_network_does_not_know_are_refused_although_their_colours_are_right(data, own, tmp_path):
+def test_pictures_of_wrong_structure_are_refused(data, own, tmp_path):
     rng = np.random.default_rng(2)
     pixels = data.query_images[:64].reshape(64, -1, 3)
     shuffled = np.stack([rng.permutation(picture) for picture in pixels]).reshape(64, SIZE, SIZE, 3)
@@ -99,7 +101,7 @@ def test_pictures_that_the_network_does_not_know_are_refused_although_their_colo
 
 
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "message"),
     [
         (np.zeros((40, SIZE, SIZE, 3), np.float32), "contains float32"),
         (np.zeros((40, 3, SIZE, SIZE), np.uint8), r"contains uint8\[40, 3, 8, 8\]"),
@@ -108,41 +110,41 @@ def test_pictures_that_the_network_does_not_know_are_refused_although_their_colo
     ],
     ids=["floats", "channels first", "another size", "too few"],
 )
-def test_a_file_of_another_form_is_refused(data, own, tmp_path, array, told):
-    with pytest.raises(PokeflowError, match=told):
+def test_array_of_another_form_is_refused(data, own, tmp_path, array, message):
+    with pytest.raises(PokeflowError, match=message):
         calibration.write(tmp_path, data, None, own(array))
 
 
 @given(content=st.binary(max_size=200))
-def test_a_file_that_is_no_array_is_refused(content, tmp_path_factory):
+def test_file_that_is_no_array_is_refused(content, tmp_path_factory):
     folder = tmp_path_factory.mktemp("damaged")
     (folder / "own.npy").write_bytes(content)
     with pytest.raises(PokeflowError, match=r"own\.npy: not a readable .npy"):
         calibration.write(folder, cards_in_colour(), None, str(folder / "own.npy"))
 
 
-def test_an_array_of_pickled_objects_is_not_opened(data, own, tmp_path):
+def test_array_of_pickled_objects_is_refused(data, own, tmp_path):
     with pytest.raises(PokeflowError, match=r"not a readable \.npy"):
         calibration.write(tmp_path, data, None, own(np.asarray([{"run": "me"}], object)))
 
 
-def test_an_archive_of_arrays_is_refused(data, tmp_path):
+def test_npz_archive_is_refused(data, tmp_path):
     np.savez(tmp_path / "own.npz", pictures=np.zeros((40, SIZE, SIZE, 3), np.uint8))
     with pytest.raises(PokeflowError, match=r"own\.npz: not a readable \.npy"):
         calibration.write(tmp_path, data, None, str(tmp_path / "own.npz"))
 
 
-def test_of_ones_own_the_number_asked_for_is_spread_over_them_all(data, own, tmp_path):
+def test_own_pictures_are_sampled_evenly(data, own, tmp_path):
     pictures = np.arange(64, dtype=np.uint8)[:, None, None, None] * np.ones((1, SIZE, SIZE, 3), np.uint8)
     shown = calibration.write(tmp_path, data, 32, own(pictures))
     assert shown[:, 0, 0, 0].tolist() == list(range(0, 64, 2))
 
 
-def test_the_description_says_whose_pictures_they_are(data, own, tmp_path):
+def test_description_states_the_source_of_the_pictures(data, own, tmp_path):
     file = own(data.query_images[:40])
-    given = {"normalised_by": "the chip", "network_input": {}, "domain": {"red_mean": 0.1}, "level": 2}
-    theirs = calibration.config(tmp_path, data, calibration.write(tmp_path, data, None, file), file=file, **given)
-    ours = calibration.config(tmp_path, data, calibration.write(tmp_path, data, 40), **given)
+    settings = {"normalised_by": "the chip", "network_input": {}, "domain": {"red_mean": 0.1}, "level": 2}
+    theirs = calibration.config(tmp_path, data, calibration.write(tmp_path, data, None, file), file=file, **settings)
+    ours = calibration.config(tmp_path, data, calibration.write(tmp_path, data, 40), **settings)
     assert theirs["source"] == "the user's own pictures (calibration_file)"
     assert (theirs["seed"], theirs["reasons"]) == (None, {"seed": "the user supplied the pictures; none were drawn"})
     assert ours["source"] == "calibration queries of the data set: lit captures"
@@ -150,7 +152,7 @@ def test_the_description_says_whose_pictures_they_are(data, own, tmp_path):
     assert json.loads(json.dumps(ours))["domain"] == {"red_mean": 0.1}
 
 
-def test_the_content_of_the_file_decides_not_its_name(own, tmp_path):
+def test_fingerprint_depends_on_content_not_file_name(own, tmp_path):
     params = SimpleNamespace(calibration_images=None, calibration_file=own(np.zeros(4, np.uint8)))
     other = SimpleNamespace(calibration_images=None, calibration_file=str(tmp_path / "copy.npy"))
     (tmp_path / "copy.npy").write_bytes((tmp_path / "own.npy").read_bytes())
@@ -158,7 +160,7 @@ def test_the_content_of_the_file_decides_not_its_name(own, tmp_path):
     assert calibration.fingerprint(SimpleNamespace(calibration_images=8, calibration_file=None)) == ""
 
 
-def test_faults_of_the_parameters_are_told_before_anything_runs():
+def test_invalid_parameters_are_reported():
     params = SimpleNamespace(calibration_images=0, calibration_file="absent.npy")
     assert dict(calibration.check(params)) == {
         "calibration_images": "0 is below 1",

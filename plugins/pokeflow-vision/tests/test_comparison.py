@@ -1,4 +1,4 @@
-"""What compiling cost: agreement of two networks on the same pictures, and the accuracy of each."""
+"""Test the comparison of two networks on the same pictures: their agreement and accuracies."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def compared(references, queries):
     return comparison.compare(BEFORE, (references, queries), DRAWN, QUERIES)
 
 
-def test_a_network_agrees_with_itself():
+def test_network_agrees_with_itself():
     same = compared(*BEFORE)
     assert (same["cosine_to_parent"], same["cosine_to_parent_min"]) == pytest.approx((1, 1), abs=1e-6)
     assert (same["top1_agreement"], same["accuracy_drop"]) == (1, 0)
@@ -26,37 +26,37 @@ def test_a_network_agrees_with_itself():
 
 
 @given(scale=st.floats(1e-3, 1e3))
-def test_the_length_of_embeddings_says_nothing(scale):
+def test_embedding_length_does_not_matter(scale):
     scaled = compared(*(np.float32(scale) * part for part in BEFORE))
     assert scaled == pytest.approx(compared(*BEFORE), abs=1e-5)
 
 
-def test_each_is_asked_in_its_own_gallery():
+def test_each_network_is_searched_in_its_own_gallery():
     turned = np.linalg.qr(np.random.default_rng(0).normal(size=(BEFORE[0].shape[1],) * 2))[0].astype(np.float32)
-    found = compared(BEFORE[0] @ turned, BEFORE[1] @ turned)
-    assert found["cosine_to_parent"] < 0.9
-    assert found["top1_agreement"] == found["top1_accuracy"] == 1
+    metrics = compared(BEFORE[0] @ turned, BEFORE[1] @ turned)
+    assert metrics["cosine_to_parent"] < 0.9
+    assert metrics["top1_agreement"] == metrics["top1_accuracy"] == 1
 
 
-def test_what_one_query_loses_is_a_share_of_all():
+def test_one_wrong_query_counts_its_share():
     lost = BEFORE[1].copy()
     lost[0] = -lost[0]
-    found = compared(BEFORE[0], lost)
+    metrics = compared(BEFORE[0], lost)
     share = 1 / len(QUERIES)
-    assert found["cosine_to_parent_min"] == pytest.approx(-1, abs=1e-6)
-    assert found["cosine_to_parent"] == pytest.approx(1 - 2 * share, abs=1e-6)
-    assert found["accuracy_drop"] == pytest.approx(share)
-    assert found["top1_agreement"] == pytest.approx(1 - share)
-    assert found["top1_accuracy"] == pytest.approx(found["top1_accuracy_fp32"] - share)
+    assert metrics["cosine_to_parent_min"] == pytest.approx(-1, abs=1e-6)
+    assert metrics["cosine_to_parent"] == pytest.approx(1 - 2 * share, abs=1e-6)
+    assert metrics["accuracy_drop"] == pytest.approx(share)
+    assert metrics["top1_agreement"] == pytest.approx(1 - share)
+    assert metrics["top1_accuracy"] == pytest.approx(metrics["top1_accuracy_fp32"] - share)
 
 
-def test_the_accuracy_is_the_one_that_benchmarks_tell():
-    found = retrieval.nearest(BEFORE[1], BEFORE[0], 5)[0]
-    told = retrieval.accuracy(found, DRAWN, QUERIES)["top1_accuracy"]
-    assert told == retrieval.top1_accuracy(found, DRAWN, QUERIES) == compared(*BEFORE)["top1_accuracy"]
+def test_accuracy_equals_that_of_the_benchmark():
+    rows = retrieval.nearest(BEFORE[1], BEFORE[0], 5)[0]
+    accuracy = retrieval.accuracy(rows, DRAWN, QUERIES)["top1_accuracy"]
+    assert accuracy == retrieval.top1_accuracy(rows, DRAWN, QUERIES) == compared(*BEFORE)["top1_accuracy"]
 
 
-def test_answers_agree_where_the_nearest_is_the_same_whatever_comes_second():
+def test_top1_agreement_ignores_the_second_match():
     (card, query), references = (BEFORE[0][24], BEFORE[1][0]), BEFORE[0].copy()
     assert DRAWN.queries[QUERIES[0]].card_id == DRAWN.cards[24].card_id
     aside = np.random.default_rng(0).normal(size=card.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The data set folder: it comes back as written, and one whose parts do not fit is refused."""
+"""Test that a data set folder round-trips and that an inconsistent one is refused."""
 
 from pathlib import Path
 
@@ -24,16 +24,16 @@ def small_dataset(artworks: tuple[str, ...] = ("a", "b", "b", "c")) -> Dataset:
 @pytest.mark.parametrize(
     ("total", "train", "val", "test"), [(17_592, 14_073, 2_638, 881), (1_407, 1_125, 211, 71), (20, 16, 3, 1)]
 )
-def test_splits_are_eighty_fifteen_five(total: int, train: int, val: int, test: int) -> None:
+def test_split_counts_are_80_15_5_percent(total: int, train: int, val: int, test: int) -> None:
     assert dataset.split_counts(total) == {"train": train, "val": val, "test": test}
 
 
 @given(st.integers(0, 100_000))
-def test_no_card_is_lost_in_splitting(total: int) -> None:
+def test_split_counts_add_up_to_the_total(total: int) -> None:
     assert sum(dataset.split_counts(total).values()) == total
 
 
-def test_a_data_set_is_read_back(tmp_path: Path) -> None:
+def test_data_set_round_trips(tmp_path: Path) -> None:
     data = small_dataset()
     dataset.write(tmp_path, data, {"unreadable": []})
     again = dataset.read(tmp_path)
@@ -53,7 +53,7 @@ def break_folder(folder: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pickle", "short", "no csv", "other columns"])
-def test_a_data_set_whose_parts_do_not_fit_is_refused(tmp_path: Path, kind: str) -> None:
+def test_inconsistent_data_set_is_refused(tmp_path: Path, kind: str) -> None:
     dataset.write(tmp_path, small_dataset(), {})
     break_folder(tmp_path, kind)
     with pytest.raises(PokeflowError):

@@ -1,4 +1,4 @@
-"""The gallery's index: it comes back as written, and a hostile one is refused."""
+"""Test that the gallery's index round-trips and that a malicious one is refused."""
 
 import dataclasses
 import zipfile
@@ -26,15 +26,15 @@ def written(tmp_path):
     return tmp_path
 
 
-def test_an_index_comes_back_as_it_was_written(written):
-    found = index.read(written)
-    assert found.embeddings.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=1), 1, atol=1e-6)
-    assert found.card(3) == {"card_id": "set-3", "name": "Pikachü 3", "set": "set", "number": "3"}
-    assert found.preprocessing == make_data().preprocessing.hash
+def test_index_round_trips(written):
+    loaded = index.read(written)
+    assert loaded.embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(loaded.embeddings, axis=1), 1, atol=1e-6)
+    assert loaded.card(3) == {"card_id": "set-3", "name": "Pikachü 3", "set": "set", "number": "3"}
+    assert loaded.preprocessing == make_data().preprocessing.hash
 
 
-def test_it_holds_no_pickle_and_the_same_index_is_the_same_file(written, tmp_path):
+def test_index_has_no_pickle_and_is_reproducible(written, tmp_path):
     before = (written / "index.npz").read_bytes()
     index.write(tmp_path, index.read(written))
     assert (tmp_path / "index.npz").read_bytes() == before
@@ -45,7 +45,7 @@ def test_it_holds_no_pickle_and_the_same_index_is_the_same_file(written, tmp_pat
 
 
 class Bomb:
-    """Pickled, it would run code where it is read."""
+    """An object whose pickle runs code when it is loaded."""
 
     def __reduce__(self):
         return print, ("the pickle ran",)
@@ -56,7 +56,7 @@ def spoilt(written, **parts):
         np.savez(written / "index.npz", **{**{name: file[name] for name in file.files}, **parts})
 
 
-def test_pickled_objects_are_refused_and_do_not_run(written, capsys):
+def test_pickled_objects_are_refused_and_not_run(written, capsys):
     spoilt(written, names=np.asarray([Bomb()] * 40, object))
     with pytest.raises(PokeflowError, match="not a readable index"):
         index.read(written)
@@ -77,33 +77,33 @@ def test_pickled_objects_are_refused_and_do_not_run(written, capsys):
         {"preprocessing": np.asarray(["one"])},
     ],
 )
-def test_parts_that_do_not_fit_are_refused(written, parts):
+def test_inconsistent_arrays_are_refused(written, parts):
     spoilt(written, **parts)
     with pytest.raises(PokeflowError, match=r"index.npz: not a readable index"):
         index.read(written)
 
 
-def test_an_empty_index_is_refused(written):
+def test_empty_index_is_refused(written):
     none = np.asarray([], np.str_)
     spoilt(written, embeddings=np.zeros((0, 8), np.float32), card_ids=none, names=none, sets=none, numbers=none)
     with pytest.raises(PokeflowError, match="missing"):
         index.read(written)
 
 
-def test_a_compressed_index_is_refused_before_it_unfolds(written):
+def test_compressed_index_is_refused_before_unpacking(written):
     np.savez_compressed(written / "index.npz", embeddings=np.zeros((10_000, 1000), np.float32))
     with pytest.raises(index.UnreadableIndexError, match=r"not a readable index \(it is compressed\)"):
         index.read(written)
 
 
-def test_one_compressed_part_is_refused_as_well(written):
+def test_single_compressed_part_is_refused(written):
     with zipfile.ZipFile(written / "index.npz", "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("more.npy", bytes(1000))
     with pytest.raises(index.UnreadableIndexError, match=r"\(it is compressed\)"):
         index.read(written)
 
 
-def test_a_part_that_is_missing_or_no_array_is_named(written):
+def test_missing_or_invalid_array_is_named(written):
     with np.load(written / "index.npz") as file:
         parts = {name: file[name] for name in file.files if name != "names"}
     np.savez(written / "index.npz", **parts)
@@ -116,12 +116,12 @@ def test_a_part_that_is_missing_or_no_array_is_named(written):
         index.read(written)
 
 
-def test_labels_are_csv_in_the_order_of_the_gallery():
+def test_labels_are_csv_in_gallery_order():
     cards = [Card("a-1", 'Mr. "Mime", the 2nd', "base", "1/2", "", "test"), Card("b-2", "A\r\nB", "s", "2", "", "val")]
     assert index.labels(cards) == (b'card_id,name,set,number\na-1,"Mr. ""Mime"", the 2nd",base,1/2\nb-2,"A\r\nB",s,2\n')
 
 
-def test_a_header_that_claims_more_than_there_is_is_refused(written):
+def test_header_larger_than_its_file_is_refused(written):
     with zipfile.ZipFile(written / "index.npz", "w") as archive:
         header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 99999999), }".ljust(117) + b"\n"
         archive.writestr("embeddings.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
@@ -140,16 +140,16 @@ def test_a_header_that_claims_more_than_there_is_is_refused(written):
         b"{'descr': 'no such', 'fortran_order': False, 'shape': (1, 8), }",
     ],
 )
-def test_a_header_that_makes_no_sense_is_refused(written, header):
-    told = header.ljust(246) + b"\n"
+def test_invalid_header_is_refused(written, header):
+    text = header.ljust(246) + b"\n"
     with zipfile.ZipFile(written / "index.npz", "w") as archive:
-        archive.writestr("embeddings.npy", b"\x93NUMPY\x01\x00" + len(told).to_bytes(2, "little") + told + bytes(64))
+        archive.writestr("embeddings.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64))
     with pytest.raises(PokeflowError, match="not a readable index"):
         index.read(written)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello", b"PK\x03\x04" + b"\0" * 40])
-def test_a_file_that_is_no_index_is_refused(tmp_path, content):
+def test_file_that_is_no_index_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "index.npz").write_bytes(content)
     with pytest.raises(PokeflowError, match="Run the task that wrote it again"):
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_index_is_refused(tmp_path, content):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_index_is_read_or_refused_and_nothing_else(written, data):
+def test_damaged_index_is_read_or_refused(written, data):
     file = written / "index.npz"
     good = file.read_bytes()
     content = bytearray(good)
@@ -166,8 +166,8 @@ def test_a_damaged_index_is_read_or_refused_and_nothing_else(written, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     file.write_bytes(bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))]))
     try:
-        found = index.read(written)
-        assert len(found.embeddings) == len(found.card_ids)
+        loaded = index.read(written)
+        assert len(loaded.embeddings) == len(loaded.card_ids)
     except PokeflowError:
         pass
     finally:
@@ -175,9 +175,9 @@ def test_a_damaged_index_is_read_or_refused_and_nothing_else(written, data):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 40))
-def test_search_answers_as_the_recognition_protocol_does(seed, cards, k):
+def test_search_equals_stable_sort_by_cosine(seed, cards, k):
     rng = np.random.default_rng(seed)
-    # Few values, so that there are ties.
+    # Few distinct values, so that there are ties.
     gallery = retrieval.normalize_rows(rng.integers(0, 2, (cards, 3)))
     query = retrieval.normalize_rows(rng.integers(0, 2, (1, 3)))
     rows, scores = index.search(gallery, query[0], k)
@@ -189,15 +189,15 @@ def test_search_answers_as_the_recognition_protocol_does(seed, cards, k):
 def test_search_agrees_with_nearest():
     rng = np.random.default_rng(1)
     gallery, queries = rng.normal(size=(200, 16)), rng.normal(size=(20, 16))
-    found, scores = retrieval.nearest(queries, gallery, 5)
+    nearest, scores = retrieval.nearest(queries, gallery, 5)
     gallery, queries = retrieval.normalize_rows(gallery), retrieval.normalize_rows(queries)
-    for query, rows, cosines in zip(queries, found, scores, strict=True):
+    for query, rows, cosines in zip(queries, nearest, scores, strict=True):
         mine = index.search(gallery, query, 5)
         np.testing.assert_array_equal(mine[0], rows)
         np.testing.assert_allclose(mine[1], cosines, atol=1e-6)
 
 
-def test_an_index_of_another_preprocessing_says_so(written):
-    found = dataclasses.replace(index.read(written), preprocessing="other")
-    index.write(written, found)
+def test_index_keeps_its_preprocessing_hash(written):
+    other = dataclasses.replace(index.read(written), preprocessing="other")
+    index.write(written, other)
     assert index.read(written).preprocessing == "other"

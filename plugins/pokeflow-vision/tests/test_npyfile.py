@@ -1,4 +1,4 @@
-"""Arrays from outside: numbers come back as they were, and of anything else a sentence comes, never code or a crash."""
+"""Test that .npy files round-trip, and that anything else is refused without running code or crashing."""
 
 import pickle
 from pathlib import Path
@@ -16,9 +16,9 @@ SQUARES = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
 
 
 def header(text: bytes, data: bytes = b"") -> bytes:
-    """An .npy of version 1 with this header."""
-    told = text.ljust(117) + b"\n"
-    return npyfile.MAGIC + b"\x01\x00" + len(told).to_bytes(2, "little") + told + data
+    """Return an .npy file of version 1 with this header."""
+    padded = text.ljust(117) + b"\n"
+    return npyfile.MAGIC + b"\x01\x00" + len(padded).to_bytes(2, "little") + padded + data
 
 
 def shape(text: str) -> bytes:
@@ -33,7 +33,7 @@ class Code:
 @pytest.mark.parametrize("mapped", [False, True])
 @ANY
 @given(array=arrays.arrays(st.sampled_from(["u1", "<f4", ">i2"]), arrays.array_shapes(max_dims=4, max_side=5)))
-def test_what_was_written_is_read(tmp_path: Path, array: np.ndarray, mapped: bool) -> None:
+def test_array_round_trips(tmp_path: Path, array: np.ndarray, mapped: bool) -> None:
     np.save(tmp_path / "a.npy", array)
     np.testing.assert_array_equal(npyfile.read(tmp_path / "a.npy", memory_map=mapped), array)
 
@@ -57,7 +57,7 @@ def test_what_was_written_is_read(tmp_path: Path, array: np.ndarray, mapped: boo
         shape("'four'"),
     ],
 )
-def test_what_is_no_array_of_numbers_is_refused_and_not_run(
+def test_invalid_npy_is_refused_and_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, mapped: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -67,27 +67,27 @@ def test_what_is_no_array_of_numbers_is_refused_and_not_run(
     assert [file.name for file in tmp_path.iterdir()] == ["a.npy"]
 
 
-def test_an_archive_of_arrays_is_none(tmp_path: Path) -> None:
+def test_npz_archive_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", squares=SQUARES)
     with pytest.raises(ValueError, match=r"not an \.npy"):
         npyfile.read(tmp_path / "a.npz")
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_missing_file_is_reported_as_such(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         npyfile.read(tmp_path / "a.npy")
 
 
 @ANY
 @given(at=st.integers(0, 127 + SQUARES.size), byte=st.integers(0, 255), end=st.integers(0, 128 + SQUARES.size))
-def test_a_damaged_file_is_an_array_or_refused(tmp_path: Path, at: int, byte: int, end: int) -> None:
+def test_damaged_file_is_an_array_or_refused(tmp_path: Path, at: int, byte: int, end: int) -> None:
     np.save(tmp_path / "a.npy", SQUARES)
     content = bytearray((tmp_path / "a.npy").read_bytes())
     content[at] = byte
     (tmp_path / "a.npy").write_bytes(content[:end])
     try:
-        found = npyfile.read(tmp_path / "a.npy")
+        array = npyfile.read(tmp_path / "a.npy")
     except ValueError:
         return
-    assert isinstance(found, np.ndarray)
-    assert found.dtype != object
+    assert isinstance(array, np.ndarray)
+    assert array.dtype != object

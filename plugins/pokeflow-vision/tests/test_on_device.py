@@ -1,4 +1,4 @@
-"""What a small device has of pokeflow, and what the code of an adapter is found to import."""
+"""Test the modules that run on a small device, and the listing of an adapter's imports."""
 
 import subprocess
 import sys
@@ -31,21 +31,21 @@ from pokeflow_vision.on_device import ON_DEVICE, list_imports
         ("if TYPE_CHECKING or True:\n    import torch", ["torch"]),
     ],
 )
-def test_what_code_imports_as_it_runs_is_found_by_its_whole_name(source: str, modules: list[str]) -> None:
+def test_imports_are_listed_by_full_name(source: str, modules: list[str]) -> None:
     assert list(list_imports(source, "acme")) == modules
 
 
-def test_a_relative_import_starts_from_the_package_that_it_is_in() -> None:
+def test_relative_import_starts_from_its_package() -> None:
     source = "from . import a\nfrom .. import b\nfrom ..c import d"
     assert list(list_imports(source, "acme.edge")) == ["acme.edge.a", "acme.b", "acme.c"]
 
 
-def test_what_is_no_python_is_no_adapter() -> None:
+def test_invalid_python_raises_a_syntax_error() -> None:
     with pytest.raises(SyntaxError):
         list(list_imports("def", "acme"))
 
 
-def test_what_a_device_has_asks_for_numpy_pillow_and_one_another() -> None:
+def test_device_modules_need_only_numpy_pillow_and_one_another() -> None:
     for name in ON_DEVICE:
         file = Path(str(find_spec(name).origin))  # type: ignore[union-attr]
         for module in list_imports(file.read_text(encoding="utf-8"), name.rpartition(".")[0]):
@@ -53,7 +53,7 @@ def test_what_a_device_has_asks_for_numpy_pillow_and_one_another() -> None:
             assert known or module in ON_DEVICE, f"{name} imports {module}"
 
 
-def test_looking_at_an_adapter_loads_nothing_heavy() -> None:
+def test_on_device_module_imports_no_heavy_packages() -> None:
     said = "import sys, pokeflow_vision.on_device; print({'numpy', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

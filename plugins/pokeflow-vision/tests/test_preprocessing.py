@@ -1,4 +1,4 @@
-"""The one preprocessing spec, and the pictures that are decoded and resized by it."""
+"""Test the preprocessing spec, and decoding and resizing of pictures."""
 
 import io
 import json
@@ -17,9 +17,9 @@ from pokeflow_vision import preprocessing
 from pokeflow_vision.preprocessing import Preprocessing
 
 
-def test_the_hash_names_the_values() -> None:
+def test_hash_depends_on_the_values() -> None:
     assert Preprocessing().hash == Preprocessing().hash
-    # Pinned: models and data sets of earlier versions carry it.
+    # Pinned: models and data sets of earlier versions contain it.
     assert Preprocessing().hash == "702bb3cbdb9b"
     others = [Preprocessing(96), Preprocessing(mean=(0.5, 0.5, 0.5)), Preprocessing(std=(0.5, 0.5, 0.5))]
     assert len({Preprocessing().hash, *(o.hash for o in others)}) == 4
@@ -27,7 +27,7 @@ def test_the_hash_names_the_values() -> None:
     assert Preprocessing(mean=(0, 0, 0)).hash == Preprocessing(mean=(0.0, 0.0, 0.0)).hash
 
 
-def test_the_spec_is_read_back_and_an_edited_one_refused(tmp_path: Path) -> None:
+def test_spec_round_trips_and_an_edited_one_is_refused(tmp_path: Path) -> None:
     spec = Preprocessing(96, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     spec.write(tmp_path)
     assert preprocessing.read(tmp_path) == spec
@@ -41,7 +41,7 @@ def test_the_spec_is_read_back_and_an_edited_one_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"size": "x"}', "null", '{"size": 1, "mean": [1], "std": [1], "hash": 1}'])
-def test_what_is_no_spec_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_spec_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "preprocessing.json").write_text(text)
     with pytest.raises(PokeflowError, match="cannot read the preprocessing spec"):
         preprocessing.read(tmp_path)
@@ -52,20 +52,20 @@ def test_what_is_no_spec_is_refused(tmp_path: Path, text: str) -> None:
         preprocessing.read(tmp_path)
 
 
-def test_two_sides_that_differ_do_not_go_on() -> None:
+def test_different_preprocessing_is_refused() -> None:
     preprocessing.require_same(Preprocessing(), Preprocessing(), "x")
     with pytest.raises(PokeflowError, match=r"x: preprocessing .* differs"):
         preprocessing.require_same(Preprocessing(), Preprocessing(mean=(0.0, 0.0, 0.0)), "x")
 
 
-def test_normalising_is_the_formula_for_each_channel() -> None:
+def test_normalize_applies_the_formula_per_channel() -> None:
     spec = Preprocessing(2, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0))
     squares = np.random.default_rng(0).integers(0, 256, (3, 2, 2, 3), np.uint8)
-    found = preprocessing.normalize(squares, spec)
-    assert (found.shape, found.dtype, found.flags.c_contiguous) == ((3, 3, 2, 2), np.float32, True)
-    for n, channel, row, column in np.ndindex(found.shape):
+    normalized = preprocessing.normalize(squares, spec)
+    assert (normalized.shape, normalized.dtype, normalized.flags.c_contiguous) == ((3, 3, 2, 2), np.float32, True)
+    for n, channel, row, column in np.ndindex(normalized.shape):
         wanted = (squares[n, row, column, channel] / 255 - spec.mean[channel]) / spec.std[channel]
-        assert found[n, channel, row, column] == pytest.approx(wanted, abs=1e-6)
+        assert normalized[n, channel, row, column] == pytest.approx(wanted, abs=1e-6)
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
@@ -77,7 +77,7 @@ def test_any_picture_becomes_a_square(image: np.ndarray) -> None:
 
 
 def quarters(height: int, width: int) -> np.ndarray:
-    """A picture whose four quarters are red, green, blue and white, clockwise from the upper left."""
+    """Return a picture whose quarters are red, green, blue and white, clockwise from the upper left."""
     picture = np.empty((height, width, 3), np.uint8)
     picture[: height // 2, : width // 2] = 255, 0, 0
     picture[: height // 2, width // 2 :] = 0, 255, 0
@@ -88,37 +88,37 @@ def quarters(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("height", "width"), [(40, 24), (24, 40), (8, 8), (4, 6)])
 @pytest.mark.parametrize("kind", [np.asarray, Image.fromarray])
-def test_what_is_on_the_left_or_above_stays_there(height, width, kind) -> None:
+def test_orientation_of_the_picture_is_kept(height, width, kind) -> None:
     (square,) = preprocessing.to_square([kind(quarters(height, width))], Preprocessing(8))
     corners = np.ix_((0, -1), (0, -1))
     np.testing.assert_array_equal(square[corners], quarters(2, 2))
 
 
-def test_squares_come_in_the_order_of_their_pictures() -> None:
+def test_squares_keep_the_order_of_their_pictures() -> None:
     pictures = [np.full((6, 4, 3), value, np.uint8) for value in (10, 20, 30)]
     assert preprocessing.to_square(pictures, Preprocessing(2))[:, 0, 0, 0].tolist() == [10, 20, 30]
 
 
-def test_resizing_averages_with_weights_that_fall_with_the_distance() -> None:
+def test_resizing_weighs_pixels_by_distance() -> None:
     row = np.repeat(np.array([0, 0, 255, 255], np.uint8)[None, :, None], 3, axis=2)
     (square,) = preprocessing.to_square([row.repeat(4, axis=0)], Preprocessing(2))
     # Inputs at distances 0.5, 0.5 and 1.5 of two pixels weigh 3 : 3 : 1.
     assert square[0, :, 0].tolist() == [round(255 / 7), round(255 * 6 / 7)]
 
 
-def test_a_picture_of_the_right_size_is_not_resampled() -> None:
+def test_picture_of_the_right_size_is_not_resampled() -> None:
     picture = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8)
     np.testing.assert_array_equal(preprocessing.to_square([picture], Preprocessing(8))[0], picture)
 
 
-def test_a_picture_is_read_upright_and_as_rgb(tmp_path: Path) -> None:
+def test_picture_is_rotated_by_exif_and_read_as_rgb(tmp_path: Path) -> None:
     image = Image.fromarray(quarters(2, 4)).convert("RGBA")
     exif = image.getexif()
-    exif[0x0112] = 6  # taken with the camera turned: to be shown turned clockwise
+    exif[0x0112] = 6  # the camera was rotated: show it rotated clockwise
     image.save(tmp_path / "x.png", exif=exif)
-    found = preprocessing.load_image(tmp_path / "x.png")
-    assert (found.shape, found.dtype) == ((4, 2, 3), np.uint8)
-    np.testing.assert_array_equal(found, np.rot90(quarters(2, 4), -1))
+    pixels = preprocessing.load_image(tmp_path / "x.png")
+    assert (pixels.shape, pixels.dtype) == ((4, 2, 3), np.uint8)
+    np.testing.assert_array_equal(pixels, np.rot90(quarters(2, 4), -1))
 
 
 FORMATS = [
@@ -130,18 +130,18 @@ FORMATS = [
 
 @pytest.mark.parametrize("turned", range(1, 9))
 @pytest.mark.parametrize(("name", "mode"), FORMATS)
-def test_a_picture_of_any_format_is_what_pillows_copies_of_it_are(name: str, mode: str, turned: int) -> None:
+def test_decoding_matches_pillow_for_every_format(name: str, mode: str, turned: int) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (9, 14, 3), np.uint8)
     image, held = Image.fromarray(noise).convert(mode), io.BytesIO()
     exif = image.getexif()
     exif[0x0112] = turned
     image.save(held, name, **({} if name in ("BMP", "GIF") else {"exif": exif}))
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(held.getvalue()))).convert("RGB")
-    found = preprocessing.decode(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
-    assert np.array_equal(found, np.asarray(wanted))
+    pixels = preprocessing.decode(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
+    assert np.array_equal(pixels, np.asarray(wanted))
     square = preprocessing.decode_pillow(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
     spec = Preprocessing(8)
-    assert np.array_equal(preprocessing.to_square([square], spec), preprocessing.to_square([found], spec))
+    assert np.array_equal(preprocessing.to_square([square], spec), preprocessing.to_square([pixels], spec))
 
 
 def encoded(width: int, height: int, kind: str = "PNG", mode: str = "L") -> io.BytesIO:
@@ -157,14 +157,14 @@ def fault_of(source: Path | io.BytesIO, max_pixels: int = 10_000) -> preprocessi
     return raised.value
 
 
-def test_a_picture_of_the_most_pixels_is_decoded_and_one_more_row_is_refused_with_its_size() -> None:
+def test_pixel_limit_is_inclusive() -> None:
     assert preprocessing.decode(encoded(50, 20), "x", ("PNG",), 1000).shape == (20, 50, 3)
     error = fault_of(encoded(50, 21), 1000)
     assert (error.fault, error.size) == ("pixels", (50, 21))
     assert str(error) == "x.jpg: 50×21 pixels, the limit is 1,000 in all."
 
 
-def test_the_limits_of_files_are_the_modules_and_pillows_the_double_of_its_warning(tmp_path, monkeypatch) -> None:
+def test_default_limits_apply_to_files(tmp_path, monkeypatch) -> None:
     assert preprocessing.MAX_PIXELS == 120_000_000
     assert preprocessing.PILLOW_LIMIT == 2 * Image.MAX_IMAGE_PIXELS
     (tmp_path / "x.png").write_bytes(encoded(50, 20).getvalue())
@@ -173,7 +173,7 @@ def test_the_limits_of_files_are_the_modules_and_pillows_the_double_of_its_warni
         preprocessing.load_image(tmp_path / "x.png")
 
 
-def test_pillows_own_limit_is_a_fault_of_pixels_and_its_warning_is_none(monkeypatch) -> None:
+def test_pillows_own_limit_is_a_pixels_fault(monkeypatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
     assert preprocessing.decode(encoded(50, 20), "x", ("PNG",), 2000).shape == (20, 50, 3)
     error = fault_of(encoded(50, 40), 2000)
@@ -182,21 +182,21 @@ def test_pillows_own_limit_is_a_fault_of_pixels_and_its_warning_is_none(monkeypa
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"II*\0" + bytes(20)])
-def test_bytes_that_are_no_picture_are_a_fault_of_format(content) -> None:
+def test_bytes_that_are_no_picture_are_a_format_fault(content) -> None:
     error = fault_of(io.BytesIO(content))
     assert (error.fault, error.size) == ("format", None)
     assert "not a readable image" in str(error)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_picture_that_breaks_off_is_damaged(mode: str) -> None:
+def test_truncated_picture_is_a_damaged_fault(mode: str) -> None:
     whole = encoded(64, 64, "JPEG", mode).getvalue()
     error = fault_of(io.BytesIO(whole[: len(whole) // 2]))
     assert error.fault == "damaged"
     assert re.search(r"not a readable image \(\w+: .*truncated", str(error))
 
 
-def test_a_format_that_is_not_among_the_accepted_ones_is_a_fault_of_format() -> None:
+def test_format_that_is_not_accepted_is_a_format_fault() -> None:
     with pytest.raises(
         preprocessing.ImageError, match=r"^x: not a readable image \(of an unknown format\)\.$"
     ) as raised:
@@ -205,7 +205,7 @@ def test_a_format_that_is_not_among_the_accepted_ones_is_a_fault_of_format() -> 
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
-def test_a_path_without_a_file_is_refused_with_its_name(tmp_path: Path, kind: str) -> None:
+def test_path_without_a_file_is_refused_with_its_name(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "x.jpg"
     if kind == "folder":
         file.mkdir()
@@ -213,7 +213,7 @@ def test_a_path_without_a_file_is_refused_with_its_name(tmp_path: Path, kind: st
         preprocessing.load_image(file)
 
 
-def test_a_format_that_starts_other_programs_is_not_opened(tmp_path: Path) -> None:
+def test_format_that_runs_other_programs_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.jpg"
     Image.new("RGB", (4, 4)).save(file, "EPS")
     with pytest.raises(PokeflowError, match="not a readable image"):

@@ -1,4 +1,4 @@
-"""Stage profile of any target: the operators that it tells, added up and shared out."""
+"""Test stage profile of any target: the sums and shares of its operators."""
 
 import json
 from typing import Any
@@ -24,32 +24,32 @@ def task(stage: Stage) -> Task:
     return stage.task("profile", ProfileParams(runs=60, warmup=3, threads=2))
 
 
-def profiled(task: Task, found: list[Operator]) -> tuple[Any, dict[str, Any]]:
-    result = run(task, lambda *_: found, framework="Toy 1.0", source="a toy")
+def profiled(task: Task, operators: list[Operator]) -> tuple[Any, dict[str, Any]]:
+    result = run(task, lambda *_: operators, framework="Toy 1.0", source="a toy")
     return result, json.loads((task.output / "profiling_results.json").read_text())
 
 
-def test_operators_are_added_up_and_every_figure_has_a_unit_and_a_source(task):
-    result, told = profiled(task, OPERATORS)
+def test_operators_are_summed_with_unit_and_source(task):
+    result, document = profiled(task, OPERATORS)
     assert result.metrics == {"operators_ms": 1.0, "operators": 3}
-    assert told["figures"]["operators_ms"]["value"] == 1.0
-    assert told["figures"]["operators_ms"]["unit"] == "ms"
-    assert told["figures"]["operators_ms"]["source"].startswith("a toy, on this machine's CPU, ")
-    assert told["figures"]["operators_ms"]["source"].endswith(", 2 threads")
-    assert (told["framework"], told["runs"], told["device"]) == ("Toy 1.0", 60, result.facts["device"])
+    assert document["figures"]["operators_ms"]["value"] == 1.0
+    assert document["figures"]["operators_ms"]["unit"] == "ms"
+    assert document["figures"]["operators_ms"]["source"].startswith("a toy, on this machine's CPU, ")
+    assert document["figures"]["operators_ms"]["source"].endswith(", 2 threads")
+    assert (document["framework"], document["runs"], document["device"]) == ("Toy 1.0", 60, result.facts["device"])
 
 
-def test_operators_keep_their_order_and_types_begin_with_what_takes_longest(task):
-    _, told = profiled(task, OPERATORS)
-    assert [(o["name"], o["kernel"], o["share"]) for o in told["operators"]] == [
+def test_operators_keep_order_and_types_are_sorted_by_time(task):
+    _, document = profiled(task, OPERATORS)
+    assert [(o["name"], o["kernel"], o["share"]) for o in document["operators"]] == [
         ("conv1", "int8", 0.25),
         ("relu", None, 0.125),
         ("conv2", "int8", 0.625),
     ]
-    assert [(t["type"], t["operators"], t["ms"]) for t in told["types"]] == [("Conv", 2, 0.875), ("Relu", 1, 0.125)]
+    assert [(t["type"], t["operators"], t["ms"]) for t in document["types"]] == [("Conv", 2, 0.875), ("Relu", 1, 0.125)]
 
 
-def test_the_network_is_shown_a_resized_test_picture_each_run_warm_up_first(task):
+def test_network_gets_one_test_picture_per_run(task):
     shown = []
 
     def watch(folder, spec, params, pictures, work):
@@ -65,12 +65,12 @@ def test_the_network_is_shown_a_resized_test_picture_each_run_warm_up_first(task
     assert not np.array_equal(shown[0], shown[1])
 
 
-def test_a_runtime_that_tells_nothing_is_an_error(task):
+def test_runtime_without_operators_is_an_error(task):
     with pytest.raises(PokeflowError, match=r"Toy 1\.0 reported no operator"):
         profiled(task, [])
 
 
-def test_a_model_of_other_preprocessing_is_refused(task):
+def test_model_of_other_preprocessing_is_refused(task):
     Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).write(task.inputs[0].folder)
     with pytest.raises(PokeflowError, match=r"compile:small: preprocessing .* differs"):
         profiled(task, OPERATORS)
@@ -79,5 +79,5 @@ def test_a_model_of_other_preprocessing_is_refused(task):
 @pytest.mark.parametrize(
     ("params", "faults"), [({}, []), ({"runs": 0, "warmup": -1, "threads": 0}, ["runs", "warmup", "threads"])]
 )
-def test_faults_are_found_before_anything_runs(params, faults):
+def test_invalid_parameters_are_reported(params, faults):
     assert [name for name, _ in check(ProfileParams(**params))] == faults

@@ -1,4 +1,4 @@
-"""Stage recognize: one picture, its nearest cards; whatever is no picture is refused with a sentence."""
+"""Test stage recognize: the nearest cards of a picture, and refusal of unreadable pictures."""
 
 import dataclasses
 import json
@@ -6,8 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import given as examples
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -21,7 +20,7 @@ from pokeflow_vision.testing import data, network
 
 @pytest.fixture
 def gallery(stage):
-    """What a benchmark leaves for recognition: the index and its preprocessing."""
+    """Return a benchmark's output folder with the index and its preprocessing."""
     folder, drawn = stage.folder("benchmark"), data.draw_dataset()
     index.write(folder, index.build(drawn, network.reference_embeddings(drawn.references)))
     data.SPEC.write(folder)
@@ -48,7 +47,7 @@ def picture(tmp_path):
     return file
 
 
-def test_the_exact_reference_is_found_first(recognize, picture):
+def test_exact_reference_is_the_first_match(recognize, picture):
     answer, result = recognize(picture)
     assert answer["matches"][0] == {
         "card_id": "card-37", "name": "Card 37", "set": "drawn", "number": "37", "score": pytest.approx(1, abs=1e-5)
@@ -61,42 +60,42 @@ def test_the_exact_reference_is_found_first(recognize, picture):
     assert result.metrics["score"] == scores[0]
 
 
-def test_a_larger_jpeg_of_another_shape_is_found_too(recognize, tmp_path):
+def test_resized_jpeg_matches_its_card(recognize, tmp_path):
     file = tmp_path / "card.jpg"
     Image.fromarray(data.draw_dataset().references[12]).resize((240, 330)).save(file, quality=90)
     assert recognize(file)[0]["matches"][0]["card_id"] == "card-12"
 
 
-def test_top_is_how_many_are_told_and_at_most_the_gallery(recognize, picture):
+def test_top_limits_the_matches(recognize, picture):
     assert len(recognize(picture, top=1)[0]["matches"]) == 1
     assert len(recognize(picture, top=1000)[0]["matches"]) == 48
 
 
-def test_a_gallery_of_other_preprocessing_is_refused(recognize, picture, gallery):
+def test_gallery_of_other_preprocessing_is_refused(recognize, picture, gallery):
     Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).write(gallery)
     with pytest.raises(PokeflowError, match=r"preprocessing .* differs"):
         recognize(picture)
 
 
-def test_an_index_of_other_preprocessing_is_refused(recognize, picture, gallery):
+def test_index_of_other_preprocessing_is_refused(recognize, picture, gallery):
     index.write(gallery, dataclasses.replace(index.read(gallery), preprocessing="0123456789ab"))
     with pytest.raises(PokeflowError, match="index has preprocessing 0123456789ab"):
         recognize(picture)
 
 
-def test_an_index_of_another_model_is_refused(recognize, picture):
+def test_index_of_another_model_is_refused(recognize, picture):
     with pytest.raises(PokeflowError, match="embeddings of 32 values, but the model returns 25"):
         recognize(picture, open_network=lambda folder, spec, threads: Numpy(spec, dim=25))
 
 
-def test_a_hostile_index_is_refused(recognize, picture, gallery):
+def test_index_with_pickled_objects_is_refused(recognize, picture, gallery):
     np.savez(gallery / "index.npz", embeddings=np.asarray([{}], object))
     with pytest.raises(PokeflowError, match="not a readable index"):
         recognize(picture)
 
 
 def bomb(folder):
-    """A PNG of 60,000 × 60,000 black pixels is some hundred kilobytes; its header is enough here."""
+    """Write the start of a small PNG whose header declares 60,000 × 60,000 pixels."""
     import struct
     import zlib
 
@@ -134,29 +133,29 @@ def pipe(folder):
 @pytest.mark.parametrize(
     "make", [bomb, text, truncated, empty, pipe, lambda folder: folder, lambda folder: folder / "absent.png"]
 )
-def test_what_is_no_picture_is_refused_by_name(recognize, tmp_path, make):
+def test_unreadable_pictures_are_refused_by_name(recognize, tmp_path, make):
     file = make(tmp_path)
     with pytest.raises(PokeflowError, match=file.name):
         recognize(file)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@examples(kind=st.sampled_from(["png", "jpeg", "gif", "webp", "bmp", "tiff"]), given=st.data())
+@given(kind=st.sampled_from(["png", "jpeg", "gif", "webp", "bmp", "tiff"]), damage=st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_a_damaged_picture_is_answered_or_refused_and_nothing_else(recognize, tmp_path, kind, given):
+def test_damaged_picture_is_recognised_or_refused(recognize, tmp_path, kind, damage):
     file = tmp_path / f"damaged.{kind}"
     Image.fromarray(data.draw_dataset().references[0]).save(file, kind)
     content = bytearray(file.read_bytes())
-    for _ in range(given.draw(st.integers(1, 4))):
-        content[given.draw(st.integers(0, len(content) - 1))] = given.draw(st.integers(0, 255))
-    file.write_bytes(bytes(content[: given.draw(st.integers(1, len(content)))]))
+    for _ in range(damage.draw(st.integers(1, 4))):
+        content[damage.draw(st.integers(0, len(content) - 1))] = damage.draw(st.integers(0, 255))
+    file.write_bytes(bytes(content[: damage.draw(st.integers(1, len(content)))]))
     try:
         assert recognize(file)[0]["matches"]
     except PokeflowError as error:
         assert "damaged" in str(error)  # noqa: PT017 - either outcome is right
 
 
-def test_the_picture_is_part_of_the_tasks_name(picture, tmp_path):
+def test_fingerprint_depends_on_the_picture(picture, tmp_path):
     fingerprint = recognition.fingerprint
     before = fingerprint(RecognizeParams(str(picture)))
     picture.rename(tmp_path / "same.png")
@@ -167,7 +166,7 @@ def test_the_picture_is_part_of_the_tasks_name(picture, tmp_path):
         fingerprint(RecognizeParams(str(tmp_path)))
 
 
-def test_faults_are_found_before_anything_runs(picture):
+def test_invalid_parameters_are_reported(picture):
     assert list(recognition.check(RecognizeParams(str(picture)))) == []
     faults = dict(recognition.check(RecognizeParams("absent.png", 0)))
     assert faults == {"top": "0 is below 1", "image": "no file 'absent.png'"}

@@ -1,4 +1,4 @@
-"""The one recogniser: what it takes for an image, what it answers, and what it refuses to open."""
+"""Test the recogniser: the images it accepts, its answers, and the models it refuses."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from pokeflow_vision.testing import data, network
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model's folder with its gallery and labels."""
+    """Return a model's folder with its gallery and labels."""
     folder, drawn = tmp_path_factory.mktemp("model"), data.draw_dataset()
     network.write(folder)
     index.write(folder, index.build(drawn, network.reference_embeddings(drawn.references)))
@@ -58,24 +58,24 @@ def written(file, content):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_an_image_has_the_same_matches(recognizer, form, tmp_path):
+def test_all_forms_of_an_image_give_the_same_matches(recognizer, form, tmp_path):
     matches = recognizer.recognize(FORMS[form](tmp_path), top=3)
     assert matches == recognizer.recognize(CARD, top=3)
     assert matches[0] == Match("card-37", "Card 37", "drawn", "37", pytest.approx(1, abs=1e-5))
     assert [match.score for match in matches] == sorted((match.score for match in matches), reverse=True)
 
 
-def test_matches_are_those_of_the_recognition_protocol(recognizer):
+def test_matches_follow_the_recognition_protocol(recognizer):
     queries = data.draw_dataset().query_images
     rows, scores = retrieval.nearest(
         network.reference_embeddings(queries), network.reference_embeddings(data.draw_dataset().references), 4
     )
-    found = recognizer.recognize_batch(queries, top=4)
-    assert [[match.card_id for match in matches] for matches in found] == [[f"card-{i}" for i in row] for row in rows]
-    np.testing.assert_allclose([[match.score for match in matches] for matches in found], scores, atol=1e-5)
+    answers = recognizer.recognize_batch(queries, top=4)
+    assert [[match.card_id for match in matches] for matches in answers] == [[f"card-{i}" for i in row] for row in rows]
+    np.testing.assert_allclose([[match.score for match in matches] for matches in answers], scores, atol=1e-5)
 
 
-def test_a_batch_is_answered_as_its_images_are_one_by_one_however_many(recognizer):
+def test_batch_gives_the_same_matches_as_single_images(recognizer):
     images = [*data.draw_dataset().references, encoded(CARD), Image.fromarray(CARD[:30])]
     assert len(images) > 32
     for matches, image in zip(recognizer.recognize_batch(images), images, strict=True):
@@ -85,15 +85,15 @@ def test_a_batch_is_answered_as_its_images_are_one_by_one_however_many(recognize
     assert recognizer.recognize_batch([]) == []
 
 
-def test_more_matches_than_there_are_cards_are_all_cards(recognizer):
+def test_top_beyond_the_gallery_returns_all_cards(recognizer):
     assert len(recognizer.recognize(CARD, top=1000)) == 48
 
 
-def test_an_answer_says_how_long_each_step_took_and_is_json(recognizer):
+def test_answer_has_the_time_of_each_step_and_is_json(recognizer):
     answer = recognizer.answer(encoded(CARD), 1)
-    told = json.loads(json.dumps(answer.as_dict()))
-    assert list(told["matches"][0]) == ["card_id", "name", "set", "number", "score"]
-    assert list(told["milliseconds"]) == ["decode", "preprocess", "network", "search"]
+    document = json.loads(json.dumps(answer.as_dict()))
+    assert list(document["matches"][0]) == ["card_id", "name", "set", "number", "score"]
+    assert list(document["milliseconds"]) == ["decode", "preprocess", "network", "search"]
     assert all(value > 0 for value in answer.milliseconds.values())
 
 
@@ -118,27 +118,27 @@ def noise(height, width):
     ],
     ids=["bytes", "pixels", "text", "empty", "gif", "tiff", "cut png", "cut jpeg", "grey", "floats", "nothing"],
 )
-def test_what_is_not_taken_is_told_in_a_sentence_with_its_kind_of_fault(recognizer, image, fault, said):
+def test_refused_image_is_reported_with_its_fault(recognizer, image, fault, said):
     with pytest.raises(ImageError, match=said) as caught:
         recognizer.recognize(image)
     assert caught.value.fault == fault
 
 
-def test_too_many_pixels_are_refused_before_anything_is_decoded(recognizer, monkeypatch):
+def test_too_many_pixels_are_refused_before_decoding(recognizer, monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(ImageError) as caught:
         recognizer.recognize(encoded(np.zeros((400, 300, 3), np.uint8)))
     assert caught.value.size == (300, 400)
 
 
-def test_what_pillow_takes_for_a_bomb_has_too_many_pixels(recognizer, monkeypatch):
+def test_pillows_bomb_error_is_a_pixels_fault(recognizer, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match="DecompressionBombError") as caught:
         recognizer.recognize(encoded(CARD))
     assert (caught.value.fault, caught.value.size) == ("pixels", None)
 
 
-def test_files_are_bounded_too_and_what_is_none_is_not_read(recognizer, tmp_path):
+def test_large_or_missing_files_are_refused_unread(recognizer, tmp_path):
     (tmp_path / "large.png").write_bytes(b"x" * 100_001)
     with pytest.raises(ImageError, match=r"large\.png: 100,001 bytes, the limit is 100,000"):
         recognizer.recognize(tmp_path / "large.png")
@@ -149,12 +149,12 @@ def test_files_are_bounded_too_and_what_is_none_is_not_read(recognizer, tmp_path
         assert caught.value.fault == "missing"
 
 
-def test_an_image_of_a_batch_is_refused_by_its_number(recognizer):
+def test_refused_image_of_a_batch_is_numbered(recognizer):
     with pytest.raises(ImageError, match="picture 2: not a readable image"):
         recognizer.recognize_batch([CARD, b"damaged"])
 
 
-def test_a_model_without_a_gallery_gives_embeddings_alone(folder):
+def test_model_without_a_gallery_only_embeds(folder):
     recognizer = open_recognizer(folder, open_network, gallery=None)
     images = data.draw_dataset().references[:3]
     np.testing.assert_allclose(recognizer.embed(images), network.reference_embeddings(images), atol=1e-6)
@@ -163,7 +163,7 @@ def test_a_model_without_a_gallery_gives_embeddings_alone(folder):
         recognizer.recognize(CARD)
 
 
-def test_a_network_that_gives_no_number_is_an_error_and_no_answer(recognizer):
+def test_non_finite_embedding_is_an_error(recognizer):
     class Broken(Numpy):
         def __call__(self, prepared):
             return np.full((len(prepared), self.dim), np.nan)
@@ -198,14 +198,14 @@ def copy(folder, tmp_path):
     ],
     ids=["preprocessing", "dim", "labels"],
 )
-def test_parts_of_different_models_are_not_opened(copy, spoil, part, said):
+def test_parts_of_different_models_are_refused(copy, spoil, part, said):
     spoil(copy)
     with pytest.raises(MismatchError, match=rf"{said}.* Install it again\.") as caught:
         open_recognizer(copy, open_network, gallery=copy, labels=copy / "labels.csv", remedy="Install it again.")
     assert caught.value.part == part
 
 
-def test_labels_that_are_none_are_told(copy):
+def test_invalid_labels_are_refused(copy):
     (copy / "labels.csv").write_text("id,name\n1,x\n")
     with pytest.raises(PokeflowError, match="cannot read the labels"):
         open_recognizer(copy, open_network, gallery=copy, labels=copy / "labels.csv")
@@ -219,7 +219,7 @@ sys.path.insert(0, str(lib))
 import onnxruntime
 from pokeflow_vision.onnx_network import open_network
 from pokeflow_vision.recognizer import open_recognizer
-opened = lambda *given: open_network(onnxruntime, *given)
+opened = lambda *arguments: open_network(onnxruntime, *arguments)
 recognizer = open_recognizer(model, opened, gallery=model, labels=model / "labels.csv")
 ours = [module.__file__ for name, module in sys.modules.items() if name.startswith("pokeflow")]
 assert all(pathlib.Path(file).is_relative_to(lib) for file in ours), ours
@@ -227,7 +227,7 @@ print(json.dumps([recognizer.recognize(pathlib.Path(name))[0].card_id for name i
 """
 
 
-def test_what_a_bundle_carries_recognises_where_nothing_else_of_the_project_is(copy, tmp_path):
+def test_bundled_library_recognises_without_pokeflow_installed(copy, tmp_path):
     pytest.importorskip("onnxruntime")
     lib = tmp_path / "code"
     for name, content in on_device.library("code").items():
@@ -240,7 +240,7 @@ def test_what_a_bundle_carries_recognises_where_nothing_else_of_the_project_is(c
     assert json.loads(ran.stdout) == ["card-5", "card-11"]
 
 
-def test_the_bundles_fingerprint_is_of_names_and_contents(tmp_path):
+def test_fingerprint_covers_file_names_and_contents(tmp_path):
     file = written(tmp_path / "a.py", b"x = 1")
     files = {"lib/a.py": file, "lib/__init__.py": b""}
     before = on_device.fingerprint(files)
@@ -250,13 +250,13 @@ def test_the_bundles_fingerprint_is_of_names_and_contents(tmp_path):
     assert on_device.fingerprint(files) != before
 
 
-def test_a_module_that_is_not_here_is_named():
+def test_missing_module_is_named():
     assert on_device.source_of("pokeflow_vision.recognizer").name == "recognizer.py"
     with pytest.raises(PokeflowError, match=r"nowhere_at_all\.network: no such module is installed"):
         on_device.source_of("nowhere_at_all.network")
 
 
-def test_a_hosts_words_for_a_picture_come_from_the_fault_not_from_the_sentence(tmp_path):
+def test_undecodable_picture_has_a_fault_and_a_cause(tmp_path):
     with pytest.raises(ImageError) as caught:
         preprocessing.decode(io.BytesIO(b"no picture"), "x", ("PNG",), 1000)
     assert caught.value.fault == "format"

@@ -1,4 +1,4 @@
-"""The recognition protocol: exact search by cosine, and what counts as a hit."""
+"""Test the recognition protocol: exact search by cosine, and the accuracies."""
 
 import numpy as np
 import pytest
@@ -31,13 +31,13 @@ def test_search_is_exact_and_ordered(queries: np.ndarray, gallery: np.ndarray) -
     assert all(len(set(row)) == len(row) for row in indices)
 
 
-def test_rows_have_length_one_and_a_zero_row_stays_zero() -> None:
-    found = retrieval.normalize_rows(np.array([[3, 4], [0, 0], [1e-12, 0]]))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-5)
+def test_rows_are_normalised_and_zero_rows_stay_zero() -> None:
+    rows = retrieval.normalize_rows(np.array([[3, 4], [0, 0], [1e-12, 0]]))
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-5)
 
 
-def test_scores_are_cosines_and_lengths_do_not_count() -> None:
+def test_scores_are_cosines_and_ignore_length() -> None:
     gallery = np.array([[0, 9], [5, 0], [1, 1]])
     indices, scores = retrieval.nearest(np.array([[2, 0]]), gallery, 3)
     assert (indices.dtype, scores.dtype) == (np.int64, np.float32)
@@ -46,8 +46,8 @@ def test_scores_are_cosines_and_lengths_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("block", [1, 2, 1024])
-def test_equal_scores_go_to_the_lower_row(block) -> None:
-    # Long enough that an unstable sort would mix equal scores.
+def test_equal_scores_are_ordered_by_row(block) -> None:
+    # Long enough for an unstable sort to mix equal scores.
     gallery = np.tile([[1.0, 0.0], [0.0, 1.0]], (50, 1))
     indices, _ = retrieval.nearest(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), gallery, 60, block)
     assert indices[0].tolist() == [*range(0, 100, 2), *range(1, 20, 2)]
@@ -55,12 +55,12 @@ def test_equal_scores_go_to_the_lower_row(block) -> None:
     assert indices[2].tolist() == list(range(60))
 
 
-def test_no_more_rows_are_found_than_the_gallery_has() -> None:
+def test_at_most_the_whole_gallery_is_returned() -> None:
     indices, scores = retrieval.nearest(np.eye(2), np.eye(2), 5)
     assert indices.shape == scores.shape == (2, 2)
 
 
-def test_accuracy_counts_the_exact_printing_and_the_artwork_apart() -> None:
+def test_accuracy_separates_exact_printing_from_artwork() -> None:
     data = small_dataset()
     perfect = np.array([[0, 1], [1, 0], [2, 0], [3, 0]])
     assert retrieval.accuracy(perfect, data, range(4)) == {
@@ -76,40 +76,40 @@ def test_accuracy_counts_the_exact_printing_and_the_artwork_apart() -> None:
     }
 
 
-def test_artwork_accuracy_is_unknown_where_twins_are() -> None:
+def test_artwork_accuracy_is_unknown_without_artworks() -> None:
     data = small_dataset(("", "", "", ""))
     assert retrieval.accuracy(np.array([[0], [1], [2], [3]]), data, range(4))["artwork_top1_accuracy"] is None
 
 
-@pytest.mark.parametrize(("place", "top1", "top5"), [(0, 1.0, 1.0), (1, 0.0, 1.0), (4, 0.0, 1.0), (5, 0.0, 0.0)])
-def test_top5_counts_the_first_five_rows_and_no_more(place, top1, top5) -> None:
+@pytest.mark.parametrize(("position", "top1", "top5"), [(0, 1.0, 1.0), (1, 0.0, 1.0), (4, 0.0, 1.0), (5, 0.0, 0.0)])
+def test_top5_counts_only_the_first_five_rows(position, top1, top5) -> None:
     data = small_dataset(tuple("abcdefgh"))
     others = [row for row in range(8) if row != 3]
-    found = np.array([[*others[:place], 3, *others[place:]]])
-    accuracy = retrieval.accuracy(found, data, [3])
+    rows = np.array([[*others[:position], 3, *others[position:]]])
+    accuracy = retrieval.accuracy(rows, data, [3])
     assert (accuracy["top1_accuracy"], accuracy["top5_accuracy"]) == (top1, top5)
 
 
-def test_accuracies_are_shares_of_the_queries_asked() -> None:
+def test_accuracy_is_a_share_of_the_queries() -> None:
     data = small_dataset()
-    found = np.array([[1], [0], [2]])
-    assert retrieval.top1_accuracy(found, data, [1, 2, 2]) == pytest.approx(2 / 3)
-    assert retrieval.accuracy(found, data, [1, 2, 2])["top1_accuracy"] == pytest.approx(2 / 3)
-    assert retrieval.accuracy(found, data, [1, 2, 2])["artwork_top1_accuracy"] == pytest.approx(2 / 3)
+    rows = np.array([[1], [0], [2]])
+    assert retrieval.top1_accuracy(rows, data, [1, 2, 2]) == pytest.approx(2 / 3)
+    assert retrieval.accuracy(rows, data, [1, 2, 2])["top1_accuracy"] == pytest.approx(2 / 3)
+    assert retrieval.accuracy(rows, data, [1, 2, 2])["artwork_top1_accuracy"] == pytest.approx(2 / 3)
 
 
-def test_the_artwork_of_one_card_unknown_leaves_all_of_it_unknown() -> None:
+def test_one_unknown_artwork_makes_artwork_accuracy_unknown() -> None:
     data = small_dataset(("a", "", "b", "b"))
     assert retrieval.accuracy(np.array([[0]]), data, [0])["artwork_top1_accuracy"] is None
     assert retrieval.shared_artwork(data, "test") is None
 
 
-def of_splits(*cards: tuple[str, str]) -> Dataset:
-    """A data set of cards of these artworks and splits; every card but the train cards has two query views."""
-    made = tuple(Card(f"c{i}", "n", "s", "1", art, split) for i, (art, split) in enumerate(cards))
-    queries = tuple(Query(card.card_id, card.split, view) for card in made if card.split != "train" for view in (0, 1))
+def of_splits(*parts: tuple[str, str]) -> Dataset:
+    """Return a data set of cards with these artworks and splits; each card outside train has two query views."""
+    cards = tuple(Card(f"c{i}", "n", "s", "1", art, split) for i, (art, split) in enumerate(parts))
+    queries = tuple(Query(card.card_id, card.split, view) for card in cards if card.split != "train" for view in (0, 1))
     none = np.zeros((0, 1, 1, 3), np.uint8)
-    return Dataset({"queries": "drawn views"}, Preprocessing(8), made, none, queries, none)
+    return Dataset({"queries": "drawn views"}, Preprocessing(8), cards, none, queries, none)
 
 
 TWINS = of_splits(
@@ -117,18 +117,18 @@ TWINS = of_splits(
 )
 
 
-def test_twins_are_the_cards_of_a_split_that_share_their_art_with_a_train_card() -> None:
+def test_shared_artwork_counts_cards_of_a_split() -> None:
     assert retrieval.shared_artwork(TWINS, "test") == 2
     assert retrieval.shared_artwork(TWINS, "val") == 1
     assert retrieval.shared_artwork(of_splits(("a", "train"), ("b", "test")), "test") == 0
 
 
-def test_the_protocol_counts_views_cards_references_and_twins() -> None:
+def test_protocol_counts_views_cards_references_and_shared_art() -> None:
     assert retrieval.protocol(TWINS, "test") == (
         "6 query views (drawn views) of 3 test cards against 7 references, one a card; nearest by cosine; "
         "exact printing; 2 of the cards share their art with a train card"
     )
 
 
-def test_the_protocol_counts_no_twins_among_cards_of_unknown_art() -> None:
+def test_protocol_ignores_cards_of_unknown_artwork() -> None:
     assert "; 0 of the cards share" in retrieval.protocol(of_splits(("", "train"), ("", "test")), "test")

@@ -32,7 +32,7 @@ def content(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
-def test_a_drawn_deck_becomes_a_data_set(prepare) -> None:
+def test_synthetic_deck_becomes_a_data_set(prepare) -> None:
     output, result = prepare(DECK)
     data = dataset.read(output)
     assert data.preprocessing == DECK.preprocessing
@@ -53,7 +53,7 @@ def test_a_drawn_deck_becomes_a_data_set(prepare) -> None:
     assert result.facts["preprocessing"] == preprocessing.read(output).hash
 
 
-def test_the_folder_holds_what_was_promised_and_the_work_is_tidied(prepare) -> None:
+def test_output_has_the_documented_files_and_work_is_empty(prepare) -> None:
     output, _ = prepare(DECK)
     assert set(content(output)) == {
         "dataset.json",
@@ -68,20 +68,20 @@ def test_the_folder_holds_what_was_promised_and_the_work_is_tidied(prepare) -> N
     assert list((output.parent / "work").iterdir()) == []
 
 
-def test_the_same_parameters_give_the_same_bytes(prepare, folder) -> None:
+def test_same_parameters_give_identical_bytes(prepare, folder) -> None:
     for params in (DECK, folder.params()):
         (first, figures), (second, again) = prepare(params), prepare(params)
         assert content(first) == content(second)
         assert figures == again
 
 
-def test_clean_queries_are_recognised_without_fault(prepare, folder) -> None:
+def test_clean_queries_are_all_recognised(prepare, folder) -> None:
     output, result = prepare(folder.params(queries=Queries(views=1, calibration=0, strength=0.0)))
     assert result.metrics["phash256_top1_accuracy"] == 1.0
     assert dataset.read(output).about["queries"] == "the clean references themselves"
 
 
-def test_no_image_serves_as_reference_and_query(prepare, folder) -> None:
+def test_no_image_is_both_reference_and_query(prepare, folder) -> None:
     data = dataset.read(prepare(folder.params())[0])
     row_of = {card.card_id: row for row, card in enumerate(data.cards)}
     for query, image in zip(data.queries, data.query_images, strict=True):
@@ -94,7 +94,7 @@ def test_calibration_views_are_of_train_cards(prepare, folder) -> None:
     assert {split_of[data.queries[j].card_id] for j in data.queries_of("calibration")} == {"train"}
 
 
-def test_what_is_wrong_with_a_folder_is_counted_and_listed(prepare, folder, make_picture) -> None:
+def test_folder_faults_are_counted_and_listed(prepare, folder, make_picture) -> None:
     folder.add("copy", "Name 1", seed=1)
     folder.add("other", "Somebody else", seed=2)
     picture = make_picture(3)
@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_folder_is_counted_and_listed(prepare, folder, make
     )
 
 
-def test_the_artwork_column_decides_where_there_is_one(prepare, folder) -> None:
+def test_artwork_column_takes_precedence(prepare, folder) -> None:
     folder.columns = (*folder.columns, "artwork")
     for i, row in enumerate(folder.rows):
         row["artwork"] = f"art-{i // 2}"
@@ -129,7 +129,7 @@ def test_the_artwork_column_decides_where_there_is_one(prepare, folder) -> None:
     assert result.metrics["phash256_artwork_top1_accuracy"] is not None
 
 
-def test_where_the_column_has_gaps_artwork_accuracy_is_unknown_for_a_reason(prepare, folder) -> None:
+def test_gaps_in_the_artwork_column_make_its_accuracy_unknown(prepare, folder) -> None:
     folder.columns = (*folder.columns, "artwork")
     folder.rows[0]["artwork"] = "art"
     folder.write()
@@ -138,14 +138,14 @@ def test_where_the_column_has_gaps_artwork_accuracy_is_unknown_for_a_reason(prep
     assert "23 cards" in result.reasons["phash256_artwork_top1_accuracy"]
 
 
-def test_the_result_tells_nothing_of_where_the_folder_lies(prepare, folder) -> None:
+def test_result_does_not_contain_the_folders_path(prepare, folder) -> None:
     output, result = prepare(folder.params())
     texts = [file.read_text() for file in output.iterdir() if file.suffix in {".json", ".csv"}]
     facts = {name: fact for name, fact in result.facts.items() if name != "raw"}
     assert not any(str(folder.root) in text for text in [*texts, json.dumps(facts)])
 
 
-def test_the_record_says_what_was_read_under_the_name_that_yaml_gives(prepare, folder, monkeypatch) -> None:
+def test_record_describes_the_raw_files_by_the_configured_path(prepare, folder, monkeypatch) -> None:
     folder.add("broken", "Broken").write_bytes(b"no image")
     folder.write()
     monkeypatch.setenv("HOME", str(folder.root.parent))
@@ -161,13 +161,13 @@ def test_the_record_says_what_was_read_under_the_name_that_yaml_gives(prepare, f
     assert "raw" not in result.reasons
 
 
-def test_a_drawn_deck_was_read_from_nowhere_and_says_so(prepare) -> None:
+def test_synthetic_deck_has_no_raw_files_but_a_reason(prepare) -> None:
     _, result = prepare(DECK)
     assert result.facts["raw"] is None
     assert result.reasons["raw"] == "the cards are drawn; nothing is read"
 
 
-def test_the_record_says_of_what_kind_the_data_are_and_how_many_share_their_art(prepare, folder) -> None:
+def test_record_states_kinds_of_data_and_shared_artwork(prepare, folder) -> None:
     _, drawn = prepare(replace(DECK, cards=60, twins=0.5))
     shared = drawn.facts["shared_artwork"]
     assert (drawn.facts["data_kind"], drawn.facts["query_kind"]) == ("synthetic", "simulated")
@@ -177,7 +177,7 @@ def test_the_record_says_of_what_kind_the_data_are_and_how_many_share_their_art(
     assert (scans.facts["data_kind"], scans.facts["query_kind"]) == ("photos", "references")
 
 
-def test_the_record_counts_cards_views_and_calibration(prepare) -> None:
+def test_record_counts_cards_views_and_calibration(prepare) -> None:
     output, result = prepare(DECK)
     assert result.facts["counts"] == dataset.read(output).about["counts"]
     assert result.facts["calibration"] == {"samples": 6, "size_bytes": 6 * 96 * 69 * 3}
@@ -185,7 +185,7 @@ def test_the_record_counts_cards_views_and_calibration(prepare) -> None:
     assert none.facts["calibration"] == {"samples": 0, "size_bytes": 0}
 
 
-def test_a_second_attempt_after_a_kill_starts_anew(prepare, folder, tmp_path, monkeypatch) -> None:
+def test_second_attempt_after_a_kill_succeeds(prepare, folder, tmp_path, monkeypatch) -> None:
     from pokeflow_cards import samples
 
     def kill(*_: object) -> None:
@@ -199,7 +199,7 @@ def test_a_second_attempt_after_a_kill_starts_anew(prepare, folder, tmp_path, mo
     assert len(dataset.read(output).cards) == 24
 
 
-def test_real_cards_are_hard_for_the_baseline_but_not_hopeless(prepare, real_cards) -> None:
+def test_baseline_is_between_chance_and_perfect_on_real_cards(prepare, real_cards) -> None:
     params = FolderParams(
         str(real_cards), limit=300, queries=Queries(views=4, calibration=0), preprocessing=Preprocessing(size=96)
     )
@@ -210,7 +210,7 @@ def test_real_cards_are_hard_for_the_baseline_but_not_hopeless(prepare, real_car
 
 
 @pytest.mark.slow
-def test_all_real_cards_are_read_and_their_twins_found(prepare, real_cards) -> None:
+def test_all_real_cards_are_read_with_near_duplicates(prepare, real_cards) -> None:
     _, result = prepare(FolderParams(str(real_cards), preprocessing=Preprocessing(size=96)))
     assert result.metrics["cards"] == 1407
     assert result.metrics["exact_duplicates"] == result.metrics["unreadable"] == 0

@@ -1,4 +1,4 @@
-"""Stage benchmark: accuracy on captures of unseen cards, and honest milliseconds."""
+"""Test stage benchmark: accuracy on captures of unseen cards, and measured times."""
 
 import csv
 import json
@@ -6,17 +6,17 @@ import json
 from pokeflow_vision import index
 
 
-def test_a_perfect_embedder_is_right_every_time(flow, backends):
+def test_perfect_embedder_has_full_accuracy(flow, backends):
     metrics = backends["benchmark"](flow.benchmark()).metrics
     assert metrics["top1_accuracy"] == metrics["top5_accuracy"] == metrics["artwork_top1_accuracy"] == 1
 
 
-def test_a_shuffled_one_is_right_by_chance(flow, backends, make_data):
+def test_shuffled_embedder_has_chance_accuracy(flow, backends, make_data):
     task = flow.benchmark(flow.student(), flow.prepared(make_data(shuffled=True)))
     assert backends["benchmark"](task).metrics["top1_accuracy"] <= 2 / 16
 
 
-def test_figures_and_facts_of_a_run(flow, backends):
+def test_benchmark_has_metrics_sources_and_facts(flow, backends):
     task = flow.benchmark(runs=120)
     result = backends["benchmark"](task)
     metrics, facts = result.metrics, result.facts
@@ -30,18 +30,18 @@ def test_figures_and_facts_of_a_run(flow, backends):
     assert facts["device"]
     assert metrics["power_w"] is None
     assert result.reasons == {"power_w": "no sensor is read"}
-    told = json.loads((task.output / "performance.json").read_text())
-    assert set(told["sources"]) | set(told["reasons"]) == set(metrics)
-    assert not set(told["sources"]) & set(told["reasons"])
-    assert all(facts["device"] in told["sources"][name] for name in metrics if name not in ("size_mb", "power_w"))
-    assert told["sources"]["latency_p50_ms"].startswith("timed on this machine's CPU")
-    assert told["sources"]["throughput_fps_batch8"] == told["sources"]["latency_p50_ms"]
-    assert told["sources"]["top1_accuracy"].startswith("counted: answers to the test queries")
-    assert told["metrics"] == metrics
-    assert told["device"] == facts["device"]
+    document = json.loads((task.output / "performance.json").read_text())
+    assert set(document["sources"]) | set(document["reasons"]) == set(metrics)
+    assert not set(document["sources"]) & set(document["reasons"])
+    assert all(facts["device"] in document["sources"][name] for name in metrics if name not in ("size_mb", "power_w"))
+    assert document["sources"]["latency_p50_ms"].startswith("timed on this machine's CPU")
+    assert document["sources"]["throughput_fps_batch8"] == document["sources"]["latency_p50_ms"]
+    assert document["sources"]["top1_accuracy"].startswith("counted: answers to the test queries")
+    assert document["metrics"] == metrics
+    assert document["device"] == facts["device"]
 
 
-def test_its_folder_holds_every_run_and_the_gallery(flow, backends, make_data):
+def test_benchmark_folder_has_every_run_and_the_gallery(flow, backends, make_data):
     task = flow.benchmark(runs=3, batch_sizes=(1, 2))
     backends["benchmark"](task)
     assert {file.name for file in task.output.iterdir()} == {
@@ -55,7 +55,7 @@ def test_its_folder_holds_every_run_and_the_gallery(flow, backends, make_data):
     assert list(gallery.card_ids) == [card.card_id for card in make_data().cards]
 
 
-def test_it_is_the_int8_network_that_is_benchmarked(flow, backends):
+def test_benchmark_uses_the_int8_network(flow, backends):
     task = flow.compile()
     backends["compile"](task)
     result = backends["benchmark"](flow.benchmark(flow.done(task), flow.student(), flow.prepared()))

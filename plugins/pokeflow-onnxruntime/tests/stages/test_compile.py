@@ -21,7 +21,7 @@ from pokeflow_vision import comparison
 from pokeflow_vision.preprocessing import Preprocessing
 
 
-def test_an_int8_network_is_quantized_and_smaller(flow, backends):
+def test_int8_network_is_quantized_and_smaller(flow, backends):
     task = flow.compile()
     result = backends["compile"](task)
     operators = compile.operators(task.output / "model.onnx")
@@ -34,12 +34,12 @@ def test_an_int8_network_is_quantized_and_smaller(flow, backends):
     assert result.metrics["size_ratio"] == result.metrics["fp32_size_mb"] / result.metrics["size_mb"]
 
 
-def test_a_larger_linear_layer_shrinks_towards_a_quarter(flow, backends, make_network):
+def test_larger_linear_layer_shrinks_towards_a_quarter(flow, backends, make_network):
     result = backends["compile"](flow.compile(flow.student(make_network(dim=512)), flow.prepared()))
     assert 3 < result.metrics["size_ratio"] < 4
 
 
-def test_figures_compare_with_the_parent_on_the_same_queries(flow, backends):
+def test_metrics_compare_with_the_parent_on_the_same_queries(flow, backends):
     result = backends["compile"](flow.compile())
     metrics = result.metrics
     assert metrics["top1_accuracy_fp32"] == 1
@@ -52,15 +52,15 @@ def test_figures_compare_with_the_parent_on_the_same_queries(flow, backends):
     assert result.facts["framework"].startswith("ONNX Runtime 1.")
 
 
-def test_agreement_falls_where_answers_move(make_data):
+def test_agreement_falls_with_different_answers(make_data):
     data = make_data()
     queries = data.queries_of("val")
     rng = np.random.default_rng(0)
-    references, asked = rng.normal(size=(40, 8)), rng.normal(size=(len(queries), 8))
-    same = comparison.compare((references, asked), (references, asked), data, queries)
+    references, queried = rng.normal(size=(40, 8)), rng.normal(size=(len(queries), 8))
+    same = comparison.compare((references, queried), (references, queried), data, queries)
     assert (same["top1_agreement"], same["accuracy_drop"]) == (1, 0)
     assert same["cosine_to_parent_min"] == pytest.approx(1)
-    other = comparison.compare((references, asked), (references, -asked), data, queries)
+    other = comparison.compare((references, queried), (references, -queried), data, queries)
     assert other["top1_agreement"] == 0
     assert other["cosine_to_parent"] == pytest.approx(-1)
 
@@ -74,7 +74,7 @@ def test_every_method_calibrates(flow, backends, method):
     assert (config["percentile"] is None) == (method != "percentile")
 
 
-def test_per_tensor_and_reduced_range_are_said_and_done(flow, backends):
+def test_per_tensor_and_reduced_range_are_applied(flow, backends):
     task = flow.compile(per_channel=False, reduce_range=True)
     assert backends["compile"](task).facts["quantization"] == "INT8 static QDQ U8S8 per-tensor, 7-bit weights"
     tensors = {t.name: numpy_helper.to_array(t) for t in onnx.load(task.output / "model.onnx").graph.initializer}
@@ -82,7 +82,7 @@ def test_per_tensor_and_reduced_range_are_said_and_done(flow, backends):
     assert np.abs(tensors["conv.weight_quantized"].astype(int)).max() <= 64
 
 
-def test_no_val_queries_are_refused(flow, backends, make_data):
+def test_data_without_val_queries_is_refused(flow, backends, make_data):
     data = make_data()
     kept = [j for j, query in enumerate(data.queries) if query.split != "val"]
     queries = tuple(data.queries[j] for j in kept)
@@ -91,18 +91,18 @@ def test_no_val_queries_are_refused(flow, backends, make_data):
         backends["compile"](flow.compile(flow.student(), flow.prepared(fewer)))
 
 
-def test_a_parent_with_other_preprocessing_is_refused(flow, backends):
+def test_parent_with_other_preprocessing_is_refused(flow, backends):
     parent = flow.student(spec=Preprocessing(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     with pytest.raises(PokeflowError, match=r"distill:small: preprocessing .* differs"):
         backends["compile"](flow.compile(parent, flow.prepared()))
 
 
-def test_a_task_without_a_model_is_refused(flow, backends):
+def test_task_without_a_model_is_refused(flow, backends):
     with pytest.raises(PokeflowError, match="needs a model"):
         backends["compile"](flow.compile(flow.prepared()))
 
 
-def test_no_more_than_a_batch_is_given_at_once_and_every_picture_once(make_data):
+def test_pictures_are_read_once_in_batches(make_data):
     data, seen = make_data(), []
     pictures = compile.Pictures(data.query_images[:11], data.preprocessing, 4, seen.append)
     lengths = []
@@ -114,7 +114,7 @@ def test_no_more_than_a_batch_is_given_at_once_and_every_picture_once(make_data)
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures(flow, make_network, tmp_path):
-    """Activations of one batch of this network are 4 MB; all of 60 batches would be 240."""
+    """Activations of one batch of this network are 4 MB; those of 60 batches would be 240 MB."""
     size = 64
     onnx.save(make_network(size=size), tmp_path / "model.onnx")
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
@@ -130,10 +130,10 @@ def test_memory_does_not_grow_with_the_number_of_pictures(flow, make_network, tm
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
 
 
-def test_nothing_is_left_behind_and_nothing_printed(flow, backends, capfd, monkeypatch, tmp_path):
+def test_compile_prints_nothing_and_leaves_no_temporary_files(flow, backends, capfd, monkeypatch, tmp_path):
     task = flow.compile()
     with monkeypatch.context() as patch:
-        # Whoever asks for the machine's own temporary folder fails.
+        # Any use of the system's temporary folder fails.
         patch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
         backends["compile"](task)
         assert tempfile.tempdir == str(tmp_path / "absent")
@@ -159,7 +159,7 @@ compile.quantize(root / "model.onnx", root / sys.argv[2], pictures, CompileParam
 """
 
 
-def test_the_same_input_gives_the_same_bytes_in_every_process(make_network, tmp_path):
+def test_quantization_is_the_same_in_every_process(make_network, tmp_path):
     onnx.save(make_network(), tmp_path / "model.onnx")
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -176,26 +176,26 @@ def with_weight(model: onnx.ModelProto, name: str, value: float) -> onnx.ModelPr
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_by_name(flow, backends, make_network, value):
-    # The ReLU behind the convolution can hide a NaN from the output.
+def test_non_finite_weights_are_refused_by_name(flow, backends, make_network, value):
+    # The ReLU after the convolution can hide a NaN from the output.
     parent = flow.student(with_weight(make_network(), "conv.weight", value))
     with pytest.raises(PokeflowError, match=r"weight 'conv\.weight' contains NaN or infinity"):
         backends["compile"](flow.compile(parent, flow.prepared()))
 
 
-def test_an_old_opset_is_refused(flow, backends, make_network):
+def test_old_opset_is_refused(flow, backends, make_network):
     with pytest.raises(PokeflowError, match=r"opset 12, .* needs 13 or later"):
         backends["compile"](flow.compile(flow.student(make_network(opset=12)), flow.prepared()))
 
 
-def test_what_is_quantized_already_is_refused(flow, backends):
+def test_quantized_network_is_refused(flow, backends):
     task = flow.compile()
     backends["compile"](task)
     with pytest.raises(PokeflowError, match="already quantised"):
         compile.require_quantizable(task.output / "model.onnx")
 
 
-def test_a_network_with_nothing_to_quantize_is_refused(tmp_path):
+def test_network_with_nothing_to_quantize_is_refused(tmp_path):
     node = helper.make_node("ReduceMean", ["image"], ["embedding"], axes=[2, 3], keepdims=0)
     graph = helper.make_graph(
         [node],
@@ -209,13 +209,13 @@ def test_a_network_with_nothing_to_quantize_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x08\x08\x3a\xff\xff\xff", bytes(range(256)) * 9])
-def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content):
+def test_file_that_is_no_network_is_refused(tmp_path: Path, content):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(PokeflowError):
         compile.require_quantizable(tmp_path / "model.onnx")
 
 
-def test_a_missing_network_is_refused(tmp_path):
+def test_missing_network_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="no such network"):
         compile.require_quantizable(tmp_path / "model.onnx")
 

@@ -1,4 +1,4 @@
-"""Stage recognize through ONNX Runtime; what it refuses is tested with the stage itself."""
+"""Test stage recognize with ONNX Runtime; refusals are tested with the stage itself."""
 
 import json
 
@@ -30,7 +30,7 @@ def picture(tmp_path, make_data):
     return file
 
 
-def test_the_exact_reference_is_found_first(recognize, picture, make_data):
+def test_exact_reference_is_the_first_match(recognize, picture, make_data):
     answer, result = recognize(picture)
     assert answer["matches"][0] == {
         "card_id": "set-37", "name": "Pikachü 37", "set": "set", "number": "37", "score": pytest.approx(1, abs=1e-5)
@@ -43,7 +43,7 @@ def test_the_exact_reference_is_found_first(recognize, picture, make_data):
     assert result.metrics["score"] == scores[0]
 
 
-def test_a_larger_jpeg_of_another_shape_is_found_too(recognize, tmp_path, make_data):
+def test_resized_jpeg_matches_its_card(recognize, tmp_path, make_data):
     file = tmp_path / "card.jpg"
     Image.fromarray(make_data().references[12]).resize((240, 330)).save(file, quality=90)
     assert recognize(file)[0]["matches"][0]["card_id"] == "set-12"

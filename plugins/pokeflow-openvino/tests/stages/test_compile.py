@@ -17,24 +17,24 @@ from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.testing import data
 
 
-def test_every_layer_with_weights_is_int8_and_the_model_is_smaller(made):
-    model = network.read(made.folder / "model.xml")
+def test_weighted_layers_are_int8_and_size_is_reported(compiled_model):
+    model = network.read(compiled_model.folder / "model.xml")
     kinds = [op.get_type_name() for op in model.get_ops()]
     weights = [
         op for op in model.get_ops() if op.get_type_name() == "Constant" and op.get_element_type().to_string() == "i8"
     ]
     assert len(weights) == sum(kind in compile.WEIGHTED for kind in kinds) == 3
-    size = sum((made.folder / name).stat().st_size for name in ("model.xml", "model.bin")) / 1e6
-    assert made.record.metrics["size_mb"] == size
+    size = sum((compiled_model.folder / name).stat().st_size for name in ("model.xml", "model.bin")) / 1e6
+    assert compiled_model.record.metrics["size_mb"] == size
 
 
-def test_a_weight_takes_a_byte(made):
-    floats = made.record.metrics["fp32_size_mb"]
-    assert (made.folder / "model.bin").stat().st_size / 1e6 < floats / 3
+def test_weights_take_about_one_byte(compiled_model):
+    floats = compiled_model.record.metrics["fp32_size_mb"]
+    assert (compiled_model.folder / "model.bin").stat().st_size / 1e6 < floats / 3
 
 
-def test_figures_compare_with_the_parent_on_the_same_queries(made):
-    metrics, facts = made.record.metrics, made.record.facts
+def test_metrics_compare_with_the_parent_on_the_same_queries(compiled_model):
+    metrics, facts = compiled_model.record.metrics, compiled_model.record.facts
     assert metrics["top1_accuracy_fp32"] > 0.9
     assert metrics["accuracy_drop"] == metrics["top1_accuracy_fp32"] - metrics["top1_accuracy"]
     assert 0.98 < metrics["cosine_to_parent_min"] <= metrics["cosine_to_parent"] < 0.999999
@@ -44,72 +44,72 @@ def test_figures_compare_with_the_parent_on_the_same_queries(made):
     assert facts["compiler"].startswith("NNCF 3")
 
 
-def test_its_folder_holds_what_every_compiled_model_holds(made):
-    assert {file.name for file in made.folder.iterdir()} == {
+def test_compiled_folder_has_the_files_of_every_target(compiled_model):
+    assert {file.name for file in compiled_model.folder.iterdir()} == {
         *("model.xml", "model.bin", "preprocessing.json", "index.npz", "compilation_report.json"),
         *("calibration_config.json", "calibration_dataset.npy"),
     }
-    config = json.loads((made.folder / "calibration_config.json").read_text())
+    config = json.loads((compiled_model.folder / "calibration_config.json").read_text())
     assert config["preset"] == "performance"
     assert config["network_input"]["to"] == pytest.approx(
         [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     )
-    report = json.loads((made.folder / "compilation_report.json").read_text())
+    report = json.loads((compiled_model.folder / "compilation_report.json").read_text())
     assert report["operators"]["FakeQuantize"] >= 3
-    assert len(index.read(made.folder).card_ids) == len(data.draw_dataset().cards)
+    assert len(index.read(compiled_model.folder).card_ids) == len(data.draw_dataset().cards)
 
 
 @pytest.mark.parametrize("params", [{"preset": "mixed"}, {"bias_correction": "accurate"}])
-def test_every_setting_gives_another_network_that_agrees(flow, backends, made, params):
+def test_settings_give_different_networks_that_agree(flow, backends, compiled_model, params):
     task = flow.compile(**params)
     result = backends["compile"](task)
     assert result.metrics["cosine_to_parent"] > 0.98
     assert all(value in result.facts["quantization"] for value in params.values())
-    assert (task.output / "model.bin").read_bytes() != (made.folder / "model.bin").read_bytes()
+    assert (task.output / "model.bin").read_bytes() != (compiled_model.folder / "model.bin").read_bytes()
 
 
-def test_what_was_saved_names_no_place_and_numbers_nothing_by_what_was_made_before(made):
-    names = [op.get_friendly_name() for op in network.read(made.folder / "model.xml").get_ops()]
+def test_saved_model_has_no_paths_or_running_numbers(compiled_model):
+    names = [op.get_friendly_name() for op in network.read(compiled_model.folder / "model.xml").get_ops()]
     assert not [name for name in names if re.search(r"_\d{3,}", name)]
-    text = (made.folder / "model.xml").read_text()
-    assert str(made.folder.parent) not in text
+    text = (compiled_model.folder / "model.xml").read_text()
+    assert str(compiled_model.folder.parent) not in text
     assert "DIR/model.onnx" in text
 
 
-def test_the_compiled_model_is_what_is_benchmarked(flow, backends, made):
-    result = backends["benchmark"](flow.benchmark(made))
-    assert result.metrics["size_mb"] == made.record.metrics["size_mb"]
+def test_benchmark_uses_the_compiled_model(flow, backends, compiled_model):
+    result = backends["benchmark"](flow.benchmark(compiled_model))
+    assert result.metrics["size_mb"] == compiled_model.record.metrics["size_mb"]
     assert result.metrics["top1_accuracy"] > 0.9
     assert result.facts["framework"].startswith("OpenVINO 20")
 
 
 @pytest.mark.parametrize("split", ["val", "calibration"])
-def test_no_queries_are_refused(flow, backends, split):
+def test_data_without_required_queries_is_refused(flow, backends, split):
     task = flow.compile(flow.student(), flow.prepared(lambda kept: kept != split))
     with pytest.raises(PokeflowError, match=rf"{split} (queries|captures)"):
         backends["compile"](task)
 
 
-def test_a_parent_with_other_preprocessing_is_refused(flow, backends):
+def test_parent_with_other_preprocessing_is_refused(flow, backends):
     parent = flow.student(spec=Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     with pytest.raises(PokeflowError, match=r"distill:small: preprocessing .* differs"):
         backends["compile"](flow.compile(parent, flow.prepared()))
 
 
-def test_networks_that_must_not_be_compiled_are_refused_by_what_is_wrong(spoilt, tmp_path):
+def test_unsuitable_networks_are_refused_with_the_reason(spoilt, tmp_path):
     for sentence, model in spoilt.items():
         onnx.save(model, tmp_path / "model.onnx")
         with pytest.raises(PokeflowError, match=sentence):
             compile.require_quantizable(tmp_path / "model.onnx")
 
 
-def test_a_compiled_network_is_not_compiled_again(made):
+def test_compiled_network_is_not_compiled_again(compiled_model):
     with pytest.raises(PokeflowError, match="already quantised"):
-        compile.require_quantizable(made.folder / "model.xml")
+        compile.require_quantizable(compiled_model.folder / "model.xml")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x08\x08\x3a\xff\xff\xff", bytes(range(256)) * 9])
-def test_a_file_that_is_no_network_is_refused(tmp_path, content):
+def test_file_that_is_no_network_is_refused(tmp_path, content):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(PokeflowError, match="not a network"):
         compile.require_quantizable(tmp_path / "model.onnx")
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path, content):
         ("kill -9 $$", "signal 9 ended NNCF"),
     ],
 )
-def test_a_quantiser_that_ends_badly_is_told(flow, monkeypatch, tmp_path, program, sentence):
+def test_failed_quantiser_is_reported(flow, monkeypatch, tmp_path, program, sentence):
     file = tmp_path / "python"
     file.write_text(f"#!/bin/sh\n{program}\n")
     file.chmod(0o755)
@@ -137,7 +137,7 @@ def test_a_quantiser_that_ends_badly_is_told(flow, monkeypatch, tmp_path, progra
     assert list(task.work.iterdir()) == []
 
 
-def test_a_quantiser_ends_with_whoever_waits_for_it(flow, monkeypatch, tmp_path):
+def test_quantiser_ends_when_its_caller_is_interrupted(flow, monkeypatch, tmp_path):
     file = tmp_path / "python"
     file.write_text("#!/bin/sh\necho 0\nexec sleep 600\n")
     file.chmod(0o755)
@@ -155,23 +155,23 @@ def test_a_quantiser_ends_with_whoever_waits_for_it(flow, monkeypatch, tmp_path)
 
     monkeypatch.setattr(compile.progress, "bar", lambda *_: Bar())
     task = flow.compile()
-    with pytest.raises(KeyboardInterrupt):  # and not ten minutes later
+    with pytest.raises(KeyboardInterrupt):  # at once, not after ten minutes
         compile.quantize(tmp_path / "model.onnx", task.output, 1, task.params, task.work)
 
 
 WATCHED = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "urllib.Request"}
 SPY = f"""
 import os, sys
-def tell(text):
-    with open(os.environ["TOLD"], "a") as out:
+def write_log(text):
+    with open(os.environ["SPY_LOG"], "a") as out:
         out.write(text + "\\n")
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name in ("torch", "openvino_telemetry"):
-            tell(f"import {{name}}")
-sys.addaudithook(lambda event, args: tell(f"{{event}} {{args}}") if event in {WATCHED} else None)
+            write_log(f"import {{name}}")
+sys.addaudithook(lambda event, args: write_log(f"{{event}} {{args}}") if event in {WATCHED} else None)
 sys.meta_path.insert(0, Finder())
-tell("watching")
+write_log("watching")
 """
 SCRIPT = """
 import logging, sys
@@ -188,22 +188,22 @@ print([name for name in ("nncf", "torch", "onnx") if name in sys.modules], loggi
 """
 
 
-def test_nobody_is_told_of_the_use_nothing_printed_and_no_module_left(made, flow, tmp_path):
-    """Both processes are watched: that of the task, and NNCF's."""
-    home, told, folder = tmp_path / "home", tmp_path / "told", tmp_path / "compiled"
+def test_compile_sends_no_telemetry_and_prints_nothing(compiled_model, flow, tmp_path):
+    """Watch both processes: that of the task and that of NNCF."""
+    home, log, folder = tmp_path / "home", tmp_path / "log", tmp_path / "compiled"
     home.mkdir()
     folder.mkdir()
     (tmp_path / "sitecustomize.py").write_text(SPY)
     for name in ("calibration_dataset.npy", "preprocessing.json"):
-        (folder / name).write_bytes((made.folder / name).read_bytes())
+        (folder / name).write_bytes((compiled_model.folder / name).read_bytes())
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    # Nothing that silences a tool is passed on; what chooses kernels and threads is, for the bytes are to be the same.
+    # Only variables that select kernels and threads are passed on, so that the bytes are the same.
     environment = {name: value for name, value in os.environ.items() if name.startswith(("ONEDNN_", "OMP_"))}
-    environment |= {"HOME": str(home), "TOLD": str(told), "PYTHONPATH": path, "PATH": os.environ["PATH"]}
+    environment |= {"HOME": str(home), "SPY_LOG": str(log), "PYTHONPATH": path, "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", SCRIPT, str(flow.student().folder / "model.onnx"), str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[] True\n", "")
-    assert told.read_text().splitlines() == ["watching", "watching"]
+    assert log.read_text().splitlines() == ["watching", "watching"]
     assert list(home.iterdir()) == []
-    assert (folder / "model.xml").read_bytes() == (made.folder / "model.xml").read_bytes()
-    assert (folder / "model.bin").read_bytes() == (made.folder / "model.bin").read_bytes()
+    assert (folder / "model.xml").read_bytes() == (compiled_model.folder / "model.xml").read_bytes()
+    assert (folder / "model.bin").read_bytes() == (compiled_model.folder / "model.bin").read_bytes()

@@ -1,4 +1,4 @@
-"""Stage profile: what OpenVINO tells of each operator."""
+"""Test stage profile: the operators that OpenVINO reports."""
 
 import json
 from datetime import timedelta
@@ -14,28 +14,28 @@ from pokeflow_vision.testing import data
 
 
 def running(folder):
-    """The operators of a compiled network as OpenVINO runs them on this machine."""
+    """Return the operators of a compiled network as OpenVINO runs them on this machine."""
     return network.compile_model(folder / network.FILE, data.SPEC, 1).get_runtime_model().get_ops()
 
 
-def test_each_operator_is_told_with_its_kernel_and_the_source_of_its_time(flow, backends, made):
-    task = flow.profile(made)
+def test_profile_lists_each_operator_with_kernel_and_source(flow, backends, compiled_model):
+    task = flow.profile(compiled_model)
     result = backends["profile"](task)
-    told = json.loads((task.output / "profiling_results.json").read_text())
-    assert {figure["unit"] for figure in told["figures"].values()} == {"ms", "operators"}
-    assert all("get_profiling_info of OpenVINO" in figure["source"] for figure in told["figures"].values())
-    assert result.metrics["operators_ms"] == pytest.approx(sum(o["ms"] for o in told["operators"]))
-    assert result.metrics["operators"] == len(told["operators"])
-    # A kernel's name depends on the processor: OpenVINO tells it elsewhere as well, and what it computes with.
-    chosen = {op.get_friendly_name(): op.get_rt_info() for op in running(made.folder)}
-    kernels = {o["name"]: o["kernel"] for o in told["operators"] if o["type"] == "Convolution"}
+    document = json.loads((task.output / "profiling_results.json").read_text())
+    assert {figure["unit"] for figure in document["figures"].values()} == {"ms", "operators"}
+    assert all("get_profiling_info of OpenVINO" in figure["source"] for figure in document["figures"].values())
+    assert result.metrics["operators_ms"] == pytest.approx(sum(o["ms"] for o in document["operators"]))
+    assert result.metrics["operators"] == len(document["operators"])
+    # A kernel's name depends on the processor; the runtime model states it and its precision too.
+    chosen = {op.get_friendly_name(): op.get_rt_info() for op in running(compiled_model.folder)}
+    kernels = {o["name"]: o["kernel"] for o in document["operators"] if o["type"] == "Convolution"}
     assert len(kernels) == 2
     assert kernels == {name: chosen[name]["primitiveType"].astype(str) for name in kernels}
     assert {chosen[name]["runtimePrecision"].astype(str) for name in kernels} <= {"i8", "u8"}
 
 
-def test_the_warm_up_is_taken_off_the_means(monkeypatch, tmp_path):
-    """Two runs of 5 µs, four of 2 µs: OpenVINO says 5 after the warm-up, and 3 at the end."""
+def test_warm_up_is_subtracted_from_the_means(monkeypatch, tmp_path):
+    """Two runs take 5 µs and four 2 µs: OpenVINO reports a mean of 5 after the warm-up and 3 at the end."""
     means = iter([5, 3])
 
     class Request:

@@ -11,7 +11,7 @@ name = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), ma
 
 
 def drawn(text):
-    """The chart as XML, so that nothing it was told ended an element early."""
+    """Parse a chart as XML, which fails if a name or number was not escaped, and return its root."""
     root = ElementTree.fromstring(f"<div>{text}</div>")
     for element in root.iter():
         for key in ("x", "y", "width", "height", "cx", "cy", "points"):
@@ -35,12 +35,12 @@ def test_parts_take_any_name(shares):
     drawn(charts.parts(shares))
 
 
-def test_a_bar_is_as_long_as_its_value():
+def test_bar_length_is_proportional_to_its_value():
     root = drawn(charts.bars([("a", 4.0), ("b", 1.0)], "ms"))
     widths = [float(rect.get("width")) for rect in root.iter("rect")]
     assert math.isclose(widths[0], 4 * widths[1], rel_tol=0.01)
 
 
-def test_what_was_not_measured_is_said():
+def test_charts_without_data_state_that_nothing_was_measured():
     assert "Nothing was measured" in charts.lines({}, "s", "MB")
     assert "Nothing was measured" in charts.bars([("a", float("nan"))], "ms")

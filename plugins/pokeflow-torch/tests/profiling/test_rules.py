@@ -20,7 +20,7 @@ def layer(**values):
 
 @pytest.fixture
 def sound():
-    """What a training shows that has nothing wrong with it."""
+    """Return the evidence of a training without faults."""
     seen = TensorStatistics([{"weight": "w", "not_finite": 0}], [gradient()], [layer()])
     samples = [{"process_memory_megabytes": 1000.0}] * 9
     history = [{"train_loss": 5.0}, {"train_loss": 2.0}]
@@ -31,7 +31,7 @@ def status(evidence):
     return {finding.rule: finding.status for finding in rules.judge(evidence)}
 
 
-def test_a_sound_training_breaks_no_rule(sound):
+def test_healthy_training_breaks_no_rule(sound):
     assert set(status(sound).values()) == {"ok"}
     assert len(status(sound)) == len(rules.RULES)
 
@@ -52,13 +52,13 @@ def test_a_sound_training_breaks_no_rule(sound):
         ("loss-not-decreasing", {"history": [{"train_loss": 5.0}, {"train_loss": 5.1}]}),
     ],
 )
-def test_what_is_wrong_is_found_by_its_rule_alone_with_numbers_and_advice(sound, rule, changed):
+def test_each_fault_triggers_only_its_rule_with_evidence(sound, rule, changed):
     evidence = replace(sound, **changed)
-    found = [finding for finding in rules.judge(evidence) if finding.status == "found"]
-    assert [finding.rule for finding in found] == [rule]
-    assert found[0].advice
-    assert found[0].evidence
-    json.dumps([asdict(finding) for finding in found], allow_nan=False)
+    findings = [finding for finding in rules.judge(evidence) if finding.status == "found"]
+    assert [finding.rule for finding in findings] == [rule]
+    assert findings[0].advice
+    assert findings[0].evidence
+    json.dumps([asdict(finding) for finding in findings], allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_what_is_wrong_is_found_by_its_rule_alone_with_numbers_and_advice(sound,
         ),
     ],
 )
-def test_what_cannot_be_told_is_not_called_sound(sound, rule, changed, expected):
+def test_missing_evidence_is_reported_as_unknown(sound, rule, changed, expected):
     assert status(replace(sound, **changed))[rule] == expected
 
 
-def test_shares_are_of_the_time_of_all_steps():
+def test_shares_are_weighted_by_step_time():
     shares = clock.shares([STEP, {**STEP, "step_ms": 200.0, "forward_ms": 130.0}])
     assert shares["forward"] == pytest.approx(160 / 300)
     assert clock.median_ms([STEP, {**STEP, "step_ms": 300.0}]) == 200.0

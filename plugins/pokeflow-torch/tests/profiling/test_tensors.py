@@ -16,7 +16,7 @@ def network():
     return layers
 
 
-def test_each_layer_is_told_once_and_a_unit_that_gives_nothing_is_dead(network):
+def test_each_layer_is_recorded_once_with_its_dead_channels(network):
     seen = TensorStatistics()
     with tensors.activations(network, seen):
         network(torch.rand(2, 3, 4, 4))
@@ -29,21 +29,21 @@ def test_each_layer_is_told_once_and_a_unit_that_gives_nothing_is_dead(network):
     assert rows["1"]["zeros"] >= 0.25
 
 
-def test_gradients_are_told_without_the_scale_of_mixed_precision(network):
+def test_gradients_exclude_the_loss_scale(network):
     (network(torch.ones(2, 3, 4, 4)).sum() * 64).backward()
     seen = TensorStatistics()
     tensors.weights_and_gradients(network, 64.0, seen)
-    told = {row["weight"]: row for row in seen.gradients}
-    assert told["4.bias"]["mean"] == pytest.approx(2.0)
-    assert told["4.bias"]["to_weight"] == pytest.approx(8**0.5 / float(network[4].bias.detach().norm()))
+    gradients = {row["weight"]: row for row in seen.gradients}
+    assert gradients["4.bias"]["mean"] == pytest.approx(2.0)
+    assert gradients["4.bias"]["to_weight"] == pytest.approx(8**0.5 / float(network[4].bias.detach().norm()))
     assert [row["weight"] for row in seen.weights] == [name for name, _ in network.named_parameters()]
 
 
-def test_a_weight_without_a_gradient_or_with_wild_values_is_told_so(network):
+def test_missing_gradients_and_non_finite_weights_are_counted(network):
     network[4].weight.data[0, 0] = float("nan")
     seen = TensorStatistics()
     tensors.weights_and_gradients(network, 1.0, seen)
-    told = {row["weight"]: row for row in seen.weights}
-    assert told["4.weight"]["not_finite"] == 1
-    assert told["4.weight"]["norm"] > 0
+    weights = {row["weight"]: row for row in seen.weights}
+    assert weights["4.weight"]["not_finite"] == 1
+    assert weights["4.weight"]["norm"] > 0
     assert all(row["norm"] is None and row["to_weight"] is None for row in seen.gradients)

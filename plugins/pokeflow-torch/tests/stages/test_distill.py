@@ -15,7 +15,7 @@ from ..conftest import ALL, CNN, SIZE, VIT, learner, write_data
 
 
 @pytest.mark.slow
-def test_a_students_folder_and_figures(make, distill_params, teacher):
+def test_student_folder_and_metrics_are_complete(make, distill_params, teacher):
     task = make("distill", distill_params, teacher=teacher)
     result = distill.run(task)
     files = {"model.onnx", "weights.pt", "network.json", "preprocessing.json", "history.jsonl"}
@@ -44,18 +44,18 @@ def test_only_weighted_terms_are_reported(make, distill_params, teacher):
     assert [name for name in result.metrics if name.endswith("_loss")] == ["kl_loss"]
 
 
-def test_stage_2_begins_at_the_weights_of_its_parent_student(make, distill_params, teacher):
+def test_stage_2_starts_from_its_parent_students_weights(make, distill_params, teacher):
     first = make("distill", distill_params, teacher=teacher)
     distill.run(first)
     parent, _ = networks.load(first.output)
     second = make("distill", distill_params, teacher=teacher, student=first.output)
-    begun = distill._student(second, distill_params, dataset.read(second.input(stage="prepare").folder))
+    student = distill._student(second, distill_params, dataset.read(second.input(stage="prepare").folder))
     assert all(
-        torch.equal(a, b) for a, b in zip(begun.state_dict().values(), parent.state_dict().values(), strict=True)
+        torch.equal(a, b) for a, b in zip(student.state_dict().values(), parent.state_dict().values(), strict=True)
     )
 
 
-def test_stage_2_with_another_network_than_its_parent_is_refused(make, distill_params, teacher):
+def test_stage_2_with_a_different_network_is_refused(make, distill_params, teacher):
     task = make("distill", distill_params, teacher=teacher, student=teacher)
     with pytest.raises(PokeflowError, match="the same network for both stages"):
         distill.run(task)
@@ -67,27 +67,27 @@ def test_the_student_must_have_the_teachers_embedding_size(make, distill_params,
         distill.run(make("distill", params, teacher=teacher))
 
 
-def test_a_teacher_of_other_preprocessing_is_refused(make, distill_params, teacher, tmp_path):
+def test_teacher_with_other_preprocessing_is_refused(make, distill_params, teacher, tmp_path):
     write_data(tmp_path / "data", spec=Preprocessing(SIZE, mean=(0.5, 0.5, 0.5)))
     with pytest.raises(PokeflowError, match="preprocessing"):
         distill.run(make("distill", distill_params, teacher=teacher))
     assert preprocessing.read(teacher).mean != (0.5, 0.5, 0.5)
 
 
-def test_a_distillation_without_a_teacher_says_so(make, distill_params):
+def test_distillation_without_a_teacher_is_refused(make, distill_params):
     with pytest.raises(LookupError, match="teacher"):
         distill.run(make("distill", distill_params))
 
 
-def test_a_teacher_taught_to_itself_loses_nothing(make, distill_params, teacher, data):
+def test_self_distillation_has_no_gap(make, distill_params, teacher, data):
     params = replace(distill_params, network=VIT, losses={"kl": 1.0})
     task = make("distill", params, teacher=teacher)
     network, _ = networks.load(teacher)
-    made, prepared, _ = learner(teacher, data, params)
+    student, prepared, _ = learner(teacher, data, params)
     bank = evaluate.embed(network, prepared.references, range(20), prepared.preprocessing, "x")
     taught = evaluate.embed(network, prepared.query_images, evaluate.validation(prepared), prepared.preprocessing, "x")
-    found = distill.figures(made, network, prepared, bank, taught)
-    assert found["distillation_gap"] == 0
-    assert found["cosine_similarity"] == pytest.approx(1)
-    assert found["kl_loss"] == pytest.approx(0, abs=1e-5)
+    metrics = distill.figures(student, network, prepared, bank, taught)
+    assert metrics["distillation_gap"] == 0
+    assert metrics["cosine_similarity"] == pytest.approx(1)
+    assert metrics["kl_loss"] == pytest.approx(0, abs=1e-5)
     assert task.output.is_dir()

@@ -17,7 +17,7 @@ from pokeflow_torch.step import rate
 from ..conftest import LOOP, VIT, record
 
 SHORT = ProfileParams(steps=4, warmup=1, traced=1, sample_seconds=0.02)
-TAUGHT = TrainParams(VIT, Optim(), replace(LOOP, epochs=1))  # as the fixture's teacher
+TAUGHT = TrainParams(VIT, Optim(), replace(LOOP, epochs=1))  # as in the ``teacher`` fixture
 
 
 def rows(file):
@@ -25,29 +25,29 @@ def rows(file):
         return list(csv.DictReader(lines))
 
 
-def profiling(folder, made, kind, params, data, *more):
-    """The task that profiles what lies in ``made``, ``more`` inputs beside it."""
+def profiling(folder, model, kind, params, data, *more):
+    """Return the task that profiles the model in folder ``model``, with ``more`` inputs."""
     stage = {"teacher": "train", "student": "distill"}[kind]
     about = replace(record(stage, kind), params=digest_params(params))
     for part in ("work", "out"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    inputs = (Input(about, made), *more, Input(record("prepare", "data"), data))
+    inputs = (Input(about, model), *more, Input(record("prepare", "data"), data))
     return Task("profile", "torch", "m<1>", "v1", kind, "d", SHORT, inputs, folder / "work", folder / "out")
 
 
 @pytest.fixture(scope="module")
 def whole(teacher, tmp_path_factory):
-    """A teacher's profile: the task, its result, and the folder of the teacher with its telemetry."""
+    """Profile a teacher; return the task, its result, and the teacher's folder with its telemetry."""
     folder = tmp_path_factory.mktemp("profile")
-    shutil.copytree(teacher, folder / "made")
-    shutil.copytree(teacher.parent / "work" / "telemetry", folder / "made" / "telemetry")
-    task = profiling(folder, folder / "made", "teacher", TAUGHT, teacher.parent / "data")
-    return task, run(task), folder / "made"
+    shutil.copytree(teacher, folder / "model")
+    shutil.copytree(teacher.parent / "work" / "telemetry", folder / "model" / "telemetry")
+    task = profiling(folder, folder / "model", "teacher", TAUGHT, teacher.parent / "data")
+    return task, run(task), folder / "model"
 
 
 @pytest.fixture
 def student(make, distill_params, teacher):
-    """A student that was distilled for a moment: its folder and its parameters."""
+    """Distil a student for one epoch; return its folder and its parameters."""
     params = replace(distill_params, loop=replace(distill_params.loop, epochs=1))
     task = make("distill", params, teacher=teacher)
     distill.run(task)
@@ -55,7 +55,7 @@ def student(make, distill_params, teacher):
 
 
 @pytest.mark.slow
-def test_the_tree_is_what_the_owner_drew(whole):
+def test_profile_has_the_documented_files(whole):
     task, result, _ = whole
     files = {str(file.relative_to(task.output)) for file in task.output.rglob("*") if file.is_file()}
     assert {name for name in files if name.count("/") == 0} == {"profiler-report.html"}
@@ -67,7 +67,7 @@ def test_the_tree_is_what_the_owner_drew(whole):
     json.dumps(result.facts)
 
 
-def test_figures_are_of_the_timed_steps(whole):
+def test_metrics_cover_only_the_timed_steps(whole):
     task, result, _ = whole
     steps = rows(task.output / "framework" / "steps.csv")
     assert [int(row["step"]) for row in steps] == [3, 4, 5, 6]
@@ -84,17 +84,17 @@ def test_figures_are_of_the_timed_steps(whole):
 
 
 @pytest.mark.slow
-def test_the_last_steps_of_a_training_are_the_ones_that_are_profiled(whole, data):
-    task, _, made = whole
+def test_profiled_steps_are_the_last_of_the_training(whole, data):
+    task, _, model = whole
     longer = replace(TAUGHT, loop=replace(TAUGHT.loop, epochs=4))
-    task = profiling(task.output.parent / "longer", made, "teacher", longer, data)
+    task = profiling(task.output.parent / "longer", model, "teacher", longer, data)
     run(task)
     steps = rows(task.output / "framework" / "steps.csv")
-    rates = {place + 1: TAUGHT.optim.lr * rate(place, 12, TAUGHT.optim.warmup) for place in range(7, 11)}
+    rates = {position + 1: TAUGHT.optim.lr * rate(position, 12, TAUGHT.optim.warmup) for position in range(7, 11)}
     assert {int(row["step"]): float(row["lr"]) for row in steps} == rates
 
 
-def test_the_trace_is_one_that_viewers_open_and_names_the_parts(whole):
+def test_trace_names_the_parts_of_a_step(whole):
     task, _, _ = whole
     with gzip.open(task.output / "framework" / "trace.json.gz", "rt") as text:
         names = {event.get("name") for event in json.load(text)["traceEvents"]}
@@ -106,7 +106,7 @@ def test_the_trace_is_one_that_viewers_open_and_names_the_parts(whole):
     assert sum(shares) == pytest.approx(1)
 
 
-def test_every_weight_has_its_gradient_and_layers_their_activations(whole):
+def test_tensors_list_weights_gradients_and_activations(whole):
     task, _, _ = whole
     weights, gradients, layers = (
         rows(task.output / "tensors" / f"{n}.csv") for n in ("weights", "gradients", "activations")
@@ -119,7 +119,7 @@ def test_every_weight_has_its_gradient_and_layers_their_activations(whole):
     assert "head.1" in {row["layer"] for row in layers}
 
 
-def test_the_page_asks_for_nothing_and_escapes_what_it_is_told(whole):
+def test_report_is_self_contained_and_escapes_names(whole):
     task, _, _ = whole
     page = (task.output / "profiler-report.html").read_text(encoding="utf-8")
     assert "m&lt;1&gt; v1" in page
@@ -129,7 +129,7 @@ def test_the_page_asks_for_nothing_and_escapes_what_it_is_told(whole):
 
 
 @pytest.mark.slow
-def test_a_student_without_its_teacher_is_profiled_under_its_margin_loss(student, data, tmp_path):
+def test_student_profile_without_teacher_uses_the_margin_loss(student, data, tmp_path):
     task = profiling(tmp_path / "profile", student[0], "student", student[1], data)
     result = run(task)
     assert "the teacher's forward pass and the terms feature, kl, attention, highfreq" in result.facts["left_out"]
@@ -141,7 +141,7 @@ def test_a_student_without_its_teacher_is_profiled_under_its_margin_loss(student
 
 
 @pytest.mark.slow
-def test_a_student_with_its_teacher_is_profiled_whole(student, data, teacher, tmp_path):
+def test_student_profile_with_teacher_covers_all_terms(student, data, teacher, tmp_path):
     taught_by = Input(record("train", "teacher"), teacher)
     task = profiling(tmp_path / "profile", student[0], "student", student[1], data, taught_by)
     result = run(task)
@@ -152,17 +152,17 @@ def test_a_student_with_its_teacher_is_profiled_whole(student, data, teacher, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_the_precision_is_that_of_the_making(whole, data, tmp_path, precision):
-    made = shutil.copytree(whole[2], tmp_path / "made")
-    (made / "checkpoint.pt").unlink()
+def test_profile_uses_the_precision_of_the_training(whole, data, tmp_path, precision):
+    model = shutil.copytree(whole[2], tmp_path / "model")
+    (model / "checkpoint.pt").unlink()
     params = replace(TAUGHT, loop=replace(TAUGHT.loop, precision=precision))
-    result = run(profiling(tmp_path / "profile", made, "teacher", params, data))
+    result = run(profiling(tmp_path / "profile", model, "teacher", params, data))
     assert result.facts["precision"] == precision
     assert "not kept" in result.facts["began_at"]
 
 
-def test_what_another_backend_made_is_refused(whole):
-    task, _, made = whole
+def test_model_of_another_backend_is_refused(whole):
+    task, _, model = whole
     other = replace(task.inputs[0].record, backend="jax")
     with pytest.raises(PokeflowError, match=r"trained by backend 'jax'.*post_stages\.profile: null"):
-        run(replace(task, inputs=(Input(other, made), *task.inputs[1:])))
+        run(replace(task, inputs=(Input(other, model), *task.inputs[1:])))

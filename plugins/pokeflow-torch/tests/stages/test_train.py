@@ -15,7 +15,7 @@ from ..conftest import SIZE
 
 
 @pytest.mark.slow
-def test_a_teachers_folder_holds_all_that_others_need(make, train_params, data):
+def test_teacher_folder_is_complete(make, train_params, data):
     task = make("train", train_params)
     result = train.run(task)
     files = {"model.onnx", "weights.pt", "network.json", "preprocessing.json", "history.jsonl", "references.npy"}
@@ -33,7 +33,7 @@ def test_a_teachers_folder_holds_all_that_others_need(make, train_params, data):
     json.dumps(result.facts)
 
 
-def test_figures_are_of_the_shipped_weights(make, train_params, data):
+def test_metrics_match_the_shipped_weights(make, train_params, data):
     task = make("train", train_params)
     result = train.run(task)
     network, _ = networks.load(task.output)
@@ -43,7 +43,7 @@ def test_figures_are_of_the_shipped_weights(make, train_params, data):
     assert all(math.isfinite(value) for value in again.values())
 
 
-def test_history_has_a_line_an_epoch_and_ends_with_the_validation(make, train_params):
+def test_history_has_one_line_per_epoch_with_validations(make, train_params):
     every = replace(train_params, loop=replace(train_params.loop, epochs=3, validate_every=2))
     task = make("train", every)
     result = train.run(task)
@@ -54,7 +54,7 @@ def test_history_has_a_line_an_epoch_and_ends_with_the_validation(make, train_pa
     assert lines[2].items() >= result.metrics.items()
 
 
-def test_training_learns(make, train_params):
+def test_training_reduces_the_loss(make, train_params):
     longer = replace(
         train_params,
         network=replace(train_params.network, grid=4),
@@ -69,7 +69,7 @@ def test_training_learns(make, train_params):
     assert result.metrics["top1_accuracy"] > 0.5
 
 
-def test_the_same_task_gives_the_same_bytes(make, train_params):
+def test_same_task_gives_identical_bytes(make, train_params):
     contents = []
     for _ in range(2):
         task = make("train", train_params)
@@ -79,7 +79,7 @@ def test_the_same_task_gives_the_same_bytes(make, train_params):
     assert "checkpoint.pt" in contents[0]
 
 
-def test_a_loss_that_is_not_finite_stops_and_says_what_to_do(make, train_params, monkeypatch):
+def test_non_finite_loss_stops_training_and_names_the_setting(make, train_params, monkeypatch):
     def broken(self, images, labels):
         return {"loss": self.network(images)[0].sum() * float("nan")}
 

@@ -40,55 +40,55 @@ class TargetSuite:
             self._benches[kind] = Bench(self.target, self.overrides, tmp_path_factory.mktemp(self.target))
         return self._benches[kind]
 
-    def test_it_composes_and_resolves(self, bench: Bench) -> None:
+    def test_configuration_composes_and_resolves(self, bench: Bench) -> None:
         _check(configuration.resolves, bench)
 
-    def test_a_misspelt_parameter_is_refused_with_the_nearest_name(self, bench: Bench) -> None:
+    def test_misspelt_parameter_is_refused_with_a_suggestion(self, bench: Bench) -> None:
         _check(configuration.misspelling_is_refused, bench)
 
     def test_parameters_are_frozen_dataclasses_of_plain_data(self, bench: Bench) -> None:
         _check(configuration.parameters_are_plain, bench)
 
-    def test_its_yaml_names_every_parameter(self, bench: Bench) -> None:
+    def test_yaml_names_every_parameter(self, bench: Bench) -> None:
         _check(configuration.yaml_names_every_parameter, bench)
 
-    def test_its_hooks_import_nothing_heavy(self, bench: Bench) -> None:
+    def test_hooks_import_no_heavy_packages(self, bench: Bench) -> None:
         _check(configuration.plugin_is_light, bench)
 
-    def test_it_compiles_or_says_that_it_cannot(self, bench: Bench) -> None:
+    def test_compile_succeeds_or_reports_that_it_cannot(self, bench: Bench) -> None:
         _check(compiling.compiles, bench, self.available)
 
-    def test_compile_tells_finite_figures_or_reasons(self, bench: Bench) -> None:
+    def test_compile_reports_finite_figures_or_reasons(self, bench: Bench) -> None:
         _check(compiling.figures_are_sound, bench)
 
-    def test_the_compiled_folder_holds_the_model(self, bench: Bench) -> None:
+    def test_compiled_folder_contains_the_model(self, bench: Bench) -> None:
         _check(compiling.model_is_there, bench)
 
-    def test_it_says_who_bundles_a_model_that_is_no_onnx(self, bench: Bench) -> None:
+    def test_bundler_of_a_model_that_is_not_onnx_is_declared(self, bench: Bench) -> None:
         _check(compiling.cloud_bundle_is_declared, bench)
 
-    def test_the_compiled_folder_holds_the_preprocessing_of_the_data(self, bench: Bench) -> None:
+    def test_compile_writes_the_preprocessing_of_the_data(self, bench: Bench) -> None:
         _check(compiling.preprocessing_is_kept, bench)
 
-    def test_the_compiled_folder_holds_the_gallery_as_the_model_sees_it(self, bench: Bench) -> None:
+    def test_compiled_gallery_has_the_models_embeddings(self, bench: Bench) -> None:
         _check(compiling.index_is_the_gallery, bench)
 
-    def test_what_it_was_calibrated_on_is_kept(self, bench: Bench) -> None:
+    def test_calibration_set_is_kept(self, bench: Bench) -> None:
         _check(compiling.calibration_is_kept, bench)
 
-    def test_two_runs_leave_the_same_files(self, bench: Bench) -> None:
+    def test_two_runs_write_identical_files(self, bench: Bench) -> None:
         _check(repeating.same_twice, bench, self._unsteady)
 
-    def test_another_process_leaves_the_same_files(self, bench: Bench) -> None:
+    def test_another_process_writes_identical_files(self, bench: Bench) -> None:
         _check(repeating.same_elsewhere, bench, self._unsteady)
 
-    def test_a_run_after_a_kill_leaves_the_same_files(self, bench: Bench) -> None:
+    def test_run_after_a_kill_writes_identical_files(self, bench: Bench) -> None:
         _check(repeating.same_after_a_kill, bench, self._unsteady)
 
-    def test_it_writes_into_its_own_folders_only(self, bench: Bench) -> None:
+    def test_only_own_folders_are_written(self, bench: Bench) -> None:
         _check(repeating.own_folders_only, bench)
 
-    def test_compile_refuses_a_model_of_other_preprocessing(self, bench: Bench) -> None:
+    def test_compile_refuses_other_preprocessing(self, bench: Bench) -> None:
         _check(refusing.other_preprocessing, bench)
 
     @pytest.mark.parametrize("how", refusing.DAMAGED)
@@ -101,41 +101,41 @@ class TargetSuite:
     def test_compile_refuses_data_without_calibration_captures(self, bench: Bench) -> None:
         _check(refusing.no_calibration, bench)
 
-    def test_it_benchmarks_or_says_that_it_cannot(self, bench: Bench) -> None:
+    def test_benchmark_succeeds_or_reports_that_it_cannot(self, bench: Bench) -> None:
         _check(benchmarking.benchmarks, bench, self.available)
 
-    def test_benchmark_tells_finite_figures_or_reasons(self, bench: Bench) -> None:
+    def test_benchmark_reports_finite_figures_or_reasons(self, bench: Bench) -> None:
         _check(benchmarking.figures_are_sound, bench)
 
-    def test_benchmark_tells_accuracy_latency_throughput_and_size(self, bench: Bench) -> None:
+    def test_benchmark_reports_accuracy_latency_throughput_size(self, bench: Bench) -> None:
         _check(benchmarking.figures_are_there, bench)
 
-    def test_benchmark_tells_where_each_figure_comes_from(self, bench: Bench) -> None:
+    def test_benchmark_reports_the_source_of_each_figure(self, bench: Bench) -> None:
         _check(benchmarking.figures_have_sources, bench)
 
-    def test_benchmark_keeps_every_single_run(self, bench: Bench) -> None:
+    def test_benchmark_keeps_every_run(self, bench: Bench) -> None:
         _check(benchmarking.every_run_is_kept, bench)
 
-    def test_benchmark_leaves_the_gallery(self, bench: Bench) -> None:
+    def test_benchmark_writes_the_gallery(self, bench: Bench) -> None:
         _check(benchmarking.gallery_is_written, bench)
 
-    def test_benchmark_refuses_a_model_of_other_preprocessing(self, bench: Bench) -> None:
+    def test_benchmark_refuses_other_preprocessing(self, bench: Bench) -> None:
         _check(benchmarking.other_preprocessing_is_refused, bench)
 
     def test_compiling_keeps_the_accuracy(self, bench: Bench) -> None:
         _check(benchmarking.accuracy_is_kept, bench)
 
-    def test_a_double_is_told_for_what_it_is(self, bench: Bench) -> None:
+    def test_simulated_results_are_marked(self, bench: Bench) -> None:
         _check(compiling.says_whether_simulated, bench, self.simulated)
 
     @pytest.mark.parametrize("work", ["profile", "package"])
-    def test_what_else_its_yaml_names_is_done(self, bench: Bench, work: str) -> None:
+    def test_other_stages_in_the_yaml_run(self, bench: Bench, work: str) -> None:
         _check(compiling.works, bench, work)
 
-    def test_its_edge_adapter_imports_what_a_device_has(self, bench: Bench) -> None:
+    def test_edge_adapter_imports_only_what_a_device_has(self, bench: Bench) -> None:
         _check(adapting.imports_little, bench)
 
-    def test_its_edge_adapter_gives_the_embeddings_of_the_gallery(self, bench: Bench) -> None:
+    def test_edge_adapter_computes_the_gallery_embeddings(self, bench: Bench) -> None:
         _check(adapting.gives_the_index, bench)
 
     @property
