@@ -1,6 +1,6 @@
-"""An old MLflow store of every kind, and what a store holds as MLflow itself tells it, by names and not by ids.
+"""Create old MLflow stores, and describe the contents of a store by names instead of ids.
 
-Run as a program, for a store that this process may not open: ``make <uri>``, ``told <uri>``.
+Run as a program, for a store that this process may not open: ``make <uri>``, ``describe <uri>``.
 """
 
 import atexit
@@ -97,8 +97,8 @@ def make(uri: str) -> None:
     client.set_registered_model_alias("card-net", "old", "1")
 
 
-def told(uri: str) -> dict[str, Any]:
-    """All of a store by names, as MLflow's client tells it; tags that a migration added are left out."""
+def describe(uri: str) -> dict[str, Any]:
+    """Describe a whole store by names, read with MLflow's client; tags that a migration added are left out."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -115,10 +115,10 @@ def told(uri: str) -> dict[str, Any]:
     }
 
 
-def told_runs(uri: str) -> dict[str, list[str]]:
-    """Names of the runs of each experiment that has some."""
+def run_names(uri: str) -> dict[str, list[str]]:
+    """Return the names of the runs of each experiment that has some."""
     found: dict[str, list[str]] = {}
-    for run in told(uri)["runs"]:
+    for run in describe(uri)["runs"]:
         found.setdefault(run["experiment"], []).append(run["about"][0])
     return {name: sorted(runs) for name, runs in found.items()}
 
@@ -202,7 +202,7 @@ def _checksums(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def elsewhere(what: str, uri: str) -> Any:
-    """``make`` or ``told`` in a process of its own, in which MLflow's file store is allowed."""
+    """Run ``make`` or ``describe`` in a separate process in which MLflow's file store is allowed."""
     allowed = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
     quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     command = [sys.executable, "-W", "ignore", __file__, what, uri]
@@ -214,15 +214,15 @@ def elsewhere(what: str, uri: str) -> Any:
     return json.loads(ran.stdout)
 
 
-Bring = Callable[..., dict[str, Any]]
+Migrate = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def bring(tmp_path: Path) -> Bring:
-    """Migrates from a source into a target as the project's migration does; returns the report as plain data."""
+def migrate(tmp_path: Path) -> Migrate:
+    """Return a function that migrates a source into a target and returns the report as plain data."""
     from pokeflow_mlflow.migrate.migration import Migration
 
-    def migrate(source: str, uri: str, *, dry_run: bool = False, **more: Any) -> dict[str, Any]:
+    def run_migration(source: str, uri: str, *, dry_run: bool = False, **more: Any) -> dict[str, Any]:
         migration = Migration(source, uri, tmp_path, **more)
         assert list(migration.check()) == []
         work = tmp_path / "work"
@@ -234,7 +234,7 @@ def bring(tmp_path: Path) -> Bring:
         plain: dict[str, Any] = json.loads(json.dumps({"from": report.source, "to": report.target, **answer}))
         return plain
 
-    return migrate
+    return run_migration
 
 
 @functools.cache
@@ -242,18 +242,18 @@ def _filestore() -> tuple[Path, dict[str, Any]]:
     root = Path(mkdtemp(prefix="pokeflow-test-")) / "mlruns"
     atexit.register(shutil.rmtree, root.parent, ignore_errors=True)
     elsewhere("make", str(root))
-    return root, elsewhere("told", str(root))
+    return root, elsewhere("describe", str(root))
 
 
 @pytest.fixture
 def old_runs() -> Path:
-    """A folder that MLflow's own file store has written; nobody writes there."""
+    """Return a folder written by MLflow's file store; tests must not write to it."""
     return _filestore()[0]
 
 
 @pytest.fixture
-def old_told() -> dict[str, Any]:
-    """What MLflow's own file store tells of that folder."""
+def old_description() -> dict[str, Any]:
+    """Return the description of that folder, read by MLflow's file store."""
     return _filestore()[1]
 
 
@@ -289,5 +289,5 @@ def handmade(root: Path, home: str = "/home/before/mlruns") -> Path:
 
 
 if __name__ == "__main__":
-    answer = make(sys.argv[2]) if sys.argv[1] == "make" else told(sys.argv[2])  # type: ignore[func-returns-value]
+    answer = make(sys.argv[2]) if sys.argv[1] == "make" else describe(sys.argv[2])  # type: ignore[func-returns-value]
     print(json.dumps(answer))
