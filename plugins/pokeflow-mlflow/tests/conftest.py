@@ -75,7 +75,7 @@ def make_input(tmp_path: Path) -> Callable[..., Input]:
     """
 
     def make(files: dict[str, str | bytes] | None = None, **changes: Any) -> Input:
-        folder = tmp_path / f"made-{changes.get('digest', 'x')}-{changes.get('stage', 'x')}"
+        folder = tmp_path / f"task-{changes.get('digest', 'x')}-{changes.get('stage', 'x')}"
         listed = []
         for path, content in (files or {}).items():
             file = folder / path

@@ -86,11 +86,11 @@ def test_tracking_interrupted_by_a_server_kill_is_completed(task, make_input, ml
     )
     put = artifacts._put
 
-    def killing(*args):
+    def kill_and_put(*args):
         mlflow_server.kill()
         put(*args)
 
-    monkeypatch.setattr(artifacts, "_put", killing)
+    monkeypatch.setattr(artifacts, "_put", kill_and_put)
     with pytest.raises(PokeflowError):
         track.run(job)
     monkeypatch.setattr(artifacts, "_put", put)

@@ -89,10 +89,10 @@ def test_compiled_python_files_are_ignored(bundle_copy):
 
 
 def test_read_error_is_reported(bundle_copy, monkeypatch):
-    def tired(*_):
+    def fail_to_read(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("hashlib.file_digest", tired)
+    monkeypatch.setattr("hashlib.file_digest", fail_to_read)
     with pytest.raises(PokeflowError, match=r"cannot be read \(Input/output error\)"):
         bundle.load_bundle(bundle_copy.folder)
 

@@ -86,11 +86,11 @@ def test_full_disk_is_reported_and_old_release_stays(device, limit):
     device.maker.release(200)
     before = device.snapshot()
 
-    def little() -> None:
+    def limit_file_size() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
-    done = command(device, preexec_fn=little)
+    done = command(device, preexec_fn=limit_file_size)
     assert done.returncode == 1
     assert os.strerror(errno.EFBIG) in done.stderr
     assert "Traceback" not in done.stderr

@@ -67,10 +67,10 @@ def test_release_for_another_device_is_not_downloaded(device, says):
 
 
 @pytest.mark.parametrize(
-    "lie", [{"about": {"target": "hailo8l"}}, {"about": {"model": {"name": "other"}}}, {"says": {"version": "v9"}}]
+    "change", [{"about": {"target": "hailo8l"}}, {"about": {"model": {"name": "other"}}}, {"says": {"version": "v9"}}]
 )
-def test_bundle_that_differs_from_its_release_is_refused(device, lie):
-    device.maker.release(200, says=lie.get("says"), **lie.get("about", {}))
+def test_bundle_that_differs_from_its_release_is_refused(device, change):
+    device.maker.release(200, says=change.get("says"), **change.get("about", {}))
     before = device.snapshot()
     with pytest.raises(ReleaseRejectedError, match="its bundle has"):
         device.update()

@@ -48,7 +48,7 @@ def answering(*answers):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def fake_clock(monkeypatch):
     """Replace the clock of this module alone, because subprocess also sleeps while it waits."""
     now = [0.0]
 
@@ -59,26 +59,26 @@ def quick(monkeypatch):
     return now
 
 
-def test_service_is_healthy_after_three_answers_in_a_row(quick):
+def test_service_is_healthy_after_three_answers_in_a_row(fake_clock):
     with answering((503, {}), (200, SAME), (200, SAME), (503, {}), (200, SAME)) as url:
         assert Service("true", health=url).restart_and_wait(ABOUT) == ""
-    assert quick[0] == 6.0
+    assert fake_clock[0] == 6.0
 
 
-def test_healthy_service_is_polled_three_times(quick):
+def test_healthy_service_is_polled_three_times(fake_clock):
     with answering((200, SAME)) as url:
         assert Service("true", health=url).restart_and_wait(ABOUT) == ""
-    assert (quick[0], answering.server.requests) == (2.0, 3)
+    assert (fake_clock[0], answering.server.requests) == (2.0, 3)
 
 
-def test_service_that_is_healthy_too_late_is_reported(quick):
+def test_service_that_is_healthy_too_late_is_reported(fake_clock):
     with answering((200, SAME)) as url:
         why = Service("true", health=url, seconds=2).restart_and_wait(ABOUT)
     assert why == "not healthy for 2 seconds: it answered too late"
     assert answering.server.requests == 2
 
 
-def test_unhealthy_service_is_reported_with_the_reason(quick):
+def test_unhealthy_service_is_reported_with_the_reason(fake_clock):
     with answering((503, {})) as url:
         assert (
             Service("true", health=url, seconds=5).restart_and_wait(ABOUT)

@@ -21,7 +21,7 @@ from pokeflow_mlflow.migrate.migration import Migration
 source, uri, work, moment, after, where = sys.argv[1:7]
 calls = 0
 real = getattr(MlflowClient, moment)
-def dying(self, *args, **more):
+def kill_during_call(self, *args, **more):
     global calls
     calls += 1
     if calls == int(after) and where == "before":
@@ -30,7 +30,7 @@ def dying(self, *args, **more):
     if calls == int(after):
         os.kill(os.getpid(), signal.SIGKILL)
     return answer
-setattr(MlflowClient, moment, dying)
+setattr(MlflowClient, moment, kill_during_call)
 work = Path(work)
 work.mkdir(parents=True)
 Migration(source, uri, Path("/")).run(work)
