@@ -12,7 +12,7 @@ from pokeflow import PokeflowError
 from pokeflow_mlflow.migrate.migration import Migration
 from pokeflow_testkit import mlruns
 from pokeflow_testkit.migrate_support import state
-from pokeflow_testkit.mlruns import Migrate
+from pokeflow_testkit.mlruns import Bring
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def test_folder_or_database_of_another_kind_is_refused(tmp_path: Path) -> None:
         faults(tmp_path, "sqlite:///other.db")
 
 
-def test_unreachable_server_is_reported(tmp_path: Path, old: Path, migrate: Migrate) -> None:
+def test_unreachable_server_is_reported(tmp_path: Path, old: Path, bring: Bring) -> None:
     with pytest.raises(PokeflowError, match=r"127\.0\.0\.1:9"):
         faults(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(PokeflowError, match=r"127\.0\.0\.1:9"):
-        migrate("mlruns", "http://127.0.0.1:9")
+        bring("mlruns", "http://127.0.0.1:9")
 
 
 HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
@@ -86,29 +86,29 @@ def test_unreadable_run_is_reported_and_others_are_migrated(
     tmp_path: Path,
     old: Path,
     uri: str,
-    migrate: Migrate,
+    bring: Bring,
     what: str,
     spoil: Callable[[Path], object],
     fault: str,
 ) -> None:
     spoil(old / "1/b2")
-    report = migrate("mlruns", uri)
+    report = bring("mlruns", uri)
     assert fault in json.dumps(report["problems"])
     assert "b2" in json.dumps(report["problems"])
-    assert len(mlruns.describe(uri)["runs"]) >= 4
+    assert len(mlruns.read(uri)["runs"]) >= 4
 
 
-def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, migrate: Migrate) -> None:
+def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret/key").write_text("secret")
     (old / "1/a1/artifacts/leads_out").symlink_to(tmp_path / "secret")
     (old / "1/a1/params/key").symlink_to(tmp_path / "secret/key")
     (old / "1/link").symlink_to(old / "2/a1")
-    report = migrate("mlruns", uri)
+    report = bring("mlruns", uri)
     assert report["problems"] == []
     assert sum(why == "a link, which is not followed" for _, why in report["left"]) == 3
-    assert "secret" not in json.dumps(mlruns.describe(uri)["runs"])
-    assert len(mlruns.describe(uri)["runs"]) == 5
+    assert "secret" not in json.dumps(mlruns.read(uri)["runs"])
+    assert len(mlruns.read(uri)["runs"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_artifacts_outside_the_source_need_permission(
     tmp_path: Path,
     template: Path,
     uri: str,
-    migrate: Migrate,
+    bring: Bring,
     location: str,
 ) -> None:
     (tmp_path / "secret").mkdir()
@@ -128,30 +128,27 @@ def test_artifacts_outside_the_source_need_permission(
     lines = [line for line in meta.read_text().splitlines() if not line.startswith("artifact_uri")]
     meta.write_text("\n".join([*lines, f"artifact_uri: {location.format(tmp_path)}"]))
     mlruns.shutil.rmtree(tmp_path / "old/mlruns/1/b2/artifacts")
-    report = migrate("old/mlruns", uri)
+    report = bring("old/mlruns", uri)
     [(where, why)] = report["problems"]
     assert "run b2 of teacher-runs" in where
     assert "outside of the source" in why
     assert "key" not in json.dumps(report["rows"])
-    granted = migrate("old/mlruns", uri, artifacts={location.format(tmp_path): "secret"})
+    granted = bring("old/mlruns", uri, artifacts={location.format(tmp_path): "secret"})
     assert granted["problems"] == []
-    artifacts = [run["artifacts"] for run in mlruns.describe(uri)["runs"]]
-    assert {"key": mlruns.hashlib.sha256(b"secret").hexdigest()} in artifacts
+    assert {"key": mlruns.hashlib.sha256(b"secret").hexdigest()} in [r["artifacts"] for r in mlruns.read(uri)["runs"]]
 
 
-def test_nothing_is_written_outside_the_target(tmp_path: Path, old: Path, uri: str, migrate: Migrate) -> None:
+def test_nothing_is_written_outside_the_target(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
     before = state(old)
     (old / "1/a1/metrics/..%2f..%2fescape").write_text("1768000000000 0.5 0\n")
-    migrate("mlruns", uri)
+    bring("mlruns", uri)
     (old / "1/a1/metrics/..%2f..%2fescape").unlink()
     assert {k: v[0] for k, v in state(old).items()} == {k: v[0] for k, v in before.items()}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "mlruns", "store", "work"]
     assert not list((tmp_path / "here").iterdir())
 
 
-def test_moved_artifacts_are_reported_and_can_be_mapped(
-    tmp_path: Path, template: Path, uri: str, migrate: Migrate
-) -> None:
+def test_moved_artifacts_are_reported_and_can_be_mapped(tmp_path: Path, template: Path, uri: str, bring: Bring) -> None:
     from mlflow import MlflowClient
 
     (tmp_path / "old").mkdir()
@@ -161,12 +158,12 @@ def test_moved_artifacts_are_reported_and_can_be_mapped(
     run = client.create_run(experiment).info.run_id
     client.log_text(run, "x", "a/x.txt")
     (tmp_path / "old/artifacts").rename(tmp_path / "moved")
-    report = migrate("sqlite:///old/mlflow.db", uri)
+    report = bring("sqlite:///old/mlflow.db", uri)
     assert [why.partition(",")[0] for _, why in report["left"]] == ["the folder does not exist"]
     moved = {f"{tmp_path}/old/artifacts": "moved", f"file://{tmp_path}/old/artifacts": "moved"}
     assert faults(tmp_path, source, artifacts={"s3://x": "no"}) == {
         "artifacts.s3://x": f"the folder {tmp_path}/no does not exist"
     }
-    assert migrate("sqlite:///old/mlflow.db", uri, artifacts=moved)["left"] == []
-    [migrated] = mlruns.describe(uri)["runs"]
-    assert list(migrated["artifacts"]) == ["a/x.txt"]
+    assert bring("sqlite:///old/mlflow.db", uri, artifacts=moved)["left"] == []
+    [brought] = mlruns.read(uri)["runs"]
+    assert list(brought["artifacts"]) == ["a/x.txt"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pokeflow_testkit import mlruns
-from pokeflow_testkit.mlruns import Migrate
+from pokeflow_testkit.mlruns import Bring
 
 KILLED = """
 import os, shutil, signal, sys
@@ -57,24 +57,24 @@ MOMENTS = [
 def test_rerun_completes_a_killed_migration(
     tmp_path: Path,
     old_runs: Path,
-    old_description: dict[str, Any],
+    old_contents: dict[str, Any],
     uri: str,
     moment: str,
     after: int,
     where: str,
-    migrate: Migrate,
+    bring: Bring,
 ) -> None:
     run_and_kill(old_runs, uri, tmp_path / "killed", moment, after, where)
-    assert mlruns.elsewhere("describe", uri) != old_description
-    report = migrate(str(old_runs), uri)
+    assert mlruns.elsewhere("read", uri) != old_contents
+    report = bring(str(old_runs), uri)
     assert report["problems"] == []
     assert all(old == new for old, new in report["counts"].values())
-    assert mlruns.describe(uri) == old_description
+    assert mlruns.read(uri) == old_contents
 
 
 @pytest.mark.slow
 def test_damaged_files_of_a_killed_migration_are_rewritten(
-    tmp_path: Path, old_runs: Path, old_description: dict[str, Any], uri: str, database: Path, migrate: Migrate
+    tmp_path: Path, old_runs: Path, old_contents: dict[str, Any], uri: str, database: Path, bring: Bring
 ) -> None:
     run_and_kill(old_runs, uri, tmp_path / "killed", "log_artifact", 2, "after")
     for file in (database.parent / "mlartifacts").rglob("*"):
@@ -82,5 +82,5 @@ def test_damaged_files_of_a_killed_migration_are_rewritten(
             data = file.read_bytes()
             # One file is truncated like a partial copy; the other has full size and other bytes.
             file.write_bytes(data[: len(data) // 2] if file.name == "weights.bin" else bytes(len(data)))
-    assert migrate(str(old_runs), uri)["problems"] == []
-    assert mlruns.describe(uri) == old_description
+    assert bring(str(old_runs), uri)["problems"] == []
+    assert mlruns.read(uri) == old_contents

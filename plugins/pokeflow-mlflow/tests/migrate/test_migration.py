@@ -11,7 +11,7 @@ import pytest
 
 from pokeflow_testkit import mlruns
 from pokeflow_testkit.migrate_support import state
-from pokeflow_testkit.mlruns import Migrate
+from pokeflow_testkit.mlruns import Bring
 from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, environment
 
 
@@ -25,13 +25,13 @@ def counts_agree(report: dict[str, Any]) -> bool:
 
 @pytest.mark.slow
 def test_folder_is_migrated_completely(
-    tmp_path: Path, old_runs: Path, old_description: dict[str, Any], uri: str, migrate: Migrate
+    tmp_path: Path, old_runs: Path, old_contents: dict[str, Any], uri: str, bring: Bring
 ) -> None:
     old = Path(shutil.copytree(old_runs, tmp_path / "mlruns"))
     before = state(old)
-    report = migrate("mlruns", uri)
+    report = bring("mlruns", uri)
     assert report["problems"] == []
-    assert mlruns.describe(uri) == old_description
+    assert mlruns.read(uri) == old_contents
     assert state(old) == before
     assert counts_agree(report)
     assert report["counts"]["metric points"] == [mlruns.POINTS + 5 + 1] * 2
@@ -43,11 +43,11 @@ def test_folder_is_migrated_completely(
 
 @pytest.mark.slow
 def test_second_migration_changes_nothing(
-    tmp_path: Path, old_runs: Path, database: Path, uri: str, migrate: Migrate
+    tmp_path: Path, old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
-    first = migrate(str(old_runs), uri)
+    first = bring(str(old_runs), uri)
     before, dump = state(tmp_path / "store"), list(sqlite3.connect(database).iterdump())
-    again = migrate(str(old_runs), uri)
+    again = bring(str(old_runs), uri)
     assert outcomes(again) == ["model there already", "run there already", "version there already"]
     assert again["counts"] == first["counts"]
     assert list(sqlite3.connect(database).iterdump()) == dump
@@ -56,30 +56,30 @@ def test_second_migration_changes_nothing(
 
 
 @pytest.mark.long
-def test_database_migrates_to_a_server_and_back(tmp_path: Path, template: Path, server: str, migrate: Migrate) -> None:
+def test_database_migrates_to_a_server_and_back(tmp_path: Path, template: Path, server: str, bring: Bring) -> None:
     (tmp_path / "old").mkdir()
     old = Path(shutil.copy(template, tmp_path / "old/mlflow.db"))
     mlruns.make(f"sqlite:///{old}")
-    wanted, before = mlruns.describe(f"sqlite:///{old}"), state(old.parent)
-    report = migrate("sqlite:///old/mlflow.db", server)
+    wanted, before = mlruns.read(f"sqlite:///{old}"), state(old.parent)
+    report = bring("sqlite:///old/mlflow.db", server)
     assert report["problems"] == []
     assert counts_agree(report)
-    assert mlruns.describe(server) == wanted
+    assert mlruns.read(server) == wanted
     assert state(old.parent) == before
     (tmp_path / "new").mkdir()
     new = f"sqlite:///{shutil.copy(template, tmp_path / 'new/mlflow.db')}"
-    assert migrate(server, new)["problems"] == []
-    assert mlruns.describe(new) == wanted
-    assert outcomes(migrate(server, new)) == ["model there already", "run there already", "version there already"]
+    assert bring(server, new)["problems"] == []
+    assert mlruns.read(new) == wanted
+    assert outcomes(bring(server, new)) == ["model there already", "run there already", "version there already"]
 
 
 @pytest.mark.slow
-def test_moved_folder_of_an_old_mlflow_is_migrated_completely(tmp_path: Path, uri: str, migrate: Migrate) -> None:
+def test_moved_folder_of_an_old_mlflow_is_migrated_completely(tmp_path: Path, uri: str, bring: Bring) -> None:
     mlruns.handmade(tmp_path)
-    report = migrate("mlruns", uri, experiments={"1": "pokemon-card-dinov3-teacher"})
+    report = bring("mlruns", uri, experiments={"1": "pokemon-card-dinov3-teacher"})
     assert report["problems"] == []
     assert counts_agree(report)
-    there = mlruns.describe(uri)
+    there = mlruns.read(uri)
     assert set(there["experiments"]) == {"pokemon-card-dinov3-teacher", "students"}
     assert sorted(run["about"][0] for run in there["runs"]) == ["1-a1", "1-b2", "1-c3", "2-a1", "2-b2"]
     first = next(run for run in there["runs"] if run["about"][0] == "2-a1")
@@ -94,9 +94,9 @@ def test_moved_folder_of_an_old_mlflow_is_migrated_completely(tmp_path: Path, ur
 
 
 def test_excluded_experiments_and_their_dependents_are_skipped(
-    tmp_path: Path, old_runs: Path, uri: str, migrate: Migrate
+    tmp_path: Path, old_runs: Path, uri: str, bring: Bring
 ) -> None:
-    report = migrate(str(old_runs), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
+    report = bring(str(old_runs), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
     assert report["problems"] == []
     there = mlruns.run_names(uri)
     assert there == {"pupils": ["child", "still running"]}
@@ -107,8 +107,8 @@ def test_excluded_experiments_and_their_dependents_are_skipped(
     assert sum("version" in what and "was not copied" in why for what, why in left.items()) == 2
 
 
-def test_dry_run_counts_without_creating_a_database(tmp_path: Path, old_runs: Path, migrate: Migrate) -> None:
-    report = migrate(str(old_runs), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
+def test_dry_run_counts_without_creating_a_database(tmp_path: Path, old_runs: Path, bring: Bring) -> None:
+    report = bring(str(old_runs), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
     assert not (tmp_path / "new").exists()
     assert report["counts"]["runs"] == [3, 0]
     assert outcomes(report) == ["run to copy"]
@@ -116,10 +116,10 @@ def test_dry_run_counts_without_creating_a_database(tmp_path: Path, old_runs: Pa
 
 
 @pytest.mark.slow
-def test_later_changes_in_the_target_are_kept(old_runs: Path, uri: str, migrate: Migrate) -> None:
+def test_later_changes_in_the_target_are_kept(old_runs: Path, uri: str, bring: Bring) -> None:
     from mlflow import MlflowClient
 
-    migrate(str(old_runs), uri)
+    bring(str(old_runs), uri)
     client = MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name("teachers")
     [run] = client.search_runs([experiment.experiment_id])
@@ -127,7 +127,7 @@ def test_later_changes_in_the_target_are_kept(old_runs: Path, uri: str, migrate:
     client.log_metric(run.info.run_id, "later", 1.0)
     client.set_registered_model_alias("card-net", "champion", "1")
     client.update_registered_model("card-net", "another")
-    again = migrate(str(old_runs), uri)
+    again = bring(str(old_runs), uri)
     assert again["problems"] == []
     assert client.get_run(run.info.run_id).data.tags["quality"] == "excellent"
     assert str(client.get_model_version_by_alias("card-net", "champion").version) == "1"
@@ -139,9 +139,9 @@ def test_later_changes_in_the_target_are_kept(old_runs: Path, uri: str, migrate:
 
 @pytest.mark.slow
 def test_lost_data_are_restored_and_changed_data_reported(
-    old_runs: Path, database: Path, uri: str, migrate: Migrate
+    old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
-    migrate(str(old_runs), uri)
+    bring(str(old_runs), uri)
     store = sqlite3.connect(database)
     store.execute("DELETE FROM metrics WHERE key = 'train/loss' AND step = 5")
     store.execute("DELETE FROM tags WHERE key = 'quality'")
@@ -149,7 +149,7 @@ def test_lost_data_are_restored_and_changed_data_reported(
     store.commit()
     store.close()
     next((database.parent / "mlartifacts").rglob("read me.txt")).unlink()
-    report = migrate(str(old_runs), uri)
+    report = bring(str(old_runs), uri)
     [(where, what)] = report["problems"]
     assert where.endswith(" of teachers")
     assert what == "param 'optim/lr' is '0.002' in the target, but '0.001' in the source"
@@ -158,28 +158,28 @@ def test_lost_data_are_restored_and_changed_data_reported(
     assert list((database.parent / "mlartifacts").rglob("read me.txt"))
 
 
-def test_run_continued_in_the_source_is_updated(tmp_path: Path, uri: str, migrate: Migrate) -> None:
+def test_run_continued_in_the_source_is_updated(tmp_path: Path, uri: str, bring: Bring) -> None:
     old = mlruns.handmade(tmp_path)
     meta = old / "1/a1/meta.yaml"
     text = meta.read_text()
     meta.write_text(text.replace("status: 3", "status: 1").replace("end_time: 1768000000000", "end_time: null"))
-    migrate("mlruns", uri)
+    bring("mlruns", uri)
     meta.write_text(text)
     (old / "1/a1/metrics/loss").write_text("1768000000000 0.5 0\n1768000000001 0.25 1\n1768000000009 0.125 2\n")
-    assert migrate("mlruns", uri)["problems"] == []
-    run = next(run for run in mlruns.describe(uri)["runs"] if run["about"][0] == "1-a1")
+    assert bring("mlruns", uri)["problems"] == []
+    run = next(run for run in mlruns.read(uri)["runs"] if run["about"][0] == "1-a1")
     assert run["about"][1:4] == ["FINISHED", 1767000000000, 1768000000000]
     assert len(run["metrics"]["loss"]) == 3
 
 
 @pytest.mark.slow
-def test_sources_may_share_an_experiment_name(tmp_path: Path, uri: str, migrate: Migrate) -> None:
+def test_sources_may_share_an_experiment_name(tmp_path: Path, uri: str, bring: Bring) -> None:
     mlruns.handmade(tmp_path / "one")
     mlruns.handmade(tmp_path / "two")
-    migrate("one/mlruns", uri)
-    assert migrate("two/mlruns", uri)["problems"] == []
+    bring("one/mlruns", uri)
+    assert bring("two/mlruns", uri)["problems"] == []
     assert mlruns.run_names(uri)["students"] == ["2-a1", "2-a1", "2-b2", "2-b2"]
-    assert len(mlruns.describe(uri)["registry"]["card"]["versions"]) == 2
+    assert len(mlruns.read(uri)["registry"]["card"]["versions"]) == 2
 
 
 @pytest.mark.slow

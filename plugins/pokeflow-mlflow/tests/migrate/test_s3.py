@@ -8,7 +8,7 @@ import pytest
 from mlflow_s3_store import _settings as settings
 from pokeflow.objects import open_uri
 from pokeflow_testkit import mlruns
-from pokeflow_testkit.mlruns import Migrate
+from pokeflow_testkit.mlruns import Bring
 from pokeflow_testkit.s3 import Server
 
 
@@ -16,10 +16,10 @@ from pokeflow_testkit.s3 import Server
 def test_bucket_folder_migrates_to_s3_and_on_to_a_database(
     tmp_path: Path,
     old_runs: Path,
-    old_description: dict[str, Any],
+    old_contents: dict[str, Any],
     s3: Server,
     uri: str,
-    migrate: Migrate,
+    bring: Bring,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket = open_uri(s3.uri)
@@ -29,13 +29,13 @@ def test_bucket_folder_migrates_to_s3_and_on_to_a_database(
     monkeypatch.setenv(settings.variable(settings.FLUSH_SECONDS), "3600")
     monkeypatch.setenv(settings.variable(settings.CACHE), str(tmp_path / "one machine"))
     unified = f"{s3.uri}/project/cards/experiments/mlflow"
-    report = migrate(f"{s3.uri}/old/mlruns", unified)
+    report = bring(f"{s3.uri}/old/mlruns", unified)
     assert report["problems"] == []
     assert all(old == new for old, new in report["counts"].values())
     monkeypatch.setenv(settings.variable(settings.CACHE), str(tmp_path / "another machine"))
-    assert mlruns.elsewhere("describe", unified) == old_description
-    again = migrate(f"{s3.uri}/old/mlruns", unified)
+    assert mlruns.elsewhere("read", unified) == old_contents
+    again = bring(f"{s3.uri}/old/mlruns", unified)
     assert {row["done"] for row in again["rows"]} == {
         "run there already", "model there already", "version there already"}  # fmt: skip
-    assert migrate(unified, uri)["problems"] == []
-    assert mlruns.describe(uri) == old_description
+    assert bring(unified, uri)["problems"] == []
+    assert mlruns.read(uri) == old_contents
