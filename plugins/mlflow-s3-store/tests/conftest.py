@@ -1,4 +1,4 @@
-"""Machines: working copies of their own, of the same place in the same bucket."""
+"""Machines that share a bucket prefix, each with its own working copy."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from pokeflow_testkit.s3 import Server
 
 @dataclass(frozen=True)
 class Machine:
-    """Both stores on one working copy; nothing is published before it is asked for."""
+    """Both stores on one working copy; nothing is published without a call of ``flush``."""
 
     tracking: S3TrackingStore
     registry: S3RegistryStore
@@ -44,7 +44,7 @@ Machines = Callable[[str], Machine]
 
 @pytest.fixture(scope="session")
 def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the empty database, whose migrations take seconds."""
+    """Return a folder with the migrated empty database; the migrations take seconds."""
     folder = tmp_path_factory.mktemp("cache")
     replica._template(folder)
     return folder
@@ -52,7 +52,7 @@ def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cache(empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """The folder of a machine's working copies, by the machine's name."""
+    """Return a function that sets the cache of the named machine and returns its folder."""
 
     def of(name: str) -> Path:
         folder = tmp_path / f"machine-{name}"
@@ -71,7 +71,7 @@ def uri(s3: Server) -> str:
 
 @pytest.fixture
 def machine(uri: str, cache: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
-    """A machine by its name: the same name is the same machine."""
+    """Return a function that opens the stores of the named machine; one name is one machine."""
     monkeypatch.setenv(settings.variable(settings.FLUSH_SECONDS), "3600")
     monkeypatch.setenv(settings.variable(settings.FRESH_SECONDS), "0")
     synchronizer.synchronizer.cache_clear()
@@ -81,5 +81,5 @@ def machine(uri: str, cache: Callable[[str], Path], monkeypatch: pytest.MonkeyPa
         return Machine(S3TrackingStore(uri), S3RegistryStore(uri))
 
     yield of
-    # The bucket is another test's by the time the process ends.
+    # Nothing may be published at exit, because another test uses the bucket then.
     flusher._all.clear()

@@ -1,8 +1,8 @@
-"""Processes that write to one place at once: run by test_faults.py as ``python crowd.py <spec>``.
+"""Start processes that write to one store concurrently; test_faults.py runs ``python crowd.py <spec>``.
 
 ``spec`` is JSON: ``uri`` and ``jobs``; each job has ``cache``, the folder of its working copy, and ``do``, one of the
-functions below, with what that takes. Jobs are forked from a process that has imported MLflow and opened nothing.
-Each prints a line of JSON when it has done its work, and leaves as a program does that reaches its end.
+functions below, with its arguments. Jobs are forked from a process that has imported MLflow and opened no store.
+Each prints a line of JSON when its work is done, and then exits normally.
 """
 
 import json
@@ -19,7 +19,7 @@ from mlflow_s3_store import _stores as stores
 
 
 def log(client: MlflowClient, run: str, worker: int, points: int) -> None:
-    """Add so many points to a metric that all share, and some to one of its own."""
+    """Add points to a metric shared by all workers and to a metric of this worker."""
     for i in range(points):
         client.log_metric(run, "shared", worker + i / 1e6, 1000 * worker + i, i)
     client.log_batch(run, [Metric(f"own{worker}", i, i, i) for i in range(points)])
@@ -28,7 +28,7 @@ def log(client: MlflowClient, run: str, worker: int, points: int) -> None:
 
 
 def create(client: MlflowClient, experiment: str, worker: int, runs: int) -> None:
-    """Make so many runs in an experiment that all make if it is missing."""
+    """Create runs in an experiment; every worker creates the experiment if it is missing."""
     mlflow.set_tracking_uri(client.tracking_uri)
     number = mlflow.set_experiment(experiment).experiment_id
     for i in range(runs):
@@ -38,17 +38,17 @@ def create(client: MlflowClient, experiment: str, worker: int, runs: int) -> Non
 
 
 def register(client: MlflowClient, model: str, worker: int, versions: int) -> None:
-    """Make so many versions of a model that all make if it is missing; prints their numbers."""
+    """Create versions of a model and print their numbers; every worker creates the model if it is missing."""
     try:
         client.create_registered_model(model)
     except mlflow.exceptions.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    made = [
+    numbers = [
         int(client.create_model_version(model, f"s3://from/{worker}/{i}", tags={"by": f"{worker}-{i}"}).version)
         for i in range(versions)
     ]
-    print(json.dumps({"worker": worker, "versions": made}), flush=True)
+    print(json.dumps({"worker": worker, "versions": numbers}), flush=True)
 
 
 def work(uri: str, job: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ def work(uri: str, job: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Fork a process for every job; the number of those that failed."""
+    """Fork a process for every job and return the number of failed ones."""
     spec = json.loads(sys.argv[1])
     assert stores
     children = []

@@ -1,4 +1,4 @@
-"""Writers that race, are refused, are killed and are cut off lose nothing."""
+"""Concurrent, refused, killed and disconnected writers lose no data."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def crowd(uri: str, jobs: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("copies", ["one", "four"])
-def test_four_processes_on_one_run_and_eight_that_make_runs_with_503s(uri, s3: Server, cache, machine, copies) -> None:
+def test_concurrent_processes_lose_nothing_despite_503s(uri, s3: Server, cache, machine, copies) -> None:
     start = machine("start")
     run = start.tracking.create_run(start.tracking.create_experiment("shared"), "ash", 0, [], "run").info.run_id
     start.flush()
@@ -64,18 +64,18 @@ def test_four_processes_on_one_run_and_eight_that_make_runs_with_503s(uri, s3: S
     assert all(r.info.status == "FINISHED" and len(r.data.params) == 1 and "m" in r.data.metrics for r in runs)
 
 
-def test_versions_of_one_model_from_eight_machines(uri, s3: Server, cache, machine) -> None:
+def test_concurrent_machines_get_distinct_version_numbers(uri, s3: Server, cache, machine) -> None:
     s3.faults(slowdown=0.1, lost=0.03, cut=0.03, seed=3)
     jobs = [
         {"do": "register", "cache": str(cache(f"m{n}")), "model": "net", "worker": n, "versions": 4} for n in range(8)
     ]
-    told = {line["worker"]: line["versions"] for line in crowd(uri, jobs) if "versions" in line}
+    numbers = {line["worker"]: line["versions"] for line in crowd(uri, jobs) if "versions" in line}
     s3.faults()
 
     versions = machine("look").registry.search_model_versions("name = 'net'", max_results=100)
     assert sorted(int(v.version) for v in versions) == list(range(1, 33))
     by = {v.tags["by"]: int(v.version) for v in versions}
-    assert by == {f"{n}-{i}": number for n in range(8) for i, number in enumerate(told[n])}
+    assert by == {f"{n}-{i}": number for n in range(8) for i, number in enumerate(numbers[n])}
 
 
 LOGGER = """
@@ -105,7 +105,7 @@ def read_until(process: subprocess.Popen[str], count: int) -> int:
     return last
 
 
-def test_what_a_killed_process_had_logged_is_published_by_the_next_one(uri, machine) -> None:
+def test_next_process_publishes_data_of_a_killed_one(uri, machine) -> None:
     a = machine("a")
     run = a.tracking.create_run(a.tracking.create_experiment("cards"), "ash", 0, [], "run").info.run_id
     a.flush()
@@ -122,7 +122,7 @@ def test_what_a_killed_process_had_logged_is_published_by_the_next_one(uri, mach
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "exit"])
-def test_a_process_that_ends_publishes_first(uri, machine, way) -> None:
+def test_process_publishes_before_it_ends(uri, machine, way) -> None:
     a = machine("a")
     run = a.tracking.create_run(a.tracking.create_experiment("cards"), "ash", 0, [], "run").info.run_id
     a.flush()
@@ -140,7 +140,7 @@ def test_a_process_that_ends_publishes_first(uri, machine, way) -> None:
     assert steps >= set(range(last + 1))
 
 
-def test_a_bucket_that_is_away_holds_up_no_training_and_loses_nothing(uri, s3: Server, machine) -> None:
+def test_unreachable_bucket_does_not_stop_logging(uri, s3: Server, machine) -> None:
     a = machine("a")
     run = a.tracking.create_run(a.tracking.create_experiment("cards"), "ash", 0, [], "run").info.run_id
     a.flush()
@@ -160,7 +160,7 @@ def test_a_bucket_that_is_away_holds_up_no_training_and_loses_nothing(uri, s3: S
     assert {m.step for m in machine("look").tracking.get_metric_history(run, "m")} == set(range(20))
 
 
-def test_a_child_that_was_forked_loses_nothing(uri, machine) -> None:
+def test_forked_child_and_parent_lose_nothing(uri, machine) -> None:
     a = machine("a")
     run = a.tracking.create_run(a.tracking.create_experiment("cards"), "ash", 0, [], "run").info.run_id
     a.flush()
@@ -182,7 +182,7 @@ assert os.waitpid(child, 0)[1] == 0
     assert steps == set(range(-49, 50))
 
 
-def test_a_publication_that_is_killed_at_any_point_is_completed_by_the_next(uri, cache, machine) -> None:
+def test_killed_publication_is_completed_by_next_process(uri, cache, machine) -> None:
     machine("writer").tracking.create_experiment("cards")
     points = [1, 2, 3, 4, 5, 6, 8, 10, 12]
     spec = {"uri": uri, "writer": str(cache("writer")), "reader": str(cache("reader")), "points": points}
@@ -200,12 +200,12 @@ def test_a_publication_that_is_killed_at_any_point_is_completed_by_the_next(uri,
     killed = [line["point"] for line in lines if line["code"] == -signal.SIGKILL]
     assert len(killed) >= 7, lines
     for line in lines:
-        assert line["codes"] == [0, 0, 0], done.stderr  # nobody saw a run without what its document promises
+        assert line["codes"] == [0, 0, 0], done.stderr  # no reader saw an incomplete run
         assert line["after"] == {f"killed at {p}": [p] for p in points if p <= line["point"]}
         assert line["before"].items() <= line["after"].items()
 
 
-def test_a_working_copy_that_cannot_be_read_is_set_aside(uri, machine, caplog) -> None:
+def test_damaged_working_copy_is_set_aside(uri, machine, caplog) -> None:
     a = machine("a")
     run = a.tracking.create_run(a.tracking.create_experiment("cards"), "ash", 0, [], "run").info.run_id
     a.flush()

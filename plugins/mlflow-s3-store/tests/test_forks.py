@@ -1,4 +1,4 @@
-"""A child that was forked and its parent do not harm each other, whoever lives longer."""
+"""A forked child and its parent both publish their data, whichever of them ends first."""
 
 import os
 import sqlite3
@@ -19,7 +19,7 @@ stop = threading.Event()
 def busy():
     while not stop.is_set():
         client.log_metric(run, "beside", 0, 0, 0)
-thread = threading.Thread(target=busy)  # a fork may come while another thread writes
+thread = threading.Thread(target=busy)  # the fork may happen while another thread writes
 thread.start()
 time.sleep(0.1)
 parent, child = os.getpid(), os.fork()
@@ -41,19 +41,19 @@ sys.exit(0)
 
 
 @pytest.mark.parametrize("way", ["parent outlives", "child outlives"])
-def test_what_parent_and_child_log_is_all_there(uri, machine, way) -> None:
+def test_data_of_parent_and_child_are_published(uri, machine, way) -> None:
     a = machine("a")
     run = a.tracking.create_run(a.tracking.create_experiment("cards"), "ash", 0, [], "run").info.run_id
     a.flush()
-    a.copy.close()  # nobody else holds the file
+    a.copy.close()  # no other process has the file open
     a.tracking.engine.dispose()
     env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_S3_STORE_FLUSH_SECONDS": "3600"}
     command = [sys.executable, "-c", FORKED, uri, run, way]
-    # It ends when the last of the two does: both hold the pipe.
+    # This returns when both have ended, because both hold the pipe.
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)
     assert "the child is done" in done.stdout, done.stderr
     with sqlite3.connect(a.copy.file) as database:
         assert database.execute("SELECT COUNT(*) FROM metrics WHERE key = 'm'").fetchone() == (50,)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     history = machine("look").tracking.get_metric_history(run, "m")
-    assert {m.step for m in history} == set(range(50))  # both published as they left
+    assert {m.step for m in history} == set(range(50))  # both published at exit

@@ -1,4 +1,4 @@
-"""MLflow finds the stores by their entry points; users get README, licence and types."""
+"""MLflow finds the stores by their entry points, and addresses are checked."""
 
 import ast
 import subprocess
@@ -15,11 +15,11 @@ FOLDER = Path(mlflow_s3_store.__file__).parent
 
 
 @pytest.mark.parametrize("group", ["mlflow.tracking_store", "mlflow.model_registry_store"])
-def test_mlflow_finds_it_by_the_scheme_s3(group) -> None:
+def test_entry_points_serve_the_s3_scheme(group) -> None:
     assert [entry.value.partition(":")[0] for entry in entry_points(group=group, name="s3")] == ["mlflow_s3_store"]
 
 
-def test_importing_it_loads_neither_mlflow_nor_boto3_nor_pokeflow() -> None:
+def test_import_does_not_load_heavy_dependencies() -> None:
     code = (
         "import sys, mlflow_s3_store\n"
         "print({'mlflow', 'sqlalchemy', 'alembic', 'boto3', 'botocore', 'pokeflow'} & set(sys.modules))"
@@ -40,18 +40,18 @@ def test_importing_it_loads_neither_mlflow_nor_boto3_nor_pokeflow() -> None:
         ("s3://bucket/a?X-Amz-Signature=pikachu", "has a query"),
     ],
 )
-def test_an_address_that_is_none_is_told_why_without_what_lets_somebody_in(uri, what) -> None:
+def test_invalid_address_is_reported_without_its_credentials(uri, what) -> None:
     (error,) = address_errors(uri)
     assert what in error
     assert "pikachu" not in error
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket", "s3://bucket/", "s3://bucket/one/two", "s3://a.b-c/x/"])
-def test_an_address_of_a_bucket_and_a_prefix_is_taken(uri) -> None:
+def test_bucket_with_optional_prefix_is_accepted(uri) -> None:
     assert not list(address_errors(uri))
 
 
-def test_what_users_read_does_not_speak_of_the_framework_it_comes_from() -> None:
+def test_messages_and_readme_do_not_mention_pokeflow() -> None:
     for file in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise | ast.JoinedStr):

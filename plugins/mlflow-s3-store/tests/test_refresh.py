@@ -1,4 +1,4 @@
-"""What is read from the bucket, and what must not come of it."""
+"""Working copies are refreshed from the bucket without losing or reverting local changes."""
 
 import sqlite3
 
@@ -26,7 +26,7 @@ def names(machine) -> dict[str, str]:
     return {e.experiment_id: e.name for e in machine.tracking.search_experiments() if e.name != "Default"}
 
 
-def test_names_that_were_handed_on_are_read_as_they_are(two) -> None:
+def test_swapped_experiment_names_are_read_correctly(two) -> None:
     a, b, first = two
     second = a.tracking.create_experiment("candidate")
     assert names(b) == {first: "cards", second: "candidate"}
@@ -34,10 +34,10 @@ def test_names_that_were_handed_on_are_read_as_they_are(two) -> None:
     a.tracking.rename_experiment(second, "cards")
     a.tracking.rename_experiment(first, "candidate")
     assert names(b) == {first: "candidate", second: "cards"}
-    assert b.copy.is_clean()  # who only reads has nothing to publish
+    assert b.copy.is_clean()  # a refresh leaves nothing to publish
 
 
-def test_what_was_published_here_while_a_document_was_read_is_not_rolled_back(two, monkeypatch) -> None:
+def test_refresh_does_not_revert_a_concurrent_publication(two, monkeypatch) -> None:
     a, b, number = two
     run = start(a, number)
     a.flush()
@@ -47,18 +47,18 @@ def test_what_was_published_here_while_a_document_was_read_is_not_rolled_back(tw
     read = refresh._read
 
     def meanwhile(*args):
-        found = read(*args)
+        document = read(*args)
         monkeypatch.setattr(refresh, "_read", read)
         b.tracking.set_tag(run, RunTag("from", "b"))
         b.flush()
-        return found
+        return document
 
     monkeypatch.setattr(refresh, "_read", meanwhile)
     refresh.refresh_unit(b.sync.replica, "runs", run)
     assert b.tracking.get_run(run).data.tags["from"] == "b"
 
 
-def test_a_call_is_about_what_it_is_about(two) -> None:
+def test_each_store_method_has_a_matching_refresher(two) -> None:
     for store in (S3TrackingStore, S3RegistryStore):
         for name in dir(store):
             if not name.startswith("_"):
@@ -71,7 +71,7 @@ def test_a_call_is_about_what_it_is_about(two) -> None:
     assert looks["list_scorers"] is synchronizer._refresh_rest
 
 
-def test_runs_that_another_machine_made_are_deleted_with_their_experiment(two) -> None:
+def test_deleting_an_experiment_deletes_runs_of_other_machines(two) -> None:
     a, b, number = two
     b.refresh()
     run = start(a, number)
@@ -81,7 +81,7 @@ def test_runs_that_another_machine_made_are_deleted_with_their_experiment(two) -
     assert a.tracking.get_run(run).info.lifecycle_stage == "deleted"
 
 
-def test_a_bucket_that_is_away_is_asked_once_and_not_for_each_question(two, s3) -> None:
+def test_unreachable_bucket_is_not_contacted_for_every_query(two, s3) -> None:
     a, _, _ = two
     a.flush()
     s3.faults(cut=1.0)
@@ -90,12 +90,12 @@ def test_a_bucket_that_is_away_is_asked_once_and_not_for_each_question(two, s3) 
     for _ in range(5):
         assert a.tracking.search_experiments()
         a.tracking.search_runs(list(names(a)), "", 1)
-    asked = sum(s3.counts()["requests"].values()) - before
-    assert asked <= 12  # one question, with its retries
+    requests = sum(s3.counts()["requests"].values()) - before
+    assert requests <= 12  # one query with its retries
 
 
 @pytest.mark.parametrize("what", ["all of it", "one run"])
-def test_what_is_removed_from_the_bucket_by_hand_is_gone_unless_it_was_changed_here(two, what) -> None:
+def test_run_removed_from_the_bucket_is_dropped_unless_changed(two, what) -> None:
     a, b, number = two
     kept, changed = start(a, number), start(a, number)
     a.flush()
@@ -115,8 +115,8 @@ def test_what_is_removed_from_the_bucket_by_hand_is_gone_unless_it_was_changed_h
     assert names(a) == names(b) == {number: "cards"}
 
 
-def rewritten(machine, run: str, **columns: object) -> None:
-    """Somebody else's program writes nonsense into a run's document."""
+def corrupt(machine, run: str, **columns: object) -> None:
+    """Overwrite columns in a run's document, as a foreign program might."""
     known = machine.copy.last_seen("runs", run)
     text = msgspec.json.decode(known.body) | columns
     objects = machine.sync.replica.objects
@@ -140,31 +140,31 @@ def rewritten(machine, run: str, **columns: object) -> None:
         {"name": "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")},
     ],
 )
-def test_nonsense_in_one_document_spoils_no_other_run(two, columns, caplog) -> None:
+def test_malformed_document_does_not_affect_other_runs(two, columns, caplog) -> None:
     a, b, number = two
     bad, good = start(a, number, "bad"), start(a, number, "good")
     a.flush()
-    rewritten(a, bad, **columns)
+    corrupt(a, bad, **columns)
     a.tracking.log_metric(good, Metric("m", 1.0, 1, 1))
     a.flush()
-    found = {r.info.run_name for r in b.tracking.search_runs([number], "", 1)}
-    assert "good" in found
+    run_names = {r.info.run_name for r in b.tracking.search_runs([number], "", 1)}
+    assert "good" in run_names
     assert b.tracking.get_run(good).data.metrics == {"m": 1.0}
     assert names(b) == {number: "cards"}
 
 
-def test_nonsense_in_one_document_keeps_nothing_else_from_being_published(two) -> None:
+def test_malformed_document_does_not_block_other_publications(two) -> None:
     a, b, number = two
     bad = start(a, number)
     a.flush()
-    rewritten(a, bad, status="WONDERFUL")
+    corrupt(a, bad, status="WONDERFUL")
     a.tracking.set_tag(bad, RunTag("t", "1"))
     good = start(a, number)
     assert not a.sync.flusher.flush()
     assert b.tracking.get_run(good)
 
 
-def test_a_parameter_s_file_that_is_no_text_stops_nothing(two) -> None:
+def test_binary_parameter_file_does_not_block_publication(two) -> None:
     a, b, number = two
     run = start(a, number)
     a.flush()
@@ -175,7 +175,7 @@ def test_a_parameter_s_file_that_is_no_text_stops_nothing(two) -> None:
     assert b.tracking.get_run(run).data.params["p"]
 
 
-def test_the_thread_that_publishes_outlives_whatever_it_meets(two, monkeypatch, caplog) -> None:
+def test_flusher_logs_an_unexpected_error_and_continues(two, monkeypatch, caplog) -> None:
     a, _, number = two
     flusher = a.sync.flusher
     monkeypatch.setattr("mlflow_s3_store._flusher.publish", lambda *_: 1 / 0)
@@ -185,12 +185,12 @@ def test_the_thread_that_publishes_outlives_whatever_it_meets(two, monkeypatch, 
     monkeypatch.undo()
 
 
-def test_a_working_copy_that_is_busy_is_not_taken_for_damaged(uri, machine, cache, monkeypatch) -> None:
+def test_locked_working_copy_is_not_treated_as_damaged(uri, machine, cache, monkeypatch) -> None:
     a = machine("a")
     start(a, a.tracking.create_experiment("cards"))
     monkeypatch.setattr("mlflow_s3_store._working_copy.BUSY_SECONDS", 0.1)
     with sqlite3.connect(a.copy.file, isolation_level=None) as other:
-        other.execute("DROP TRIGGER pokeflow_latest")  # so that opening must write
+        other.execute("DROP TRIGGER pokeflow_latest")  # opening must create it again
         other.execute("BEGIN IMMEDIATE")
         synchronizer.synchronizer.cache_clear()
         with pytest.raises(MlflowException, match=r"database is locked\. Nothing in it is lost"):
@@ -200,7 +200,7 @@ def test_a_working_copy_that_is_busy_is_not_taken_for_damaged(uri, machine, cach
     assert S3TrackingStore(uri).synchronizer.replica.copy.marks()
 
 
-def test_no_number_of_a_version_is_given_that_the_bucket_does_not_know(two, monkeypatch) -> None:
+def test_creation_fails_if_it_cannot_be_published(two, monkeypatch) -> None:
     a, b, _ = two
     a.registry.create_registered_model("net")
     b.refresh()
@@ -218,12 +218,12 @@ def test_no_number_of_a_version_is_given_that_the_bucket_does_not_know(two, monk
     assert a.registry.search_model_versions("name = 'net'") == []
 
 
-def test_a_version_that_was_edited_after_a_kill_is_not_doubled(two, monkeypatch) -> None:
+def test_version_edited_after_a_kill_is_not_duplicated(two, monkeypatch) -> None:
     a, b, _ = two
     a.registry.create_registered_model("net")
     a.registry.create_model_version("net", "s3://x")
     a.flush()
-    # As if the process had been killed between the document and the note that it is there.
+    # The state after a kill between writing the document and recording that it was written.
     with a.copy.importing() as database:
         known = a.copy.last_seen("registered_models", "default\x1fnet")
         text = msgspec.json.decode(known.body)

@@ -16,7 +16,7 @@ def database(empty_cache) -> sqlite3.Connection:
 
 
 @pytest.fixture
-def known(database) -> Schema:
+def mlflow_schema(database) -> Schema:
     return schema.read(database)
 
 
@@ -32,34 +32,34 @@ def known(database) -> Schema:
                   "span_metrics"}),
     ],
 )  # fmt: skip
-def test_rows_that_belong_together(known, head, tables) -> None:
-    assert {table.name for table in known.unit(head)} == tables
+def test_unit_consists_of_these_tables(mlflow_schema, head, tables) -> None:
+    assert {table.name for table in mlflow_schema.unit(head)} == tables
 
 
-def test_every_table_of_mlflow_is_shared_or_is_said_to_stay(known, database) -> None:
+def test_every_mlflow_table_is_shared_or_declared_local(mlflow_schema, database) -> None:
     names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert names - set(known.tables) == names & LOCAL
+    assert names - set(mlflow_schema.tables) == names & LOCAL
 
 
-def test_credentials_stay_on_the_machine(known) -> None:
-    assert not {"secrets", "webhooks", "endpoints", "model_definitions"} & set(known.tables)
+def test_tables_with_credentials_are_not_shared(mlflow_schema) -> None:
+    assert not {"secrets", "webhooks", "endpoints", "model_definitions"} & set(mlflow_schema.tables)
 
 
-def test_a_table_that_a_later_mlflow_adds_comes_along(database) -> None:
+def test_tables_of_a_later_mlflow_are_shared(database) -> None:
     database.executescript(
         "CREATE TABLE medals (medal_id VARCHAR(36) PRIMARY KEY, name TEXT);"
         "CREATE TABLE medal_tags (medal_id VARCHAR(36) REFERENCES medals (medal_id), key TEXT, value TEXT,"
         " PRIMARY KEY (medal_id, key));"
     )
-    found = schema.read(database)
-    assert found.tables["medals"].head == "medals"
-    assert found.tables["medal_tags"].head == "medals"
+    extended = schema.read(database)
+    assert extended.tables["medals"].head == "medals"
+    assert extended.tables["medal_tags"].head == "medals"
 
 
-def test_what_a_unit_may_refer_to_comes_before_it(known) -> None:
-    order = known.heads
+def test_referenced_units_come_first(mlflow_schema) -> None:
+    order = mlflow_schema.heads
     assert order.index(EXPERIMENTS) < order.index("datasets") < order.index(RUNS)
 
 
-def test_columns_that_the_database_computes_are_not_told(known) -> None:
-    assert "duration_ns" not in known.tables["spans"].columns
+def test_computed_columns_are_not_shared(mlflow_schema) -> None:
+    assert "duration_ns" not in mlflow_schema.tables["spans"].columns

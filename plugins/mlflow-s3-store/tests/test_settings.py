@@ -1,4 +1,4 @@
-"""Variables and folders: the store's own names, and those that it had when it was part of another package."""
+"""Environment variables and cache folders, under the store's own and its former names."""
 
 import pytest
 
@@ -16,20 +16,20 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_working_copies_lie_in_the_user_s_cache(home) -> None:
+def test_working_copies_are_stored_in_the_user_cache(home) -> None:
     folder = replica.cache_folder()
     assert folder == home / "mlflow-s3-store"
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_former_folder_of_working_copies_is_used_on(home) -> None:
+def test_former_cache_folder_is_used_until_the_new_one_exists(home) -> None:
     (home / "pokeflow/mlflow").mkdir(parents=True)
     assert replica.cache_folder() == home / "pokeflow/mlflow"
     (home / "mlflow-s3-store").mkdir()
     assert replica.cache_folder() == home / "mlflow-s3-store"
 
 
-def test_a_variable_s_former_name_is_still_read_and_the_own_one_wins(home, monkeypatch) -> None:
+def test_new_cache_variable_wins_over_its_former_name(home, monkeypatch) -> None:
     monkeypatch.setenv(FORMER, str(home / "former"))
     assert replica.cache_folder() == home / "former"
     monkeypatch.setenv(OWN, str(home / "own"))
@@ -37,13 +37,13 @@ def test_a_variable_s_former_name_is_still_read_and_the_own_one_wins(home, monke
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "inf", "nan"])
-def test_a_number_of_seconds_that_is_none_is_a_warning_and_the_default_holds(monkeypatch, caplog, text) -> None:
+def test_invalid_seconds_warn_and_use_the_default(monkeypatch, caplog, text) -> None:
     monkeypatch.setenv("MLFLOW_S3_STORE_FLUSH_SECONDS", text)
     assert settings.seconds(settings.FLUSH_SECONDS, 5) == 5
     assert "MLFLOW_S3_STORE_FLUSH_SECONDS" in caplog.text
 
 
-def test_a_former_name_of_a_number_of_seconds_is_read(monkeypatch) -> None:
+def test_former_name_of_a_seconds_variable_is_read(monkeypatch) -> None:
     monkeypatch.delenv("MLFLOW_S3_STORE_FLUSH_SECONDS", raising=False)
     monkeypatch.setenv("POKEFLOW_MLFLOW_FLUSH_SECONDS", "0.5")
     assert settings.seconds(settings.FLUSH_SECONDS, 5) == 0.5

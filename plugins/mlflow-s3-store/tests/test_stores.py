@@ -1,4 +1,4 @@
-"""Two machines that share a place in a bucket see what MLflow on one database would show."""
+"""Two machines that share a bucket prefix see the same data as with MLflow on one database."""
 
 import math
 import time
@@ -28,10 +28,10 @@ from mlflow_s3_store._stores import S3TrackingStore
 
 
 def start(machine: Any, experiment: str = "cards", **tags: str) -> str:
-    """A new run in an experiment, which is made if it is missing."""
+    """Create a run in an experiment, which is created if it is missing."""
     store = machine.tracking
-    found = store.get_experiment_by_name(experiment)
-    number = found.experiment_id if found else store.create_experiment(experiment)
+    existing = store.get_experiment_by_name(experiment)
+    number = existing.experiment_id if existing else store.create_experiment(experiment)
     run = store.create_run(number, "ash", 1000, [RunTag(*pair) for pair in tags.items()], "a run")
     return str(run.info.run_id)
 
@@ -40,7 +40,7 @@ def end(machine: Any, run: str) -> None:
     machine.tracking.update_run_info(run, RunStatus.FINISHED, 2000, None)
 
 
-def test_a_finished_run_is_found_by_another_machine_with_all_that_it_has(machine) -> None:
+def test_another_machine_reads_all_data_of_a_finished_run(machine) -> None:
     a, b = machine("a"), machine("b")
     run = start(a, kind="first")
     a.tracking.log_batch(
@@ -49,12 +49,12 @@ def test_a_finished_run_is_found_by_another_machine_with_all_that_it_has(machine
     end(a, run)
 
     experiment = b.tracking.get_experiment_by_name("cards")
-    (found,) = b.tracking.search_runs([experiment.experiment_id], "", ViewType.ACTIVE_ONLY)
-    assert found.info.run_id == run
-    assert (found.info.status, found.info.start_time, found.info.end_time) == ("FINISHED", 1000, 2000)
-    assert found.data.params == {"lr": "0.1"}
-    assert found.data.metrics == {"loss": 0.25}
-    assert found.data.tags.items() >= {"t": "v", "kind": "first"}.items()
+    (result,) = b.tracking.search_runs([experiment.experiment_id], "", ViewType.ACTIVE_ONLY)
+    assert result.info.run_id == run
+    assert (result.info.status, result.info.start_time, result.info.end_time) == ("FINISHED", 1000, 2000)
+    assert result.data.params == {"lr": "0.1"}
+    assert result.data.metrics == {"loss": 0.25}
+    assert result.data.tags.items() >= {"t": "v", "kind": "first"}.items()
     assert [(m.step, m.value, m.timestamp) for m in b.tracking.get_metric_history(run, "loss")] == [
         (1, 0.5, 10),
         (2, 0.25, 20),
@@ -69,17 +69,19 @@ def test_search_sorts_and_filters_runs_of_other_machines(machine) -> None:
     a.flush()
 
     number = b.tracking.get_experiment_by_name("cards").experiment_id
-    found = b.tracking.search_runs([number], "metrics.acc > 0.05", ViewType.ACTIVE_ONLY, order_by=["metrics.acc DESC"])
-    assert [run.data.params["n"] for run in found] == ["2", "1"]
+    matches = b.tracking.search_runs(
+        [number], "metrics.acc > 0.05", ViewType.ACTIVE_ONLY, order_by=["metrics.acc DESC"]
+    )
+    assert [run.data.params["n"] for run in matches] == ["2", "1"]
 
 
-def test_artifacts_lie_beside_their_run(machine, uri) -> None:
+def test_artifacts_are_stored_in_the_run_folder(machine, uri) -> None:
     run = machine("a").tracking.get_run(start(machine("a"), "pokemon-card-student-distillation-stage1"))
     home = f"{uri}/pokemon-card-student-distillation/stage1/run_{run.info.run_id}"
     assert run.info.artifact_uri == f"{home}/artifacts"
 
 
-def test_an_experiment_with_a_place_of_its_own_for_artifacts_keeps_it(machine) -> None:
+def test_explicit_artifact_location_of_an_experiment_is_kept(machine) -> None:
     store = machine("a").tracking
     number = store.create_experiment("elsewhere", "s3://another/place")
     run = store.create_run(number, "ash", 0, [], "run")
@@ -87,14 +89,14 @@ def test_an_experiment_with_a_place_of_its_own_for_artifacts_keeps_it(machine) -
 
 
 @pytest.mark.parametrize(("root", "home"), [("s3://other/root", "s3://other/root"), ("mlflow-artifacts:/", None)])
-def test_a_server_s_artifact_root_holds_unless_it_is_the_server_itself(machine, uri, root, home) -> None:
+def test_server_artifact_root_is_used_unless_it_is_a_proxy(machine, uri, root, home) -> None:
     machine("a")
     store = S3TrackingStore(uri, root)
     number = store.create_experiment("cards")
     assert store.get_experiment(number).artifact_location == f"{home or uri}/cards"
 
 
-def test_of_two_machines_that_make_one_experiment_the_second_is_told(machine) -> None:
+def test_second_machine_cannot_create_the_same_experiment(machine) -> None:
     a, b = machine("a"), machine("b")
     a.tracking.create_experiment("cards")
     with pytest.raises(MlflowException, match="already exists") as caught:
@@ -103,7 +105,7 @@ def test_of_two_machines_that_make_one_experiment_the_second_is_told(machine) ->
     assert b.tracking.get_experiment_by_name("cards").experiment_id
 
 
-def test_an_experiment_that_was_renamed_leaves_its_name_to_another(machine) -> None:
+def test_name_of_a_renamed_experiment_can_be_reused(machine) -> None:
     a, b = machine("a"), machine("b")
     first = a.tracking.create_experiment("cards", tags=[ExperimentTag("k", "v")])
     a.tracking.rename_experiment(first, "old cards")
@@ -118,7 +120,7 @@ def test_an_experiment_that_was_renamed_leaves_its_name_to_another(machine) -> N
 
 
 @pytest.mark.parametrize("what", ["run", "experiment"])
-def test_deletions_and_restores_are_seen_elsewhere(machine, what) -> None:
+def test_deletions_and_restores_reach_other_machines(machine, what) -> None:
     a, b = machine("a"), machine("b")
     run = start(a)
     number = a.tracking.get_run(run).info.experiment_id
@@ -136,7 +138,7 @@ def test_deletions_and_restores_are_seen_elsewhere(machine, what) -> None:
     assert stage(a) == "active"
 
 
-def test_a_run_that_is_gone_for_good_leaves_nothing_in_the_bucket_but_that_word(machine, s3) -> None:
+def test_hard_deleted_run_leaves_only_its_document(machine, s3) -> None:
     a, b = machine("a"), machine("b")
     run = start(a)
     a.tracking.log_batch(run, [Metric("m", 1, 1, 1)], [Param("p", "1")], [])
@@ -154,7 +156,7 @@ def test_a_run_that_is_gone_for_good_leaves_nothing_in_the_bucket_but_that_word(
         b.tracking.get_run(run)
 
 
-def test_tags_set_and_removed_on_both_sides_come_together(machine) -> None:
+def test_tag_changes_of_both_machines_are_merged(machine) -> None:
     a, b = machine("a"), machine("b")
     run = start(a, both="0", gone="1", stays="1")
     a.flush()
@@ -172,7 +174,7 @@ def test_tags_set_and_removed_on_both_sides_come_together(machine) -> None:
     assert b.tracking.get_run(run).data.tags == expected
 
 
-def test_points_of_one_metric_from_both_sides_make_one_history(machine) -> None:
+def test_metric_points_of_both_machines_form_one_history(machine) -> None:
     a, b = machine("a"), machine("b")
     run = start(a)
     a.flush()
@@ -190,7 +192,7 @@ def test_points_of_one_metric_from_both_sides_make_one_history(machine) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e-300, -0.0, 12345678901234567.0])
-def test_odd_numbers_arrive_as_a_database_would_keep_them(machine, value) -> None:
+def test_special_floats_are_stored_as_in_a_database(machine, value) -> None:
     a, b = machine("a"), machine("b")
     run = start(a)
     a.tracking.log_metric(run, Metric("m", value, 5, 7))
@@ -201,7 +203,7 @@ def test_odd_numbers_arrive_as_a_database_would_keep_them(machine, value) -> Non
     assert repr(b.tracking.get_run(run).data.metrics["m"]) == repr(a.tracking.get_run(run).data.metrics["m"])
 
 
-def test_a_parameter_that_was_published_first_stands_and_the_other_is_told(machine, caplog) -> None:
+def test_first_published_parameter_wins_with_a_warning(machine, caplog) -> None:
     a, b = machine("a"), machine("b")
     run = start(a)
     a.flush()
@@ -217,7 +219,7 @@ def test_a_parameter_that_was_published_first_stands_and_the_other_is_told(machi
     assert "parameter lr was logged by another machine first" in caplog.text
 
 
-def test_a_run_that_this_machine_has_never_seen_can_be_written_to(machine) -> None:
+def test_run_of_another_machine_can_be_logged_to(machine) -> None:
     a, b = machine("a"), machine("b")
     run = start(a)
     a.flush()
@@ -226,7 +228,7 @@ def test_a_run_that_this_machine_has_never_seen_can_be_written_to(machine) -> No
     assert a.tracking.get_run(run).data.metrics == {"loss": 1.0}
 
 
-def test_data_sets_that_both_sides_name_are_one(machine) -> None:
+def test_data_set_logged_by_both_machines_is_stored_once(machine) -> None:
     a, b = machine("a"), machine("b")
     first, second = start(a), None
     a.flush()
@@ -239,14 +241,14 @@ def test_data_sets_that_both_sides_name_are_one(machine) -> None:
 
     for each in (a, b):
         for run in (first, second):
-            (given,) = each.tracking.get_run(run).inputs.dataset_inputs
-            assert (given.dataset.name, given.dataset.profile) == ("cards", "profile")
-            assert [(t.key, t.value) for t in given.tags] == [("context", "training")]
+            (logged,) = each.tracking.get_run(run).inputs.dataset_inputs
+            assert (logged.dataset.name, logged.dataset.profile) == ("cards", "profile")
+            assert [(t.key, t.value) for t in logged.tags] == [("context", "training")]
         number = each.tracking.get_experiment_by_name("cards").experiment_id
         assert [d.name for d in each.tracking._search_datasets([number])] == ["cards"]
 
 
-def test_logged_models_and_the_runs_that_made_and_read_them(machine) -> None:
+def test_logged_models_are_shared_with_their_runs(machine) -> None:
     a, b = machine("a"), machine("b")
     run = start(a)
     number = a.tracking.get_run(run).info.experiment_id
@@ -259,15 +261,15 @@ def test_logged_models_and_the_runs_that_made_and_read_them(machine) -> None:
     a.tracking.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     a.flush()
 
-    (found,) = b.tracking.search_logged_models([number])
-    assert (found.name, found.status, found.model_type, found.source_run_id) == (
+    (result,) = b.tracking.search_logged_models([number])
+    assert (result.name, result.status, result.model_type, result.source_run_id) == (
         "net",
         LoggedModelStatus.READY,
         "student",
         run,
     )
-    assert (found.tags, found.params) == ({"k": "v"}, {"p": "1"})
-    assert [(m.key, m.value) for m in found.metrics] == [("acc", 0.5)]
+    assert (result.tags, result.params) == ({"k": "v"}, {"p": "1"})
+    assert [(m.key, m.value) for m in result.metrics] == [("acc", 0.5)]
     there = b.tracking.get_run(run)
     assert [(o.model_id, o.step) for o in there.outputs.model_outputs] == [(model.model_id, 3)]
     assert [i.model_id for i in there.inputs.model_inputs] == [model.model_id]
@@ -276,14 +278,14 @@ def test_logged_models_and_the_runs_that_made_and_read_them(machine) -> None:
     assert a.tracking.search_logged_models([number]) == []
 
 
-def test_registered_models_versions_tags_and_aliases(machine) -> None:
+def test_registered_models_are_shared_with_versions_and_aliases(machine) -> None:
     a, b = machine("a"), machine("b")
     a.registry.create_registered_model("net", [RegisteredModelTag("k", "v")], "a network")
     first = a.registry.create_model_version("net", "s3://x/1", tags=[ModelVersionTag("digest", "d")], description="one")
     a.registry.set_registered_model_alias("net", "approved", first.version)
 
-    found = b.registry.get_model_version_by_alias("net", "approved")
-    assert (int(found.version), found.tags, found.description) == (1, {"digest": "d"}, "one")
+    version = b.registry.get_model_version_by_alias("net", "approved")
+    assert (int(version.version), version.tags, version.description) == (1, {"digest": "d"}, "one")
     assert b.registry.get_registered_model("net").tags == {"k": "v"}
     assert [m.name for m in b.registry.search_registered_models()] == ["net"]
     b.registry.rename_registered_model("net", "network")
@@ -293,17 +295,17 @@ def test_registered_models_versions_tags_and_aliases(machine) -> None:
     assert b.registry.search_registered_models() == []
 
 
-def test_of_two_machines_that_register_one_model_the_second_is_told(machine, monkeypatch) -> None:
+def test_second_machine_cannot_register_the_same_model(machine, monkeypatch) -> None:
     a, b = machine("a"), machine("b")
-    # Both look before either has published.
+    # Both check the name before either has published.
     monkeypatch.setattr(b.sync, "ensure_fresh", lambda *_: None)
     a.registry.create_registered_model("net")
-    time.sleep(0.002)  # names are told apart by the moment they were made, in milliseconds
+    time.sleep(0.002)  # names are distinguished by their creation time in milliseconds
     with pytest.raises(MlflowException, match="already exists"):
         b.registry.create_registered_model("net")
 
 
-def test_versions_that_were_made_at_once_get_numbers_of_their_own(machine, monkeypatch) -> None:
+def test_concurrent_versions_get_distinct_numbers(machine, monkeypatch) -> None:
     a, b = machine("a"), machine("b")
     a.registry.create_registered_model("net")
     b.refresh()
@@ -317,7 +319,7 @@ def test_versions_that_were_made_at_once_get_numbers_of_their_own(machine, monke
     assert versions == {1: ("s3://from/a", {"by": "a"}), 2: ("s3://from/b", {"by": "b"})}
 
 
-def test_a_model_that_was_deleted_can_be_made_anew(machine) -> None:
+def test_deleted_model_can_be_registered_again(machine) -> None:
     a, b = machine("a"), machine("b")
     for machine_ in (a, b, a):
         machine_.registry.create_registered_model("net")
@@ -328,11 +330,11 @@ def test_a_model_that_was_deleted_can_be_made_anew(machine) -> None:
     assert a.registry.get_registered_model("net").description == "again"
 
 
-def test_the_latest_value_never_goes_back(machine) -> None:
+def test_latest_metric_value_never_reverts(machine) -> None:
     a = machine("a")
     run = start(a)
     a.tracking.log_metric(run, Metric("m", 2.0, 2, 2))
     with a.copy.importing() as database:
-        # What a process would write that had read before another one wrote.
+        # A write by a process that had read an older state.
         database.execute("UPDATE latest_metrics SET step = 1, timestamp = 1, value = 1")
     assert a.tracking.get_run(run).data.metrics == {"m": 2.0}

@@ -1,4 +1,4 @@
-"""A small bundle, written by hand, and its recogniser as a process of its own."""
+"""A small bundle, and its recogniser in a separate process."""
 
 import contextlib
 import hashlib
@@ -31,7 +31,7 @@ CARDS, DIM = 40, 24
 LIMITS = {"top": 5, "max_bytes": 400_000, "max_pixels": 300_000}
 
 ADAPTER = '''
-"""Averages of 4×4 tiles, times a matrix."""
+"""Averages of 4×4 tiles, multiplied by a matrix."""
 import numpy as np
 from pokeflow_vision.preprocessing import normalize
 
@@ -52,8 +52,8 @@ def open_network(folder, spec, threads):
 '''
 
 
-def drawn() -> Dataset:
-    """Forty cards of coloured tiles in a card's proportions; nobody asks for captures of them here."""
+def card_dataset() -> Dataset:
+    """Return a data set of forty cards of coloured tiles in a card's proportions, without captures."""
     rng = np.random.default_rng(7)
     tiles = rng.integers(0, 256, (CARDS, 4, 4, 3), np.uint8)
     references = tiles.repeat(22, axis=1).repeat(16, axis=2)
@@ -62,21 +62,21 @@ def drawn() -> Dataset:
 
 
 def png(picture: np.ndarray) -> bytes:
-    return _encoded(picture, "PNG")
+    return _encode(picture, "PNG")
 
 
 def jpeg(picture: np.ndarray, **how: Any) -> bytes:
-    return _encoded(picture, "JPEG", quality=95, **how)
+    return _encode(picture, "JPEG", quality=95, **how)
 
 
-def _encoded(picture: np.ndarray, kind: str, **how: Any) -> bytes:
+def _encode(picture: np.ndarray, kind: str, **how: Any) -> bytes:
     out = io.BytesIO()
     Image.fromarray(picture).save(out, kind, **how)
     return out.getvalue()
 
 
 @dataclass(frozen=True)
-class Made:
+class UnpackedBundle:
     """An unpacked bundle."""
 
     folder: Path
@@ -86,20 +86,22 @@ class Made:
         about: dict[str, Any] = json.loads((self.folder / "bundle.json").read_text(encoding="utf-8"))
         return about
 
-    def say(self, **about: Any) -> None:
-        """Have its bundle.json say something else."""
-        told = {**self.about, **about}
-        (self.folder / "bundle.json").write_text(json.dumps(told, indent=2), encoding="utf-8")
+    def edit(self, **about: Any) -> None:
+        """Change values in its bundle.json."""
+        description = {**self.about, **about}
+        (self.folder / "bundle.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
 
-    def sign(self) -> None:
-        """Have its bundle.json say what there is now."""
-        found = (file for file in sorted(self.folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
-        files = [file for file in found if file.name != "bundle.json"]
-        self.say(files={file.relative_to(self.folder).as_posix(): _sum(file) for file in files})
+    def record_files(self) -> None:
+        """Write the present files into its bundle.json."""
+        candidates = (
+            file for file in sorted(self.folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts
+        )
+        files = [file for file in candidates if file.name != "bundle.json"]
+        self.edit(files={file.relative_to(self.folder).as_posix(): _sum(file) for file in files})
 
-    def copy(self, folder: Path) -> "Made":
+    def copy(self, folder: Path) -> "UnpackedBundle":
         shutil.copytree(self.folder, folder)
-        return Made(folder)
+        return UnpackedBundle(folder)
 
 
 def _sum(file: Path) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _sum(file: Path) -> dict[str, Any]:
 
 
 def write_code(folder: Path) -> None:
-    """The parts of the project that a bundle carries, as they are."""
+    """Write the modules of the project that a bundle has."""
     runtime = Path(pokeflow_edge.runtime.__file__).parent
     lib = folder / "lib"
     shutil.copytree(runtime, lib / "pokeflow_edge" / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
@@ -119,9 +121,9 @@ def write_code(folder: Path) -> None:
         shutil.copyfile(source_of(name), lib / f"{name.replace('.', '/')}.py")
 
 
-def write_bundle(folder: Path, opened: Callable[[Path], Any], adapter: tuple[str, str], **about: Any) -> Made:
-    """A bundle around the model that lies in its folder; ``adapter``: its module's name and code."""
-    data, name, code = drawn(), *adapter
+def write_bundle(folder: Path, opened: Callable[[Path], Any], adapter: tuple[str, str], **about: Any) -> UnpackedBundle:
+    """Write a bundle around the model in its folder; ``adapter`` is its module's name and code."""
+    data, name, code = card_dataset(), *adapter
     SPEC.write(folder / "model")
     run = opened(folder / "model")
     gallery = network.gallery(run, data)
@@ -135,20 +137,20 @@ def write_bundle(folder: Path, opened: Callable[[Path], Any], adapter: tuple[str
     module.parent.mkdir()
     module.with_name("__init__.py").touch()
     module.write_text(code, encoding="utf-8")
-    told = {
+    description = {
         "format": 1, "model": {"name": "small", "digest": "d1"}, "version": "1.2", "target": "cpu", "adapter": name,
         "requires": [], "limits": LIMITS, "preprocessing": SPEC.hash,
         "selftest": {"file": "selftest.npz", "cosine": 0.95},
     }  # fmt: skip
-    (folder / "bundle.json").write_text(json.dumps(told | about), encoding="utf-8")
-    made = Made(folder)
-    made.sign()
-    return made
+    (folder / "bundle.json").write_text(json.dumps(description | about), encoding="utf-8")
+    bundle = UnpackedBundle(folder)
+    bundle.record_files()
+    return bundle
 
 
 @pytest.fixture(scope="session")
-def numpy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A bundle whose model needs numpy alone; not to be changed, but to be copied."""
+def numpy_bundle(tmp_path_factory: pytest.TempPathFactory) -> UnpackedBundle:
+    """Return a bundle whose model needs numpy alone; tests change only copies."""
     folder = tmp_path_factory.mktemp("numpy-bundle")
     (folder / "model").mkdir()
     np.save(folder / "model" / "weights.npy", np.random.default_rng(3).normal(0, 0.2, (48, DIM)).astype(np.float32))
@@ -160,7 +162,7 @@ def numpy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def small_network() -> Any:
-    """The same averages and matrix as ONNX."""
+    """Return the same averages and matrix as ONNX."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng, step = np.random.default_rng(3), SPEC.size // 4
@@ -177,16 +179,16 @@ def small_network() -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def write_bundle_of(target: ModuleType, folder: Path, requires: str) -> Made:
-    """A bundle around the model in its folder, with a target's own adapter."""
+def write_bundle_of(target: ModuleType, folder: Path, requires: str) -> UnpackedBundle:
+    """Write a bundle around the model in its folder, with the adapter of a target."""
     assert target.__file__ is not None
-    given = target.__name__, Path(target.__file__).read_text(encoding="utf-8")
-    return write_bundle(folder, lambda model: target.open_network(model, SPEC, 1), given, requires=[requires])
+    adapter = target.__name__, Path(target.__file__).read_text(encoding="utf-8")
+    return write_bundle(folder, lambda model: target.open_network(model, SPEC, 1), adapter, requires=[requires])
 
 
 @pytest.fixture(scope="session")
-def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A bundle for ONNX Runtime, with the adapter of the cpu target; not to be changed, but to be copied."""
+def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> UnpackedBundle:
+    """Return a bundle for ONNX Runtime, with the adapter of the cpu target; tests change only copies."""
     import onnx
 
     import pokeflow_onnxruntime.network as adapter
@@ -198,9 +200,9 @@ def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="session")
-def openvino_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A bundle for OpenVINO, with that target's adapter; not to be changed, but to be copied."""
-    import pokeflow_openvino.network as adapter  # first: it bars OpenVINO's telemetry
+def openvino_bundle(tmp_path_factory: pytest.TempPathFactory) -> UnpackedBundle:
+    """Return a bundle for OpenVINO, with its adapter; tests change only copies."""
+    import pokeflow_openvino.network as adapter  # first, because it disables OpenVINO's telemetry
 
     import openvino  # isort: skip
 
@@ -211,11 +213,11 @@ def openvino_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return write_bundle_of(adapter, folder, "openvino>=2025.3")
 
 
-ALONE = '''
+IMPORT_FILTER = '''
 import sys
 
-class Alone:
-    """Refuses what no device has: here numpy, pillow, the targets' runtimes and OpenCV are seen."""
+class ImportFilter:
+    """Blocks imports that fail on devices; numpy, pillow, the targets' runtimes and OpenCV are allowed."""
     FREE = {"numpy", "PIL", "onnxruntime", "openvino", "cv2"}
     FREE |= {"pokeflow", "pokeflow_vision", "pokeflow_edge", "pokeflow_small"}
 
@@ -224,15 +226,15 @@ class Alone:
         if top not in self.FREE and top not in sys.stdlib_module_names and not top.startswith("_"):
             raise ImportError(f"{name} is on no device")
 
-sys.meta_path.insert(0, Alone())
+sys.meta_path.insert(0, ImportFilter())
 '''
-"""What runs before a bundle's code in a process of its own."""
+"""Code that runs before a bundle's code in a separate process."""
 
 
-def alone(made: Made, code: str, *arguments: str, **more: Any) -> "subprocess.Popen[str]":
-    """Start code with a bundle's lib first on the path, and refuse it whatever a device has not."""
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(made.folder / "lib"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-B", "-P", "-c", ALONE + textwrap.dedent(code), *arguments]
+def start_process(bundle: UnpackedBundle, code: str, *arguments: str, **more: Any) -> "subprocess.Popen[str]":
+    """Start code with a bundle's lib first on the path, and block imports that fail on devices."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(bundle.folder / "lib"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-B", "-P", "-c", IMPORT_FILTER + textwrap.dedent(code), *arguments]
     return subprocess.Popen(
         command, env=env | more.pop("env", {}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
@@ -250,9 +252,9 @@ sys.exit(server.run(server.Server(opened, server.Patience({patience})), server.l
 """
 
 
-def recognize(made: Made, *arguments: str, before: str = "") -> tuple[int, str, str]:
-    """The bundle's command to its end: exit code, stdout, stderr."""
-    process = alone(made, before + MAIN, *arguments)
+def recognize(bundle: UnpackedBundle, *arguments: str, before: str = "") -> tuple[int, str, str]:
+    """Run the bundle's command, and return exit code, stdout and stderr."""
+    process = start_process(bundle, before + MAIN, *arguments)
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
@@ -264,14 +266,16 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(made: Made, before: str = "", env: dict[str, str] | None = None, **patience: float) -> Iterator[Serving]:
-    """A server of a bundle; ``before`` is code that runs once the bundle is open."""
-    given = ", ".join(f"{name}={value}" for name, value in patience.items())
-    process = alone(made, SERVE.format(before=before, patience=given), str(made.folder), env=env or {})
+def serving(
+    bundle: UnpackedBundle, before: str = "", env: dict[str, str] | None = None, **patience: float
+) -> Iterator[Serving]:
+    """Run a server of a bundle; ``before`` is code that runs once the bundle is open."""
+    arguments = ", ".join(f"{name}={value}" for name, value in patience.items())
+    process = start_process(bundle, SERVE.format(before=before, patience=arguments), str(bundle.folder), env=env or {})
     assert process.stderr is not None
     try:
         lines = iter(process.stderr.readline, "")
-        port = next((int(found[1]) for line in lines if (found := re.search(r"serving on .*:(\d+)", line))), None)
+        port = next((int(match[1]) for line in lines if (match := re.search(r"serving on .*:(\d+)", line))), None)
         assert port, process.communicate()
         yield Serving(process, port)
     finally:

@@ -1,4 +1,4 @@
-"""pokeflow package: the one package of a configuration is made, or reused, and signed."""
+"""``pokeflow package`` builds or reuses the package of a configuration, and signs it."""
 
 import dataclasses
 from pathlib import Path
@@ -19,27 +19,27 @@ class Pack:
     fail: bool = False
 
 
-class Seen(list[tuple[Input, str, str | None]]):
+class Calls(list[tuple[Input, str, str | None]]):
     """Arguments of each call of ``sign``: the package, the target folder and the key file."""
 
-    def packed(self, task: Task) -> Result:
+    def pack(self, task: Task) -> Result:
         if task.params.fail:
-            raise ConnectionError("it was told to")
+            raise ConnectionError("the backend was set to fail")
         (task.output / "archive").write_text(task.inputs[0].record.task)
         return Result({"size_mb": 1.0})
 
-    def signed(self, package: Input, to: str, key: str | None = None) -> dict[str, Any]:
+    def sign(self, package: Input, to: str, key: str | None = None) -> dict[str, Any]:
         self.append((package, to, key))
         assert (package.folder / "archive").read_text() == "compile:tiny"
         return {"release": f"{to}/release.json", "sequence": 7}
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    """A backend that packs beside those that are installed, and nobody's key in use."""
-    tasks, registry = Seen(), plugins.registry
-    own = [Backend("toy", "package", tasks.packed, Pack, identity_in_digest=True, terminal=True)]
-    monkeypatch.setattr("pokeflow_edge.commands.package.sign", tasks.signed)
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Add a test backend to the installed ones, and record calls of ``sign`` instead of signing."""
+    tasks, registry = Calls(), plugins.registry
+    own = [Backend("toy", "package", tasks.pack, Pack, identity_in_digest=True, terminal=True)]
+    monkeypatch.setattr("pokeflow_edge.commands.package.sign", tasks.sign)
 
     def more(pm: Any) -> Registry:
         known = registry(pm)
@@ -55,40 +55,40 @@ def command(root: Path, *args: str, model: str = "tiny") -> int:
     return dispatch(["package", *TOY_FLOW, f"store.root={root}", *off, packaged, *args])
 
 
-def test_the_package_is_made_with_what_it_needs_and_released(
-    seen: Seen, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_package_and_its_inputs_are_built_and_released(
+    calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(tmp_path, "--to", "there", "--key", "my.pem") == 0
     assert capsys.readouterr().out == "release   there/release.json\nsequence  7\n"
-    ((package, to, key),) = seen
+    ((package, to, key),) = calls
     assert (to, key) == ("there", "my.pem")
     assert (package.record.task, package.record.version) == ("package:tiny", "v2.1")
     assert {path.name for path in (tmp_path / "tasks").iterdir()} == {"train", "distill", "compile", "package"}
 
 
-def test_a_package_that_is_made_is_released_as_it_is(seen: Seen, tmp_path: Path) -> None:
+def test_existing_package_is_released_unchanged(calls: Calls, tmp_path: Path) -> None:
     command(tmp_path)
     before = contents(tmp_path)
     command(tmp_path)
     assert contents(tmp_path) == before
-    first, second = (package.record for package, _, _ in seen)
+    first, second = (package.record for package, _, _ in calls)
     assert first == second
 
 
-def test_where_a_key_lies_is_told_to_nobody_but_who_signs(seen: Seen, tmp_path: Path) -> None:
+def test_key_path_is_not_stored(calls: Calls, tmp_path: Path) -> None:
     command(tmp_path, "--key", str(tmp_path / "secret.pem"))
     assert contents(tmp_path)
     assert not [name for name, data in contents(tmp_path).items() if b"secret.pem" in data]
 
 
-def test_nothing_to_package_is_told_with_what_to_choose(seen: Seen, tmp_path: Path) -> None:
+def test_configuration_without_a_package_is_reported(calls: Calls, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="stages"):
         dispatch(["package", *TOY_FLOW, f"store.root={tmp_path}"])
     with pytest.raises(ConfigError, match=r"target\.package: no model is packaged.*target=cpu"):
         command(tmp_path, "models=[teacher]")
 
 
-def test_of_two_packages_one_has_to_be_chosen(seen: Seen, tmp_path: Path) -> None:
+def test_one_of_two_packages_must_be_selected(calls: Calls, tmp_path: Path) -> None:
     two = "lineage.models.student.post_stages.package={backend: toy}"
     with pytest.raises(ConfigError, match="these are packaged: student, tiny"):
         command(tmp_path, two)
@@ -96,13 +96,13 @@ def test_of_two_packages_one_has_to_be_chosen(seen: Seen, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("word", ["stages=[compile]", "publish=true"])
-def test_what_else_is_asked_is_refused_before_anything_runs(seen: Seen, tmp_path: Path, word: str) -> None:
+def test_reserved_override_is_refused_before_anything_runs(calls: Calls, tmp_path: Path, word: str) -> None:
     with pytest.raises(ConfigError, match="this command sets it itself"):
         command(tmp_path, word)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_could_not_be_packaged_is_not_released(seen: Seen, tmp_path: Path) -> None:
+def test_failed_package_is_not_released(calls: Calls, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Resume with: pokeflow package"):
         command(tmp_path, "lineage.models.tiny.post_stages.package.params={fail: true}")
-    assert seen == []
+    assert calls == []

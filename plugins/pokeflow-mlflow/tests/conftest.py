@@ -15,12 +15,12 @@ import pytest
 
 from pokeflow import File, Input, Record, Task
 from pokeflow_mlflow.connection import connect
-from pokeflow_testkit.mlruns import bring, old_runs, old_told  # noqa: F401 - fixtures
+from pokeflow_testkit.mlruns import bring, old_contents, old_runs  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: its migrations take seconds, a copy takes none."""
+    """Create an empty MLflow database once; tests copy it, because its migrations take seconds."""
     file = tmp_path_factory.mktemp("template") / "mlflow.db"
     with connect(f"sqlite:///{file}") as connection:
         connection.client.search_experiments()
@@ -29,7 +29,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A database of its own for a test, which runs in an empty folder that must stay empty."""
+    """Copy the empty database for a test, and run the test in an empty folder that must stay empty."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -68,14 +68,14 @@ def _record() -> Record:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Callable[..., Input]:
-    """Makes a finished task: its files (path to text or bytes), and changes to the usual record.
+def make_input(tmp_path: Path) -> Callable[..., Input]:
+    """Return a function that creates a finished task from files (path to text or bytes) and record changes.
 
-    Log, telemetry and what the store keeps lie beside the files and are none of them.
+    Log, telemetry and ``shared.json`` are written to the folder but are not listed in the record.
     """
 
     def make(files: dict[str, str | bytes] | None = None, **changes: Any) -> Input:
-        folder = tmp_path / f"made-{changes.get('digest', 'x')}-{changes.get('stage', 'x')}"
+        folder = tmp_path / f"task-{changes.get('digest', 'x')}-{changes.get('stage', 'x')}"
         listed = []
         for path, content in (files or {}).items():
             file = folder / path
@@ -90,7 +90,7 @@ def made(tmp_path: Path) -> Callable[..., Input]:
 
 @pytest.fixture
 def task(tmp_path: Path) -> Callable[..., Task]:
-    """Makes the task that a stage of this plugin is given for finished ones."""
+    """Return a function that creates a task of a stage of this plugin, with finished tasks as its inputs."""
 
     def make(stage: str, params: Any, *inputs: Input) -> Task:
         record, output = inputs[0].record, tmp_path / f"{stage}-output"
@@ -103,8 +103,8 @@ def task(tmp_path: Path) -> Callable[..., Task]:
 
 
 @dataclass
-class Served:
-    """A real MLflow server on this machine that can be started, killed and started again where it was."""
+class MlflowServer:
+    """A real local MLflow server that can be started, killed and started again at the same address."""
 
     database: Path
     folder: Path
@@ -138,12 +138,12 @@ class Served:
 
 
 @pytest.fixture
-def served(database: Path, tmp_path: Path) -> Iterator[Served]:
-    """A server that is not started yet."""
+def mlflow_server(database: Path, tmp_path: Path) -> Iterator[MlflowServer]:
+    """Return a server that is not started yet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = Served(database, tmp_path, port)
+    server = MlflowServer(database, tmp_path, port)
     try:
         yield server
     finally:
@@ -151,7 +151,7 @@ def served(database: Path, tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def server(served: Served) -> str:
-    """The address of a real MLflow server on this machine."""
-    served.start()
-    return served.address
+def server(mlflow_server: MlflowServer) -> str:
+    """Start a real local MLflow server and return its address."""
+    mlflow_server.start()
+    return mlflow_server.address

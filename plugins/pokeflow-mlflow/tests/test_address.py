@@ -22,12 +22,12 @@ words = st.text("abcXYZ019-._~%:", min_size=1, max_size=20)
         "s3://a.b-3/x/",
     ],
 )
-def test_known_addresses_have_no_fault(uri):
+def test_valid_address_has_no_fault(uri):
     assert list(faults(uri)) == []
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("file:///data/mlruns", "deprecated its file store"),
         ("mlruns", "deprecated its file store"),
@@ -53,14 +53,14 @@ def test_known_addresses_have_no_fault(uri):
         ("http://", "names no host"),
     ],
 )
-def test_a_fault_says_what_to_use_instead(uri, said):
+def test_invalid_address_is_reported_with_advice(uri, message):
     (fault,) = faults(uri)
-    assert said in fault
+    assert message in fault
 
 
 @pytest.mark.parametrize("what", ["mlflow-tracking-server/cards", "mlflow-app/app-A1B2C3D4"])
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
-def test_an_arn_of_sagemakers_is_taken_once_its_package_is_there(what, partition, monkeypatch):
+def test_sagemaker_arn_requires_its_package(what, partition, monkeypatch):
     arn = f"arn:{partition}:sagemaker:us-east-2:123456789012:{what}"
     monkeypatch.setattr(address, "_schemes", lambda: {"http"})
     (fault,) = faults(arn)
@@ -71,13 +71,13 @@ def test_an_arn_of_sagemakers_is_taken_once_its_package_is_there(what, partition
     assert list(faults(arn)) == []
 
 
-def test_a_password_in_an_address_is_refused_without_being_repeated():
+def test_password_in_address_is_refused_without_printing_it():
     (fault,) = faults("https://ash:pikachu@mlflow.example.com")
     assert "MLFLOW_TRACKING_PASSWORD" in fault
     assert "pikachu" not in fault
 
 
-def test_three_slashes_are_relative_to_the_current_folder_and_four_are_absolute(tmp_path, monkeypatch):
+def test_three_slashes_are_relative_and_four_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert database("sqlite:///store/mlflow.db") == tmp_path / "store/mlflow.db"
     assert database("sqlite:////data/mlflow.db?timeout=9") == Path("/data/mlflow.db")
@@ -85,17 +85,17 @@ def test_three_slashes_are_relative_to_the_current_folder_and_four_are_absolute(
 
 
 @given(user=words, password=words, before=st.text(max_size=20), path=words)
-def test_redacting_takes_out_user_and_password_and_nothing_else(user, password, before, path):
+def test_redact_removes_only_user_and_password(user, password, before, path):
     secret = f"{before} https://{user}:{password}@host/{path}"
     assert redact(secret) == redact(before) + f" https://host/{path}"
     assert redact(redact(secret)) == redact(secret)
 
 
-def test_text_without_an_address_is_left_as_it_is():
+def test_redact_leaves_text_without_credentials_unchanged():
     assert redact("write to a@b.example or see https://host/a@b") == "write to a@b.example or see https://host/a@b"
 
 
-def test_a_bucket_without_the_package_that_speaks_to_it_says_what_to_install(monkeypatch):
+def test_bucket_without_its_package_names_the_extra_to_install(monkeypatch):
     monkeypatch.setattr(address, "find_spec", lambda name: None)
     (fault,) = faults("s3://bucket/mlflow")
     assert "pip install 'pokeflow-mlflow[s3]'" in fault

@@ -19,12 +19,12 @@ RUN = yaml.safe_dump(
 
 
 @pytest.fixture
-def artifacts(task, made, uri):
-    """Tracks a task with the given files and changes; the folder of its run's artifacts."""
+def artifacts(task, make_input, uri):
+    """Return a function that tracks a task with these files and changes, and returns the run's artifact folder."""
 
     def of(files, params=None, **changes):
         facts = track.run(
-            task("track", TrackParams(uri, project="cards", **(params or {})), made(files, **changes))
+            task("track", TrackParams(uri, project="cards", **(params or {})), make_input(files, **changes))
         ).facts
         with connect(uri) as store:
             where = store.client.get_run(facts["run_id"]).info.artifact_uri
@@ -37,7 +37,7 @@ def names(folder):
     return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_everything_the_specification_names_is_found_in_the_run(artifacts):
+def test_run_has_all_specified_artifacts(artifacts):
     folder = artifacts(
         {
             "telemetry/run.yaml": RUN,
@@ -64,7 +64,7 @@ def test_everything_the_specification_names_is_found_in_the_run(artifacts):
     assert yaml.safe_load((folder / "config.yaml").read_text())["store"] == {"root": "store"}
 
 
-def test_a_link_says_where_a_checkpoint_is_here_and_in_the_bucket(artifacts):
+def test_links_locate_files_locally_and_in_the_bucket(artifacts):
     files = {
         "weights.pt": b"PK",
         "telemetry/steps.jsonl": '{"step": 1, "time": 1, "loss": 1}\n',
@@ -79,18 +79,18 @@ def test_a_link_says_where_a_checkpoint_is_here_and_in_the_bucket(artifacts):
     assert by_path["telemetry/steps.jsonl"]["size"] == 34
 
 
-def test_a_bucket_that_has_another_making_of_it_is_no_place_of_this_one(artifacts):
+def test_bucket_copy_of_another_execution_is_not_linked(artifacts):
     other = '{"where": "s3://cards/shared", "started": "2025-01-01T00:00:00.000+00:00"}'
     assert json.loads((artifacts({"shared.json": other}) / "links.json").read_text())["uri"] is None
 
 
-def test_an_array_of_another_stage_may_hold_pictures_and_stays_where_it_is(artifacts):
+def test_array_of_another_stage_is_not_uploaded(artifacts):
     folder = artifacts({"references.npy": b"\x93NUMPY"}, stage="prepare", task="prepare:data", model="data")
 
     assert names(folder) == {"record.json", "links.json"}
 
 
-def test_what_is_larger_than_asked_for_is_a_link_unless_all_is_asked_for(artifacts):
+def test_large_file_is_linked_unless_log_artifacts_is_set(artifacts):
     files = {"references.npy": b"x" * 2000, "telemetry/tensorboard/events": b"x" * 2000}
     folder = artifacts(files, {"file_mb": 0.001})
     assert names(folder) == {"record.json", "links.json"}
@@ -100,14 +100,14 @@ def test_what_is_larger_than_asked_for_is_a_link_unless_all_is_asked_for(artifac
     assert names(folder) == {"record.json", "links.json", "embeddings/references.npy", "tensorboard/events"}
 
 
-def test_of_a_long_log_the_end_is_there_and_says_that_it_is_the_end(artifacts):
+def test_long_log_is_cut_to_its_end_with_a_notice(artifacts):
     text = (artifacts({"log.txt": "a" * TEXT_BYTES + "the end\n"}) / "log.txt").read_text()
 
     assert text.startswith(f"… the last {TEXT_BYTES:,} of {TEXT_BYTES + 8:,} characters; the full log is ")
     assert text.endswith("athe end\n")
 
 
-def test_no_secret_reaches_any_artifact_or_tag(artifacts, uri, database):
+def test_no_secret_reaches_artifacts_or_tags(artifacts, uri, database):
     address = "https://ash:pikachu@mlflow.example.com"
     artifacts(
         {
@@ -138,5 +138,5 @@ def test_no_secret_reaches_any_artifact_or_tag(artifacts, uri, database):
         (".md", "plain, with a@b.example"),
     ],
 )
-def test_a_file_without_secrets_stays_as_it_is_to_the_letter(suffix, text):
+def test_file_without_secrets_is_unchanged(suffix, text):
     assert without_secrets(suffix, text) == text

@@ -12,18 +12,18 @@ from pokeflow_mlflow import connection
 from pokeflow_mlflow.connection import connect
 
 
-def test_artifacts_lie_beside_the_database_and_the_current_folder_stays_clean(uri, database):
+def test_artifacts_are_stored_next_to_the_database(uri, database):
     with connect(uri) as store:
         number = store.experiment("cards/stage 1")
-        found = store.client.get_experiment(number)
+        experiment = store.client.get_experiment(number)
 
-    assert found.name == "cards/stage 1"
-    assert found.artifact_location == (database.parent / "mlartifacts" / "cards-stage-1").as_uri()
+    assert experiment.name == "cards/stage 1"
+    assert experiment.artifact_location == (database.parent / "mlartifacts" / "cards-stage-1").as_uri()
     assert list(Path.cwd().iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["..", "../../etc", "/etc", ".hidden"])
-def test_no_experiment_name_leads_out_of_the_artifact_folder(uri, database, name):
+def test_experiment_name_cannot_escape_the_artifact_folder(uri, database, name):
     with connect(uri) as store:
         where = store.client.get_experiment(store.experiment(name)).artifact_location
 
@@ -31,19 +31,19 @@ def test_no_experiment_name_leads_out_of_the_artifact_folder(uri, database, name
     assert folder.parent == database.parent / "mlartifacts"
 
 
-def test_an_experiment_is_made_once_and_found_again(uri):
+def test_existing_experiment_is_reused(uri):
     with connect(uri) as store:
         assert store.experiment("cards") == store.experiment("cards")
 
 
-def test_an_experiment_that_was_deleted_is_not_revived_silently(uri):
+def test_deleted_experiment_is_refused(uri):
     with connect(uri) as store:
         store.client.delete_experiment(store.experiment("cards"))
         with pytest.raises(PokeflowError, match="'cards' was deleted"):
             store.experiment("cards")
 
 
-def test_nothing_of_mlflows_process_wide_state_is_touched(uri):
+def test_global_state_of_mlflow_is_unchanged(uri):
     import mlflow
 
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
@@ -55,7 +55,7 @@ def test_nothing_of_mlflows_process_wide_state_is_touched(uri):
 
 
 @pytest.mark.slow
-def test_telemetry_is_off_in_a_process_that_uses_the_plugin(tmp_path):
+def test_plugin_disables_mlflow_telemetry(tmp_path):
     code = (
         "import sys\n"
         "from pokeflow_mlflow.connection import connect\n"
@@ -66,7 +66,7 @@ def test_telemetry_is_off_in_a_process_that_uses_the_plugin(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-def test_an_address_relative_to_this_folder_stays_the_same_database_elsewhere(database, monkeypatch, tmp_path):
+def test_relative_address_is_relative_to_the_current_folder(database, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with connect("sqlite:///store/mlflow.db") as store:
         number = store.experiment("cards")
@@ -75,7 +75,7 @@ def test_an_address_relative_to_this_folder_stays_the_same_database_elsewhere(da
         assert store.client.get_experiment(number).name == "cards"
 
 
-def test_a_password_shows_in_no_error_and_no_log(monkeypatch, caplog):
+def test_password_is_not_in_errors_or_logs(monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with (
         caplog.at_level(logging.DEBUG),
@@ -88,14 +88,14 @@ def test_a_password_shows_in_no_error_and_no_log(monkeypatch, caplog):
     assert caught.value.__suppress_context__
 
 
-def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path):
+def test_file_that_is_no_database_is_reported(tmp_path):
     (tmp_path / "mlflow.db").write_text("not a database, but long enough to be looked at. " * 50)
-    # MLflow waits and tries again before it gives up; that it has gone wrong is all that matters here.
+    # MLflow retries before it fails; only the failure matters here.
     with pytest.raises(PokeflowError, match="MLflow at sqlite:"), connect(f"sqlite:///{tmp_path}/mlflow.db") as store:
         store.experiment("cards")
 
 
-def test_a_store_that_another_process_holds_is_given_up_in_the_end(uri, database, monkeypatch):
+def test_lock_of_another_process_times_out(uri, database, monkeypatch):
     monkeypatch.setattr(connection, "LOCK_SECONDS", 0.1)
     with (
         FileLock(f"{database}.lock"),
@@ -105,15 +105,15 @@ def test_a_store_that_another_process_holds_is_given_up_in_the_end(uri, database
         pass
 
 
-def test_endpoint_and_region_are_told_unless_they_were_told_before(uri, monkeypatch):
-    told = ("MLFLOW_S3_ENDPOINT_URL", "AWS_DEFAULT_REGION")
-    for name in told:
-        monkeypatch.setenv(name, "")  # so that what is set here is gone afterwards
+def test_endpoint_and_region_do_not_override_the_environment(uri, monkeypatch):
+    variables = ("MLFLOW_S3_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+    for name in variables:
+        monkeypatch.setenv(name, "")  # so that values set here are removed afterwards
         monkeypatch.delenv(name)
     with connect(uri):
-        assert not set(told) & set(os.environ)
+        assert not set(variables) & set(os.environ)
     with connect(uri, endpoint="http://127.0.0.1:9000", region="us-east-2"):
-        assert [os.environ[name] for name in told] == ["http://127.0.0.1:9000", "us-east-2"]
+        assert [os.environ[name] for name in variables] == ["http://127.0.0.1:9000", "us-east-2"]
     with connect(uri, endpoint="http://127.0.0.1:9001"):
         assert os.environ["MLFLOW_S3_ENDPOINT_URL"] == "http://127.0.0.1:9000"
 
@@ -121,8 +121,8 @@ def test_endpoint_and_region_are_told_unless_they_were_told_before(uri, monkeypa
 ARN = "arn:aws:sagemaker:us-east-2:123456789012:mlflow-tracking-server/cards"
 
 
-def test_requests_to_sagemaker_are_signed_for_the_server_of_the_arn_and_no_other_afterwards(monkeypatch):
-    # sagemaker-mlflow asks MLflow's process-wide address which server it signs for.
+def test_tracking_uri_variable_is_set_for_an_arn_and_restored(monkeypatch):
+    # sagemaker-mlflow reads MLflow's process-wide address to know which server to sign for.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     with connection._with_tracking_uri(ARN):
         assert os.environ["MLFLOW_TRACKING_URI"] == ARN
@@ -133,11 +133,11 @@ def test_requests_to_sagemaker_are_signed_for_the_server_of_the_arn_and_no_other
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
-def test_a_server_by_arn_is_spoken_to_through_sagemakers_own_package(served, monkeypatch, tmp_path):
+def test_arn_is_opened_through_the_sagemaker_package(mlflow_server, monkeypatch, tmp_path):
     pytest.importorskip("sagemaker_mlflow", reason="the plugin's extra `sagemaker`")
-    served.start(artifacts=("--no-serve-artifacts", "--default-artifact-root", (tmp_path / "kept").as_uri()))
+    mlflow_server.start(artifacts=("--no-serve-artifacts", "--default-artifact-root", (tmp_path / "kept").as_uri()))
     for name, value in {
-        "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": served.address,
+        "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": mlflow_server.address,
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }.items():
@@ -146,5 +146,5 @@ def test_a_server_by_arn_is_spoken_to_through_sagemakers_own_package(served, mon
         run = store.client.create_run(store.experiment("cards")).info.run_id
         store.client.log_text(run, "# fine", "summary.md")
 
-    with connect(served.address) as store:
+    with connect(mlflow_server.address) as store:
         assert [artifact.path for artifact in store.client.list_artifacts(run)] == ["summary.md"]

@@ -1,4 +1,4 @@
-"""Which version is the approved one: gates over figures, and an alias that moves forward only."""
+"""Gates over metrics decide which version is approved; the alias only moves forward."""
 
 import pickle
 import subprocess
@@ -19,27 +19,27 @@ from pokeflow_mlflow.params import RegisterParams
 from pokeflow_mlflow.stages import register
 
 MODEL = "efficientnet-student-stage1"
-ASKED = {"top1_accuracy": Gate(min=0.9), "size_mb": Gate(max=20), "task_accuracy": Gate(min=0.5, max=1)}
+GATES = {"top1_accuracy": Gate(min=0.9), "size_mb": Gate(max=20), "task_accuracy": Gate(min=0.5, max=1)}
 
 
 @pytest.fixture
-def attempt(task, made, uri):
-    """Registers a model that its benchmark gave these figures; the digest says which model it is."""
+def attempt(task, make_input, uri):
+    """Return a function that registers a model with these benchmark metrics; the digest identifies the model."""
 
-    def register_one(digest="a" * 16, gates=ASKED, reasons=None, at=uri, **figures):
+    def register_one(digest="a" * 16, gates=GATES, reasons=None, at=uri, **figures):
         figures = {"top1_accuracy": 0.95, "size_mb": 15.2, **figures}
-        model = made({"preprocessing.json": "{}"}, digest=digest, content=digest, metrics={"task_accuracy": 0.8})
-        measured = made(stage="benchmark", digest="beef", metrics=figures, reasons=reasons or {})
+        model = make_input({"preprocessing.json": "{}"}, digest=digest, content=digest, metrics={"task_accuracy": 0.8})
+        measured = make_input(stage="benchmark", digest="beef", metrics=figures, reasons=reasons or {})
         return register.run(task("register", RegisterParams(at, gates=gates), model, measured))
 
     return register_one
 
 
-def approved(uri):
-    """The number of the version that has the alias."""
+def approved_version(uri):
+    """Return the number of the version that has the alias."""
     with connect(uri) as store:
-        found = store.client.get_registered_model(MODEL).aliases.get("approved")
-        return None if found is None else int(found)
+        version = store.client.get_registered_model(MODEL).aliases.get("approved")
+        return None if version is None else int(version)
 
 
 def tags(uri, version):
@@ -47,10 +47,10 @@ def tags(uri, version):
         return store.client.get_model_version(MODEL, str(version)).tags
 
 
-def test_a_version_that_passes_every_gate_is_the_approved_one_and_says_by_what(attempt, uri):
+def test_version_that_passes_every_gate_is_approved(attempt, uri):
     facts = attempt().facts
 
-    assert approved(uri) == 1
+    assert approved_version(uri) == 1
     assert facts["alias"] == "approved"
     assert facts["gates"] == {
         "top1_accuracy": "passed: 0.95 is at least 0.9",
@@ -61,77 +61,77 @@ def test_a_version_that_passes_every_gate_is_the_approved_one_and_says_by_what(a
     assert tags(uri, 1)["pokeflow.gate.size_mb"] == "passed: 15.2 is at most 20"
 
 
-def test_the_alias_moves_to_a_newer_version_that_passes(attempt, uri):
+def test_alias_moves_to_a_newer_passing_version(attempt, uri):
     attempt("a" * 16)
     attempt("b" * 16)
 
-    assert approved(uri) == 2
+    assert approved_version(uri) == 2
 
 
-def test_one_that_fails_is_registered_without_it_and_says_why(attempt, uri):
+def test_failing_version_is_registered_without_the_alias(attempt, uri):
     attempt("a" * 16)
     facts = attempt("b" * 16, top1_accuracy=0.85, size_mb=25.0).facts
 
     assert facts["registry_version"] == 2
     assert facts["alias"] is None
-    assert approved(uri) == 1
+    assert approved_version(uri) == 1
     assert tags(uri, 2)["pokeflow.gates"] == "failed"
     assert tags(uri, 2)["pokeflow.gate.top1_accuracy"] == "failed: 0.85 is below 0.9"
     assert tags(uri, 2)["pokeflow.gate.size_mb"] == "failed: 25 is above 20"
 
 
-def test_an_unknown_figure_fails_with_its_reason(attempt, uri):
+def test_unknown_metric_fails_with_its_reason(attempt, uri):
     facts = attempt(top1_accuracy=None, reasons={"top1_accuracy": "too few queries"}).facts
 
     assert facts["gates"]["top1_accuracy"] == "failed: unknown in benchmark: too few queries"
-    assert approved(uri) is None
+    assert approved_version(uri) is None
 
 
-def test_a_figure_that_is_no_number_fails(attempt):
+def test_nan_metric_fails(attempt):
     assert attempt(size_mb=float("nan")).facts["gates"]["size_mb"].startswith("failed: unknown in benchmark")
 
 
-def test_a_figure_that_nobody_reports_fails_with_the_nearest_name(attempt, uri):
+def test_unreported_metric_fails_with_a_suggestion(attempt, uri):
     facts = attempt(gates={"top1_acuracy": Gate(min=0.1)}).facts
 
     assert facts["gates"]["top1_acuracy"] == (
         "failed: no figure 'top1_acuracy'. Did you mean 'top1_accuracy'? Known: size_mb, task_accuracy, top1_accuracy."
     )
-    assert approved(uri) is None
+    assert approved_version(uri) is None
 
 
-def test_without_gates_nothing_is_approved_and_nothing_taken_away(attempt, uri):
+def test_registration_without_gates_leaves_the_alias(attempt, uri):
     attempt("a" * 16)
     facts = attempt("b" * 16, gates={}).facts
 
     assert (facts["gates"], facts["alias"]) == ({}, None)
-    assert approved(uri) == 1
+    assert approved_version(uri) == 1
     assert not [tag for tag in tags(uri, 2) if tag.startswith("pokeflow.gate")]
 
 
-def test_an_older_version_registered_again_does_not_take_it_from_a_newer_one(attempt, uri):
+def test_older_version_does_not_take_the_alias_back(attempt, uri):
     attempt("a" * 16)
     attempt("b" * 16)
     facts = attempt("a" * 16).facts
 
     assert (facts["registry_version"], facts["alias"]) == (1, None)
-    assert approved(uri) == 2
+    assert approved_version(uri) == 2
 
 
-def test_an_approved_version_that_fails_a_new_benchmark_hands_it_back(attempt, uri):
+def test_alias_returns_to_the_older_version_on_failure(attempt, uri):
     attempt("a" * 16)
     attempt("b" * 16)
     attempt("b" * 16, top1_accuracy=0.2)
-    assert approved(uri) == 1
+    assert approved_version(uri) == 1
 
     attempt("a" * 16, top1_accuracy=0.2)
-    assert approved(uri) is None
+    assert approved_version(uri) is None
 
     attempt("b" * 16)
-    assert approved(uri) == 2
+    assert approved_version(uri) == 2
 
 
-def test_what_former_gates_said_goes_with_them(attempt, uri):
+def test_tags_of_former_gates_are_removed(attempt, uri):
     attempt()
     attempt(gates={"top1_accuracy": Gate(min=0.5)})
 
@@ -141,19 +141,19 @@ def test_what_former_gates_said_goes_with_them(attempt, uri):
     ]
 
 
-def test_a_person_may_give_it_to_a_newer_version_and_keeps_their_choice(attempt, uri):
+def test_alias_set_by_hand_to_a_newer_version_is_kept(attempt, uri):
     attempt("a" * 16)
     attempt("b" * 16, top1_accuracy=0.2)
     with connect(uri) as store:
         store.client.set_registered_model_alias(MODEL, "approved", "2")
     attempt("a" * 16)
 
-    assert approved(uri) == 2
+    assert approved_version(uri) == 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.2, 0.95])), min_size=1, max_size=12))
 @settings(max_examples=60, deadline=None)
-def test_in_whatever_order_versions_are_judged_the_newest_that_passes_is_approved(judgements):
+def test_newest_passing_version_is_approved_in_any_order(judgements):
     store = Registry()
     for number, figure in judgements:
         store.judge(number + 1, figure >= 0.9)
@@ -163,7 +163,7 @@ def test_in_whatever_order_versions_are_judged_the_newest_that_passes_is_approve
 
 
 class Registry:
-    """As much of MLflow's client as ``settle`` uses; ``meanwhile`` runs once, before the next alias is set."""
+    """The part of MLflow's client that ``settle`` uses; ``meanwhile`` runs once, before the next alias is set."""
 
     def __init__(self):
         self.passed, self.aliases, self.meanwhile = {}, {}, None
@@ -192,7 +192,7 @@ class Registry:
         self.aliases.pop(alias, None)
 
 
-def test_of_two_that_are_judged_at_once_the_newer_is_approved():
+def test_newer_of_two_concurrent_versions_is_approved():
     store = Registry()
     store.meanwhile = lambda: store.judge(2, passes=True)
 
@@ -200,7 +200,7 @@ def test_of_two_that_are_judged_at_once_the_newer_is_approved():
     assert store.aliases == {"approved": "2"}
 
 
-def test_one_that_fails_hands_it_to_a_newer_one_that_passed_meanwhile():
+def test_failing_version_yields_to_a_concurrent_newer_one():
     store = Registry()
     store.judge(1, passes=True)
     store.judge(2, passes=True)
@@ -210,8 +210,8 @@ def test_one_that_fails_hands_it_to_a_newer_one_that_passed_meanwhile():
     assert store.aliases == {"approved": "3"}
 
 
-def refused(times, meanwhile=lambda: None):
-    """What MLflow does with the second of two that set an alias in the same moment."""
+def conflict(times, meanwhile=lambda: None):
+    """Return a function that fails ``times`` times, as MLflow does when two processes set an alias concurrently."""
     left = iter(range(times))
 
     def refuse(store):
@@ -223,19 +223,19 @@ def refused(times, meanwhile=lambda: None):
     return refuse
 
 
-def test_setting_it_in_the_same_moment_as_another_process_is_tried_again():
+def test_conflict_when_setting_the_alias_is_retried():
     store = Registry()
-    refuse = refused(1, lambda: store.aliases.update(approved="1"))
+    refuse = conflict(1, lambda: store.aliases.update(approved="1"))
     store.meanwhile = lambda: refuse(store)
 
     assert store.judge(2, passes=True) is True
     assert store.aliases == {"approved": "2"}
 
 
-def test_a_registry_that_refuses_five_times_is_told_and_one_that_refuses_four_times_is_not():
+def test_alias_conflict_is_reported_after_five_attempts():
     for times in (4, 5):
         store = Registry()
-        refuse = refused(times)
+        refuse = conflict(times)
         store.meanwhile = lambda store=store, refuse=refuse: refuse(store)
         if times == 4:
             assert store.judge(1, passes=True) is True
@@ -244,15 +244,15 @@ def test_a_registry_that_refuses_five_times_is_told_and_one_that_refuses_four_ti
             store.judge(1, passes=True)
 
 
-def test_a_version_that_fails_takes_the_alias_from_no_other():
+def test_failing_version_leaves_the_alias_of_another():
     store = Registry()
-    store.aliases["approved"] = "2"  # a person's choice: it did not pass
+    store.aliases["approved"] = "2"  # set by hand: this version did not pass
 
     assert store.judge(1, passes=False) is False
     assert store.aliases == {"approved": "2"}
 
 
-def test_without_gates_a_version_keeps_the_alias_that_it_has():
+def test_version_without_gates_keeps_its_alias():
     store = Registry()
     store.aliases["approved"] = "1"
 
@@ -269,10 +269,10 @@ register.run(pickle.load(sys.stdin.buffer))
 
 
 @pytest.mark.long
-def test_processes_that_register_at_once_on_a_server_agree_on_the_newest(task, made, server, tmp_path):
+def test_concurrent_registrations_approve_the_newest(task, make_input, server, tmp_path):
     def job(number):
-        model = made({"preprocessing.json": "{}"}, digest=f"{number:016d}", content=f"{number:016d}")
-        measured = made(stage="benchmark", digest="beef", metrics={"top1_accuracy": 0.95})
+        model = make_input({"preprocessing.json": "{}"}, digest=f"{number:016d}", content=f"{number:016d}")
+        measured = make_input(stage="benchmark", digest="beef", metrics={"top1_accuracy": 0.95})
         registering = task("register", RegisterParams(server, gates={"top1_accuracy": Gate(min=0.9)}), model, measured)
         (tmp_path / f"out{number}").mkdir()
         return pickle.dumps(replace(registering, output=tmp_path / f"out{number}"))
@@ -287,11 +287,11 @@ def test_processes_that_register_at_once_on_a_server_agree_on_the_newest(task, m
 
     with connect(server) as store:
         assert len(store.client.search_model_versions(f"name = '{MODEL}'")) == 4
-    assert approved(server) == 4
+    assert approved_version(server) == 4
 
 
 @pytest.mark.parametrize(
-    ("given_params", "where"),
+    ("gate_params", "key_path"),
     [
         ({"gates": {"size_mb": {}}}, "gates.size_mb"),
         ({"gates": {"size_mb": {"min": 2.0, "max": 1.0}}}, "gates.size_mb"),
@@ -302,15 +302,15 @@ def test_processes_that_register_at_once_on_a_server_agree_on_the_newest(task, m
         ({"alias": ""}, "alias"),
     ],
 )
-def test_what_no_gate_can_be_is_told_before_anything_runs(given_params, where):
+def test_invalid_gates_are_reported_before_a_run(gate_params, key_path):
     check = registry(manager()).backends["register", "mlflow"].faults
-    params = parse(RegisterParams, {"uri": "sqlite:///m.db", **given_params}, "", faults := [])
+    params = parse(RegisterParams, {"uri": "sqlite:///m.db", **gate_params}, "", faults := [])
 
     assert not faults
-    assert [key for key, _ in check(params)] == [where]
+    assert [key for key, _ in check(params)] == [key_path]
 
 
-def test_a_misspelt_bound_is_told_with_the_nearest_name():
+def test_misspelt_bound_is_reported_with_a_suggestion():
     parse(RegisterParams, {"uri": "sqlite:///m.db", "gates": {"size_mb": {"mx": 1}}}, "params", faults := [])
 
     assert [str(fault) for fault in faults] == [

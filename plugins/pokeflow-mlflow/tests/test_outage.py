@@ -1,4 +1,4 @@
-"""A tracking server that is away, hangs or is killed: what it costs, and that everything arrives in the end."""
+"""An unreachable, hanging or killed tracking server costs little time, and all data arrive later."""
 
 import socket
 import time
@@ -26,38 +26,38 @@ def notes(root: Path):
     return list((root / "untracked").iterdir())
 
 
-def runs_in(uri, experiment):
+def runs_in(uri, name):
     with connect(uri) as store:
-        found = store.client.get_experiment_by_name(experiment)
-        return list(store.client.search_runs([found.experiment_id])) if found else []
+        experiment = store.client.get_experiment_by_name(name)
+        return list(store.client.search_runs([experiment.experiment_id])) if experiment else []
 
 
 TIMEOUT = 60
-"""Seconds; MLflow's own attempts would take minutes."""
+"""Seconds; MLflow's own retries would take minutes."""
 
 
-def test_a_server_that_refuses_is_known_at_once(task, made, served, monkeypatch):
+def test_refused_connection_fails_quickly(task, make_input, mlflow_server, monkeypatch):
     monkeypatch.setattr(connection, "RESPONSE_SECONDS", 600)
     began = time.monotonic()
-    with pytest.raises(PokeflowError, match=rf"MLflow at {served.address}: no response"):
-        track.run(task("track", TrackParams(served.address), made()))
+    with pytest.raises(PokeflowError, match=rf"MLflow at {mlflow_server.address}: no response"):
+        track.run(task("track", TrackParams(mlflow_server.address), make_input()))
     assert time.monotonic() - began < TIMEOUT
 
 
-def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for_long(task, made, monkeypatch):
+def test_silent_server_times_out(task, make_input, monkeypatch):
     monkeypatch.setattr(connection, "RESPONSE_SECONDS", 1)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         began = time.monotonic()
         with pytest.raises(PokeflowError, match="no response"):
-            track.run(task("track", TrackParams(address), made()))
+            track.run(task("track", TrackParams(address), make_input()))
     assert 1 <= time.monotonic() - began < TIMEOUT
 
 
 @pytest.mark.long
-def test_a_run_while_the_server_is_down_is_whole_and_the_next_one_tells_it_all(served, tmp_path, monkeypatch):
+def test_next_run_tracks_results_of_an_outage(mlflow_server, tmp_path, monkeypatch):
     root = tmp_path / "store"
-    flow = toy_flow(root, "tracking=mlflow-server", f"tracking.uri={served.address}", "project.name=toy")
+    flow = toy_flow(root, "tracking=mlflow-server", f"tracking.uri={mlflow_server.address}", "project.name=toy")
     calls = []
     real = connection._require_response
     monkeypatch.setattr(connection, "_require_response", lambda uri: calls.append(uri) or real(uri))
@@ -66,41 +66,45 @@ def test_a_run_while_the_server_is_down_is_whole_and_the_next_one_tells_it_all(s
     assert len(calls) == 1
     assert len(notes(root)) == len(ran)
 
-    served.start()
+    mlflow_server.start()
     assert run(flow).ran == ()
 
     assert notes(root) == []
-    found = runs_in(served.address, "toy")
-    assert sorted(r.info.run_name for r in found) == sorted(ran)
-    assert {r.info.status for r in found} == {"FINISHED"}
+    runs = runs_in(mlflow_server.address, "toy")
+    assert sorted(r.info.run_name for r in runs) == sorted(ran)
+    assert {r.info.status for r in runs} == {"FINISHED"}
 
 
 @pytest.mark.long
-def test_a_server_that_is_killed_in_the_middle_gets_the_rest_later_and_nothing_twice(task, made, served, monkeypatch):
+def test_tracking_interrupted_by_a_server_kill_is_completed(task, make_input, mlflow_server, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    served.start()
-    job = task("track", TrackParams(served.address, project="cards"), made({"history.jsonl": HISTORY, "a.md": "a"}))
+    mlflow_server.start()
+    job = task(
+        "track",
+        TrackParams(mlflow_server.address, project="cards"),
+        make_input({"history.jsonl": HISTORY, "a.md": "a"}),
+    )
     put = artifacts._put
 
-    def killing(*args):
-        served.kill()
+    def kill_and_put(*args):
+        mlflow_server.kill()
         put(*args)
 
-    monkeypatch.setattr(artifacts, "_put", killing)
+    monkeypatch.setattr(artifacts, "_put", kill_and_put)
     with pytest.raises(PokeflowError):
         track.run(job)
     monkeypatch.setattr(artifacts, "_put", put)
     with pytest.raises(PokeflowError, match="no response"):
         track.run(job)
-    served.start()
-    (half,) = runs_in(served.address, "cards")
+    mlflow_server.start()
+    (half,) = runs_in(mlflow_server.address, "cards")
     assert half.info.status == "RUNNING"
 
     track.run(job)
 
-    (whole,) = runs_in(served.address, "cards")
+    (whole,) = runs_in(mlflow_server.address, "cards")
     assert (whole.info.run_id, whole.info.status) == (half.info.run_id, "FINISHED")
-    with connect(served.address) as store:
+    with connect(mlflow_server.address) as store:
         history = store.client.get_metric_history(whole.info.run_id, "loss")
         assert [point.step for point in history] == [10 * e for e in range(1, 1500)]
         assert {a.path for a in store.client.list_artifacts(whole.info.run_id, "files")} == {

@@ -23,14 +23,14 @@ def pm() -> pluggy.PluginManager:
     return pm
 
 
-def test_tracking_and_registering_are_done_by_the_backend_named_mlflow(pm):
+def test_backend_mlflow_tracks_and_registers(pm):
     backends = registry(pm).backends
 
     assert set(backends) == {(stage, "mlflow") for stage in ("track", "register")}
-    assert backends["register", "mlflow"].identity_in_digest  # a version's label is part of what is registered
+    assert backends["register", "mlflow"].identity_in_digest  # the version label is registered
 
 
-def test_tracking_yaml_fits_the_parameters_and_names_the_three_experiments(pm):
+def test_tracking_yaml_is_valid_and_names_three_experiments(pm):
     (package,) = config_packages(pm)
     folder = Path(pokeflow_mlflow.__file__).parent / package.rpartition(".")[2]
     cfg = OmegaConf.create({"tracking": OmegaConf.load(folder / "tracking/mlflow.yaml")})
@@ -53,7 +53,7 @@ def test_tracking_yaml_fits_the_parameters_and_names_the_three_experiments(pm):
     assert not registry(pm).backends["track", "mlflow"].faults(params)
 
 
-def test_faults_name_the_parameter_they_are_in(pm):
+def test_faults_name_their_parameter(pm):
     track, register = (registry(pm).backends[stage, "mlflow"].faults for stage in ("track", "register"))
 
     assert [key for key, _ in track(TrackParams("s4://x", project="", experiments={"a": ""}))] == [
@@ -67,7 +67,7 @@ def test_faults_name_the_parameter_they_are_in(pm):
     ]
 
 
-def test_importing_the_plugin_loads_neither_mlflow_nor_sqlalchemy():
+def test_import_does_not_load_mlflow_or_sqlalchemy():
     code = (
         "import sys, pokeflow_mlflow.stages.track, pokeflow_mlflow.stages.register, pokeflow_mlflow.pyfunc\n"
         "print({'mlflow', 'sqlalchemy', 'alembic', 'numpy', 'onnxruntime'} & set(sys.modules))"
@@ -77,6 +77,6 @@ def test_importing_the_plugin_loads_neither_mlflow_nor_sqlalchemy():
     assert done.stdout == "set()\n"
 
 
-def test_the_migration_of_a_project_finds_who_brings_mlflow_s_experiments():
+def test_mlflow_migration_is_registered_as_entry_point():
     (entry,) = entry_points(group="pokeflow_migrate.experiments", name="mlflow")
     assert entry.value == "pokeflow_mlflow.migrate.migration:Migration"

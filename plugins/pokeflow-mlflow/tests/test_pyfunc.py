@@ -1,4 +1,4 @@
-"""A registered model, as people use it: out of MLflow, in a process and a folder of its own."""
+"""A registered model is loaded from MLflow in a separate process and folder, as users do."""
 
 import base64
 import contextlib
@@ -32,12 +32,12 @@ from pokeflow_vision.preprocessing import Preprocessing
 SPEC = Preprocessing(size=8)
 CARDS = 12
 FIGURES = {"top1_accuracy": 0.95}
-# MLflow's own, as it is imported.
+# A warning of MLflow's own import.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
 
 
-def drawn():
-    """A data set of one-coloured cards: a network that sees colours tells them apart."""
+def card_dataset():
+    """Return a data set of cards of one colour each, which a network of mean colours can distinguish."""
     colours = np.random.default_rng(5).integers(0, 256, (CARDS, 1, 1, 3), np.uint8)
     references = np.broadcast_to(colours, (CARDS, 20, 14, 3)).copy()
     cards = tuple(Card(f"set-{i}", f"Pikachü {i}", "set", str(i), "", "test") for i in range(CARDS))
@@ -46,7 +46,7 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def network():
-    """An ONNX file whose embedding is the mean of each colour channel."""
+    """Return an ONNX file whose embedding is the mean of each colour channel."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
@@ -59,19 +59,19 @@ def network():
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 
-def embedded(pictures):
+def embed(pictures):
     return preprocessing.normalize(preprocessing.to_square(pictures, SPEC), SPEC).mean((2, 3))
 
 
 @pytest.fixture
 def folder(network, tmp_path):
-    """The files of a registered model, as MLflow unpacks them."""
+    """Return a folder with the files of a registered model, as MLflow unpacks them."""
     model = tmp_path / "model"
     model.mkdir()
     SPEC.write(model)
     (model / "model.onnx").write_bytes(network)
-    data = drawn()
-    index.write(model, index.build(data, embedded(data.references)))
+    data = card_dataset()
+    index.write(model, index.build(data, embed(data.references)))
     return model
 
 
@@ -81,15 +81,15 @@ def model(folder):
 
 
 @pytest.fixture
-def job(folder, made, task, uri):
-    """The register task of that model; without ``gallery`` nothing measured it."""
+def job(folder, make_input, task, uri):
+    """Return a function that creates the register task of that model; without ``gallery`` it has no benchmark."""
 
     def make(*, at=uri, gallery=True, **params):
         whole = {name: (folder / name).read_bytes() for name in ("model.onnx", preprocessing.FILE)}
-        parts = [made(whole)]
+        parts = [make_input(whole)]
         if gallery:
             parts.append(
-                made(
+                make_input(
                     {index.FILE: (folder / index.FILE).read_bytes()}, stage="benchmark", digest="beef", metrics=FIGURES
                 )
             )
@@ -103,20 +103,20 @@ import pickle, sys, mlflow
 from mlflow import pyfunc
 mlflow.set_tracking_uri(sys.argv[1])
 loaded = pyfunc.load_model(sys.argv[2])
-answers = [(loaded.predict(given, params=params) if params else loaded.predict(given))
-           for given, params in pickle.load(sys.stdin.buffer)]
+answers = [(loaded.predict(value, params=params) if params else loaded.predict(value))
+           for value, params in pickle.load(sys.stdin.buffer)]
 sys.stdout.buffer.write(pickle.dumps(answers))
 """
 
 
-def used(uri, model_uri, tmp_path, *calls):
-    """What a process elsewhere gets that knows the registry and nothing else."""
+def predict_elsewhere(uri, model_uri, tmp_path, *calls):
+    """Return the predictions of a separate process that knows only the registry."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     command = [sys.executable, "-c", USE, uri, model_uri]
     done = subprocess.run(command, input=pickle.dumps(calls), capture_output=True, cwd=elsewhere, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    assert b"WARNING" not in done.stderr, done.stderr.decode()  # nothing that it needs differs from what is there
+    assert b"WARNING" not in done.stderr, done.stderr.decode()  # no mismatch of dependencies
     return pickle.loads(done.stdout)
 
 
@@ -131,14 +131,14 @@ def best(answers):
 
 
 @pytest.mark.slow
-def test_a_model_from_the_registry_recognises_a_card_where_nothing_else_of_the_project_is(job, uri, tmp_path):
+def test_registered_model_works_without_the_project_files(job, uri, tmp_path):
     registering = job()
     model_uri = register.run(registering).facts["model_uri"]
     for item in registering.inputs:
         shutil.rmtree(item.folder)
 
-    card = drawn().references[7]
-    (answers,) = used(uri, model_uri, tmp_path, (card, {"top": 3}))
+    card = card_dataset().references[7]
+    (answers,) = predict_elsewhere(uri, model_uri, tmp_path, (card, {"top": 3}))
 
     assert best(answers) == ["set-7"]
     assert [match["score"] for match in answers[0]["matches"]] == sorted(
@@ -151,10 +151,10 @@ def test_a_model_from_the_registry_recognises_a_card_where_nothing_else_of_the_p
 
 
 @pytest.mark.slow
-def test_mlflows_enforcement_lets_every_form_of_a_picture_through_and_all_are_answered_alike(job, uri, tmp_path):
+def test_every_form_of_a_picture_gives_the_same_answer(job, uri, tmp_path):
     pandas = pytest.importorskip("pandas")
     model_uri = register.run(job()).facts["model_uri"]
-    cards = drawn().references[[3, 9]]
+    cards = card_dataset().references[[3, 9]]
     files = [png(card) for card in cards]
     ragged = np.empty(2, object)
     ragged[:] = [cards[0], cards[1][:10]]
@@ -174,26 +174,26 @@ def test_mlflows_enforcement_lets_every_form_of_a_picture_through_and_all_are_an
         {"image": files},
         [{"image": base64.b64encode(file).decode()} for file in files],
     ]
-    for answers in used(uri, model_uri, tmp_path, *((form, None) for form in forms)):
+    for answers in predict_elsewhere(uri, model_uri, tmp_path, *((form, None) for form in forms)):
         assert best(answers) == ["set-3", "set-9"]
 
 
 @pytest.mark.slow
-def test_params_choose_how_many_and_what(job, uri, tmp_path):
+def test_params_set_number_and_kind_of_outputs(job, uri, tmp_path):
     model_uri = register.run(job()).facts["model_uri"]
     pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
 
-    usual, all_cards, embeddings = used(
+    usual, all_cards, embeddings = predict_elsewhere(
         uri, model_uri, tmp_path, (pictures, None), (pictures, {"top": 1000}), (pictures, {"output": "embedding"})
     )
 
     assert [len(answer["matches"]) for answer in usual] == [5] * 40
     assert [len(answer["matches"]) for answer in all_cards] == [CARDS] * 40
     assert embeddings.dtype == np.float32
-    np.testing.assert_allclose(embeddings, embedded(pictures), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(embeddings, embed(pictures), rtol=1e-4, atol=1e-6)
 
 
-def test_what_mlflow_says_of_a_version_is_what_its_own_code_would_have_written(job, uri, monkeypatch):
+def test_model_metadata_matches_what_mlflow_writes(job, uri, monkeypatch):
     pytest.importorskip("pandas")
     import mlflow
     from mlflow.models import Model, ModelSignature, infer_signature
@@ -222,7 +222,7 @@ def test_what_mlflow_says_of_a_version_is_what_its_own_code_would_have_written(j
         assert picture.size == (60, 84)
 
 
-def test_what_is_needed_is_told_by_name_and_version_and_by_no_address(job, uri, monkeypatch):
+def test_requirements_have_names_and_versions_but_no_urls(job, uri, monkeypatch):
     pytest.importorskip("pandas")
     import mlflow
     import onnxruntime
@@ -239,15 +239,15 @@ def test_what_is_needed_is_told_by_name_and_version_and_by_no_address(job, uri, 
 
 
 @pytest.mark.slow
-def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing(job, uri, tmp_path, monkeypatch):
+def test_model_without_benchmark_returns_only_embeddings(job, uri, tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     import mlflow
 
     model_uri = register.run(job(gallery=False)).facts["model_uri"]
-    pictures = drawn().references[:2]
+    pictures = card_dataset().references[:2]
 
-    (embeddings,) = used(uri, model_uri, tmp_path, (pictures, None))
-    np.testing.assert_allclose(embeddings, embedded(pictures), rtol=1e-4, atol=1e-6)
+    (embeddings,) = predict_elsewhere(uri, model_uri, tmp_path, (pictures, None))
+    np.testing.assert_allclose(embeddings, embed(pictures), rtol=1e-4, atol=1e-6)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert mlflow.models.get_model_info(model_uri).signature.outputs.is_tensor_spec()
     with pytest.raises(mlflow.MlflowException, match="was registered without a benchmark"):
@@ -255,7 +255,7 @@ def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing
 
 
 @pytest.mark.slow
-def test_a_model_in_a_bucket_recognises_on_another_machine_and_the_alias_finds_it(
+def test_model_in_a_bucket_is_loaded_elsewhere_by_alias(
     job,
     s3,
     tmp_path,
@@ -267,23 +267,23 @@ def test_a_model_in_a_bucket_recognises_on_another_machine_and_the_alias_finds_i
 
     assert facts["source"].startswith("s3://")
     assert facts["alias"] == "approved"
-    card = drawn().references[5]
+    card = card_dataset().references[5]
     monkeypatch.setenv("MLFLOW_S3_STORE_CACHE", str(tmp_path / "other"))
     by_alias = f"models:/{facts['registered_model']}@approved"
-    (answers,) = used(uri, by_alias, tmp_path, (card, None))
+    (answers,) = predict_elsewhere(uri, by_alias, tmp_path, (card, None))
     assert best(answers) == ["set-5"]
 
 
-def test_a_measured_model_is_another_version_than_the_one_that_could_only_embed(job):
+def test_benchmarked_model_is_a_separate_version(job):
     assert register.run(job(gallery=False)).facts["registry_version"] == 1
     assert register.run(job()).facts["registry_version"] == 2
     assert register.run(job(gallery=False)).facts["registry_version"] == 1
 
 
-def test_the_answers_are_those_of_the_recognition_protocol(model):
+def test_answers_match_the_recognition_protocol(model):
     pictures = np.random.default_rng(1).integers(0, 256, (70, 8, 8, 3), np.uint8)
-    gallery = embedded(drawn().references)
-    rows, scores = retrieval.nearest(embedded(pictures), gallery, 4)
+    gallery = embed(card_dataset().references)
+    rows, scores = retrieval.nearest(embed(pictures), gallery, 4)
 
     answers = model.predict(pictures, {"top": 4})
 
@@ -304,28 +304,28 @@ def test_no_pictures_give_no_answers(model):
         ({"output": "embeding"}, "Did you mean 'embedding'"),
     ],
 )
-def test_wrong_params_are_told_in_a_sentence(model, params, fault):
+def test_invalid_params_are_reported(model, params, fault):
     from mlflow import MlflowException
 
     with pytest.raises(MlflowException, match=fault) as error:
-        model.predict(drawn().references, params)
+        model.predict(card_dataset().references, params)
     assert error.value.error_code == "INVALID_PARAMETER_VALUE"
 
 
-def test_a_gallery_of_another_network_is_refused_when_the_model_is_loaded(folder):
-    data = drawn()
+def test_loading_refuses_a_gallery_of_another_network(folder):
+    data = card_dataset()
     index.write(folder, index.build(data, np.zeros((CARDS, 4))))
     with pytest.raises(PokeflowError, match=r"the network returns 3 values, but index\.npz has 4"):
         pyfunc._load_pyfunc(str(folder))
 
-    index.write(folder, index.build(data, embedded(data.references)))
+    index.write(folder, index.build(data, embed(data.references)))
     Preprocessing(size=8, mean=(0, 0, 0)).write(folder)
     with pytest.raises(PokeflowError, match="was built with preprocessing"):
         pyfunc._load_pyfunc(str(folder))
 
 
-def asked(address, payload):
-    """The status and the answer of a scoring server."""
+def post(address, payload):
+    """Post to a scoring server, and return the status and the answer."""
     body = json.dumps(payload).encode()
     request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
     try:
@@ -336,8 +336,8 @@ def asked(address, payload):
 
 
 @pytest.fixture
-def served(job, uri, tmp_path):
-    """``mlflow models serve`` of the registered model, on this machine."""
+def scoring_server(job, uri, tmp_path):
+    """Run ``mlflow models serve`` with the registered model, and return its address."""
     for module in ("flask", "fastapi", "uvicorn"):
         pytest.importorskip(module)
     model_uri = register.run(job()).facts["model_uri"]
@@ -348,11 +348,11 @@ def served(job, uri, tmp_path):
         sys.executable, "-m", "mlflow", "models", "serve", "-m", model_uri, "--env-manager", "local",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
     ]  # fmt: skip
-    # It starts uvicorn by that name.
+    # MLflow starts uvicorn from PATH.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    address, said = f"http://127.0.0.1:{port}", tmp_path / "serve.log"
-    with said.open("w") as log:
+    address, log_file = f"http://127.0.0.1:{port}", tmp_path / "serve.log"
+    with log_file.open("w") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, cwd=tmp_path, env=environment, start_new_session=True
         )
@@ -366,8 +366,8 @@ def served(job, uri, tmp_path):
             if process.poll() is not None:
                 break
         else:
-            pytest.fail(said.read_text())
-        assert process.poll() is None, said.read_text()
+            pytest.fail(log_file.read_text())
+        assert process.poll() is None, log_file.read_text()
         yield address
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -376,20 +376,20 @@ def served(job, uri, tmp_path):
 
 
 @pytest.mark.long
-def test_a_server_answers_pictures_in_json_and_refuses_what_is_none_with_a_sentence(served, tmp_path):
-    card = drawn().references[4]
+def test_scoring_server_answers_json_and_rejects_bad_pictures(scoring_server, tmp_path):
+    card = card_dataset().references[4]
     encoded = base64.b64encode(png(card)).decode()
 
     for inputs in ([encoded], {"image": encoded}, card.tolist(), [card.tolist()]):
-        status, answer = asked(served, {"inputs": inputs, "params": {"top": 2}})
+        status, answer = post(scoring_server, {"inputs": inputs, "params": {"top": 2}})
         assert status == 200, answer
         assert best(answer["predictions"]) == ["set-4"]
         assert len(answer["predictions"][0]["matches"]) == 2
-    status, answer = asked(served, {"inputs": [encoded], "params": {"output": "embedding"}})
-    np.testing.assert_allclose(answer["predictions"], embedded([card]), rtol=1e-4, atol=1e-6)
+    status, answer = post(scoring_server, {"inputs": [encoded], "params": {"output": "embedding"}})
+    np.testing.assert_allclose(answer["predictions"], embed([card]), rtol=1e-4, atol=1e-6)
 
     example = next((tmp_path / "store").rglob("serving_input_example.json"))
-    assert asked(served, json.loads(example.read_text()))[0] == 200
+    assert post(scoring_server, json.loads(example.read_text()))[0] == 200
 
     secret = tmp_path / "secret.png"
     secret.write_bytes(png(card))
@@ -398,5 +398,5 @@ def test_a_server_answers_pictures_in_json_and_refuses_what_is_none_with_a_sente
         ([base64.b64encode(b"no picture").decode()], "not a readable image"),
         ([[[[0, 0, 300]]]], "Send uint8"),
     ):
-        status, answer = asked(served, {"inputs": hostile})
+        status, answer = post(scoring_server, {"inputs": hostile})
         assert (status, sentence in answer["message"]) == (400, True), answer

@@ -17,17 +17,19 @@ DISTILLED = {"efficientnet-student-stage1": "stage1"}
 
 
 def note(trial, sweep=SWEEP):
-    told = {"id": sweep, "trial": trial, "overrides": [f"lr=1e-{trial}", "seed=1"]}
-    return yaml.safe_dump({"command": "pokeflow -m lr=1e-1,1e-2", "sweep": told, "config": {"lr": trial}})
+    entry = {"id": sweep, "trial": trial, "overrides": [f"lr=1e-{trial}", "seed=1"]}
+    return yaml.safe_dump({"command": "pokeflow -m lr=1e-1,1e-2", "sweep": entry, "config": {"lr": trial}})
 
 
 @pytest.fixture
-def trial(made):
-    """A task that a trial made, which took until so many seconds after the minute."""
+def trial(make_input):
+    """Return a function that creates a task of a trial, which finished ``seconds`` after the minute."""
 
     def make(number, seconds=40, **changes):
         finished = f"2026-01-10T13:01:{seconds:02}.000+00:00"
-        return made({"telemetry/run.yaml": note(number)}, **{"digest": f"d{number}", "finished": finished, **changes})
+        return make_input(
+            {"telemetry/run.yaml": note(number)}, **{"digest": f"d{number}", "finished": finished, **changes}
+        )
 
     return make
 
@@ -47,7 +49,7 @@ def parents_and_children(uri, experiment="stage1"):
     return parents, [run for run in runs if run not in parents]
 
 
-def test_the_trials_of_a_sweep_are_children_of_one_run(track_it, trial, uri):
+def test_trials_of_a_sweep_are_children_of_one_run(track_it, trial, uri):
     for number in (1, 2, 3):
         track_it(trial(number, seconds=10 * number))
 
@@ -63,7 +65,7 @@ def test_the_trials_of_a_sweep_are_children_of_one_run(track_it, trial, uri):
     assert {child.data.tags["pokeflow.sweep"] for child in children} == {SWEEP}
 
 
-def test_the_parent_ends_when_its_last_child_does(track_it, trial, uri):
+def test_parent_ends_with_its_last_child(track_it, trial, uri):
     track_it(trial(1, seconds=50))
     track_it(trial(2, seconds=20))
 
@@ -72,26 +74,26 @@ def test_the_parent_ends_when_its_last_child_does(track_it, trial, uri):
     assert parent.info.end_time == max(child.info.end_time for child in children)
 
 
-def test_a_sweep_has_a_parent_in_each_experiment_that_it_makes_runs_in(track_it, trial, uri):
+def test_sweep_has_a_parent_in_each_of_its_experiments(track_it, trial, uri):
     track_it(trial(1))
     measured = "benchmark:efficientnet-student-stage1"
-    made_by = {"distill:efficientnet-student-stage1": "d1"}
-    track_it(trial(1, stage="benchmark", task=measured, digest="b1", inputs=made_by))
+    inputs = {"distill:efficientnet-student-stage1": "d1"}
+    track_it(trial(1, stage="benchmark", task=measured, digest="b1", inputs=inputs))
 
     for experiment in ("stage1", "cards"):
         (parent,), (child,) = parents_and_children(uri, experiment)
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
 
 
-def test_a_teacher_that_trials_share_is_the_child_of_the_one_that_made_it(track_it, trial, uri):
+def test_shared_teacher_belongs_to_the_trial_that_trained_it(track_it, trial, uri):
     track_it(trial(2, stage="train", task="train:dinov3-teacher", model="dinov3-teacher", digest="t"))
 
     _, (teacher,) = parents_and_children(uri, "cards")
     assert teacher.data.tags["pokeflow.sweep.trial"] == "2"
 
 
-def test_a_run_outside_a_sweep_has_no_parent(track_it, made, uri):
-    track_it(made({"telemetry/run.yaml": yaml.safe_dump({"command": "pokeflow", "sweep": None, "config": {}})}))
+def test_run_outside_a_sweep_has_no_parent(track_it, make_input, uri):
+    track_it(make_input({"telemetry/run.yaml": yaml.safe_dump({"command": "pokeflow", "sweep": None, "config": {}})}))
 
     parents, (run,) = parents_and_children(uri)
     assert parents == []
@@ -99,11 +101,11 @@ def test_a_run_outside_a_sweep_has_no_parent(track_it, made, uri):
     assert not {tag for tag in run.data.tags if tag == "mlflow.parentRunId" or tag.startswith("pokeflow.sweep")}
 
 
-def test_of_two_parents_the_oldest_stays_and_gets_all_children_whoever_comes_next(track_it, trial, uri):
+def test_oldest_of_two_parents_gets_all_children(track_it, trial, uri):
     track_it(trial(1))
     (first,), _ = parents_and_children(uri)
     with connect(uri) as store:
-        # A trial elsewhere that saw no parent: it made one, older by its clock, and a child.
+        # A trial on another machine saw no parent and created one, older by its clock, and a child.
         tags = {"pokeflow.sweep": SWEEP, "pokeflow.stage": "sweep"}
         experiment = first.info.experiment_id
         older = store.client.create_run(experiment, first.info.start_time - 5, tags, run_name="sweep").info.run_id
@@ -119,19 +121,19 @@ def test_of_two_parents_the_oldest_stays_and_gets_all_children_whoever_comes_nex
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {older}
 
 
-def test_a_parent_that_somebody_deleted_is_made_again_by_the_next_trial(track_it, trial, uri):
+def test_next_trial_recreates_a_deleted_parent(track_it, trial, uri):
     track_it(trial(1))
     (parent,), _ = parents_and_children(uri)
     with connect(uri) as store:
         store.client.delete_run(parent.info.run_id)
     track_it(trial(2))
 
-    (made_again,), children = parents_and_children(uri)
+    (recreated,), children = parents_and_children(uri)
     by_trial = {child.data.tags["pokeflow.sweep.trial"]: child.data.tags["mlflow.parentRunId"] for child in children}
-    assert by_trial["2"] == made_again.info.run_id
+    assert by_trial["2"] == recreated.info.run_id
 
 
-def test_a_sweep_that_is_still_tracked_is_still_running(track_it, trial, uri):
+def test_sweep_with_unfinished_children_is_running(track_it, trial, uri):
     track_it(trial(1))
     _, (child,) = parents_and_children(uri)
     with connect(uri) as store:
@@ -148,8 +150,8 @@ def test_a_sweep_that_is_still_tracked_is_still_running(track_it, trial, uri):
 @pytest.mark.parametrize(
     "text", ["", "- a list", "sweep: {id: x}", "sweep: 7", "command: [", "sweep: {id: x, trial: one, overrides: []}"]
 )
-def test_a_note_that_is_damaged_is_told_and_fails_nothing(track_it, made, uri, text, caplog):
-    track_it(made({"telemetry/run.yaml": text}))
+def test_damaged_provenance_warns_and_does_not_fail(track_it, make_input, uri, text, caplog):
+    track_it(make_input({"telemetry/run.yaml": text}))
 
     assert parents_and_children(uri)[0] == []
     assert "run.yaml: the provenance of the task cannot be read" in caplog.text
@@ -168,7 +170,7 @@ track.run(task)
 
 
 @pytest.mark.long
-def test_four_trials_that_race_on_a_server_agree_on_one_parent(task, trial, server):
+def test_concurrent_trials_on_a_server_share_one_parent(task, trial, server):
     params = TrackParams(server, project="cards", experiments=DISTILLED)
     with connect(server) as store:
         store.experiment("stage1")
@@ -199,8 +201,8 @@ def test_four_trials_that_race_on_a_server_agree_on_one_parent(task, trial, serv
     assert parent.info.status == "FINISHED"
 
 
-def test_an_id_that_would_end_its_quotes_is_searched_for_all_the_same(made, task, uri, trial):
-    finished = made({"telemetry/run.yaml": note(1, sweep='it\'s `mine` \\ "x"')})
+def test_sweep_id_with_quotes_is_searched_correctly(make_input, task, uri, trial):
+    finished = make_input({"telemetry/run.yaml": note(1, sweep='it\'s `mine` \\ "x"')})
     track.run(task("track", TrackParams(uri, project="cards", experiments=DISTILLED), finished))
 
     (parent,), (child,) = parents_and_children(uri)
@@ -216,12 +218,12 @@ print(track.run(pickle.loads(sys.stdin.buffer.read())).facts["run_id"])
 
 
 @pytest.mark.long
-def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, tmp_path, monkeypatch):
-    place = f"{s3.uri}/project/cards/experiments/mlflow"
-    params = TrackParams(place, project="cards", experiments=DISTILLED, endpoint=s3.endpoint)
+def test_trials_on_two_machines_share_one_parent(task, trial, s3, tmp_path, monkeypatch):
+    location = f"{s3.uri}/project/cards/experiments/mlflow"
+    params = TrackParams(location, project="cards", experiments=DISTILLED, endpoint=s3.endpoint)
     processes = []
     for number in (1, 2, 3):
-        # The third is on the machine of the first. All write at once.
+        # The third runs on the machine of the first. All write concurrently.
         cache = {"MLFLOW_S3_STORE_CACHE": str(tmp_path / f"machine-{number % 2}")}
         process = subprocess.Popen(
             [sys.executable, "-c", TRACK],
@@ -237,12 +239,12 @@ def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, t
         process.stdin.close()
         process.stdin = None
     for process, _ in processes:
-        told = process.communicate()[1]
-        assert process.returncode == 0, told.decode()
+        stderr = process.communicate()[1]
+        assert process.returncode == 0, stderr.decode()
 
     for name, value in {**s3.env, "MLFLOW_S3_STORE_CACHE": str(tmp_path / "machine-reader")}.items():
         monkeypatch.setenv(name, value)
-    (parent,), children = parents_and_children(place)
+    (parent,), children = parents_and_children(location)
     assert len(children) == 3
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in (parent, *children)} == {"FINISHED"}

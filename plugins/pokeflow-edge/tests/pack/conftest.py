@@ -1,4 +1,4 @@
-"""A finished making of forty cards, and the bundle of it, as the stage packs it."""
+"""A finished flow with forty cards, and its bundle as packed by the stage."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ from pokeflow_edge.params import PackageParams
 from pokeflow_vision import dataset, index
 from pokeflow_vision.network import gallery
 
-from ..conftest import ADAPTER, DIM, SPEC, drawn
+from ..conftest import ADAPTER, DIM, SPEC, card_dataset
 
 WEIGHTS = np.random.default_rng(3).normal(0, 0.2, (48, DIM)).astype(np.float32)
 PARAMS: dict[str, Any] = {"target": "cpu", "adapter": "pokeflow_small.network", "requires": ("tiny-runtime>=1.0",)}
@@ -30,8 +30,8 @@ def open_network(weights: np.ndarray = WEIGHTS) -> Any:
     return names["Network"](weights, SPEC)
 
 
-def done(stage: str, folder: Path, **facts: Any) -> Input:
-    """A finished task, recorded as the engine does."""
+def finished_task(stage: str, folder: Path, **facts: Any) -> Input:
+    """Return a finished task, recorded as by the engine."""
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
     files = tuple(
         File(file.relative_to(folder).as_posix(), file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
@@ -45,25 +45,25 @@ def done(stage: str, folder: Path, **facts: Any) -> Input:
 
 @dataclasses.dataclass(frozen=True)
 class Flow:
-    """The folders of one little flow, and its tasks."""
+    """The folders of a small flow, and its tasks."""
 
     root: Path
 
-    def prepared(self, data: dataset.Dataset | None = None) -> Input:
+    def prepare(self, data: dataset.Dataset | None = None) -> Input:
         folder = self.root / "prepare"
         folder.mkdir(exist_ok=True)
-        dataset.write(folder, data or drawn(), {})
-        return done("prepare", folder)
+        dataset.write(folder, data or card_dataset(), {})
+        return finished_task("prepare", folder)
 
-    def compiled(self, gallery_of: np.ndarray = WEIGHTS, **facts: Any) -> Input:
+    def compile(self, gallery_of: np.ndarray = WEIGHTS, **facts: Any) -> Input:
         folder = self.root / "compile"
         folder.mkdir(exist_ok=True)
         np.save(folder / "weights.npy", WEIGHTS)
         SPEC.write(folder)
-        index.write(folder, gallery(open_network(gallery_of), drawn()))
+        index.write(folder, gallery(open_network(gallery_of), card_dataset()))
         for name in ("calibration_dataset.npy", "calibration_config.json", "compilation_report.json", "x.har"):
             (folder / name).write_bytes(b"for people")
-        return done("compile", folder, **facts)
+        return finished_task("compile", folder, **facts)
 
     def task(self, *inputs: Input, **params: Any) -> Task:
         output = self.root / "package"
@@ -71,7 +71,7 @@ class Flow:
         return Task(
             "package", "edge", "small", "v1.2", "optimized", "0" * 16,
             PackageParams(**{**PARAMS, **params}),
-            inputs or (self.compiled(), self.prepared()), self.root, output,
+            inputs or (self.compile(), self.prepare()), self.root, output,
         )  # fmt: skip
 
     def package(self, *inputs: Input, **params: Any) -> tuple[Path, Result]:
@@ -85,8 +85,8 @@ class Flow:
 
 
 @pytest.fixture
-def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Puts an adapter where Python finds it, as a plugin's is, and tells its module's name."""
+def install_adapter(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that installs an adapter as a plugin's module and returns the module's name."""
 
     def put(code: str, package: str, init: str = "") -> str:
         folder = tmp_path_factory.mktemp("plugin")
@@ -102,9 +102,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def flow(tmp_path: Path, installed: Callable[..., str]) -> Flow:
-    """A flow whose adapter is installed."""
-    installed(ADAPTER, "pokeflow_small")
+def flow(tmp_path: Path, install_adapter: Callable[..., str]) -> Flow:
+    """Return a flow whose adapter is installed."""
+    install_adapter(ADAPTER, "pokeflow_small")
     return Flow(tmp_path)
 
 

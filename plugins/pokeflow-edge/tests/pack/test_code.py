@@ -1,4 +1,4 @@
-"""Which code may go to a device: what an adapter imports, and what is told of one that asks for more."""
+"""Only code that a device can import is packed, and other adapters are refused."""
 
 import re
 import subprocess
@@ -30,13 +30,13 @@ def faults(adapter, **params):
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pokeflow import Task",
     ],
 )  # fmt: skip
-def test_what_a_device_has_may_be_imported(installed, line):
-    name = installed(line + OPENED, "fine", init="raise RuntimeError('an adapter is read, not run')")
+def test_adapter_may_import_what_a_device_has(install_adapter, line):
+    name = install_adapter(line + OPENED, "fine", init="raise RuntimeError('an adapter is read, not run')")
     assert faults(name, requires=("onnxruntime>=1.20",), runtime_modules=("hailo_platform",)) == []
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "module"),
     [
         ("import torch", "torch"),
         ("from pokeflow import Task", r"pokeflow\.Task"),
@@ -53,14 +53,16 @@ def test_what_a_device_has_may_be_imported(installed, line):
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    pass\nelse:\n    import torch", "torch"),
     ],
 )
-def test_what_no_device_has_is_refused_by_name(installed, line, said):
-    (message,) = faults(installed(line + OPENED, "greedy"), requires=("onnxruntime>=1.20",))
-    assert re.match(rf"greedy\.network imports {said}, which is not on a device", message)
+def test_import_missing_on_devices_is_refused_by_name(install_adapter, line, module):
+    (message,) = faults(install_adapter(line + OPENED, "greedy"), requires=("onnxruntime>=1.20",))
+    assert re.match(rf"greedy\.network imports {module}, which is not on a device", message)
 
 
-def test_an_adapter_without_the_function_or_that_is_no_python_is_told(installed):
-    assert faults(installed("x = 1", "empty")) == ["empty.network has no function open_network(folder, spec, threads)"]
-    assert "cannot be read" in faults(installed("def", "broken"))[0]
+def test_adapter_without_open_network_or_unreadable_is_reported(install_adapter):
+    assert faults(install_adapter("x = 1", "empty")) == [
+        "empty.network has no function open_network(folder, spec, threads)"
+    ]
+    assert "cannot be read" in faults(install_adapter("def", "broken"))[0]
     assert "Install the plugin" in faults("nowhere_at_all.network")[0]
 
 
@@ -76,23 +78,23 @@ def test_an_adapter_without_the_function_or_that_is_no_python_is_told(installed)
         ({"adapter": "os"}, "adapter"), ({"adapter": "a.b.c"}, "adapter"), ({"adapter": "..x"}, "adapter"),
     ],
 )  # fmt: skip
-def test_parameters_that_cannot_be_are_told_with_their_key(installed, params, key):
-    given = {"target": "cpu", "adapter": installed(OPENED, "fine")} | params
-    assert [key_ for key_, _ in check_package(PackageParams(**given))] == [key]
+def test_invalid_parameter_is_reported_with_its_key(install_adapter, params, key):
+    arguments = {"target": "cpu", "adapter": install_adapter(OPENED, "fine")} | params
+    assert [key_ for key_, _ in check_package(PackageParams(**arguments))] == [key]
 
 
 @pytest.mark.parametrize("word", ["onnxruntime", "onnxruntime>=1.20", "numpy >=1.26,<2", "a.b-c==1.0.*"])
-def test_a_requirement_is_a_name_with_bounds(installed, word):
-    assert list(check_package(PackageParams("cpu", installed(OPENED, "fine"), requires=(word,)))) == []
+def test_requirement_with_version_bounds_is_accepted(install_adapter, word):
+    assert list(check_package(PackageParams("cpu", install_adapter(OPENED, "fine"), requires=(word,)))) == []
 
 
-def test_every_module_that_is_packed_imports_only_what_is_packed():
+def test_packed_modules_import_only_packed_modules():
     files = code.files(PackageParams("cpu", "pokeflow_onnxruntime.network", requires=("onnxruntime>=1.20",)))
     modules = {
         name.removeprefix("lib/").removesuffix(".py").replace("/", ".") for name in files if name.endswith(".py")
     }
     packages = {name.removesuffix(".__init__") for name in modules if name.endswith(".__init__")}
-    # Loaded only where they are asked for, with a sentence where they are missing.
+    # Imported on demand, with a message where they are missing.
     late = {"boto3", "botocore", "cryptography", "cv2", "picamera2"}
     for name, content in files.items():
         if not name.endswith(".py") or isinstance(content, bytes):
@@ -105,8 +107,10 @@ def test_every_module_that_is_packed_imports_only_what_is_packed():
             assert inside or free, f"{name} imports {module}"
 
 
-def test_the_plugin_loads_nothing_heavy():
-    said = "import sys, pokeflow_edge as p; p.pokeflow_backends(); print({'numpy', 'cryptography'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+def test_plugin_loads_no_heavy_modules():
+    script = (
+        "import sys, pokeflow_edge as p; p.pokeflow_backends(); print({'numpy', 'cryptography'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
     assert {(b.name, b.stage) for b in pokeflow_edge.pokeflow_backends()} == {("edge", "package")}

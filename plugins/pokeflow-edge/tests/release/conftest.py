@@ -1,4 +1,4 @@
-"""A finished package, and its releases."""
+"""A packed bundle, and its releases."""
 
 import os
 import time
@@ -10,12 +10,12 @@ import pytest
 
 from pokeflow_edge.release.sign import sign
 
-from ..pack.conftest import Flow, done, flow, installed  # noqa: F401 - fixtures
+from ..pack.conftest import Flow, finished_task, flow, install_adapter  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the test's own: no key of the developer's is ever used."""
+    """Set an empty home, so that no key of the developer is used."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.delenv("POKEFLOW_SIGNING_KEY", raising=False)
@@ -28,16 +28,16 @@ Release = Callable[..., tuple[Path, dict[str, Any]]]
 
 @pytest.fixture
 def release(flow: Flow, tmp_path: Path) -> Release:  # noqa: F811 - the fixture
-    """Packages and signs, as the command does."""
+    """Return a function that packages and signs a bundle, as the command does."""
 
-    def released(*, at: int | None = None, key: str | None = None, simulated: bool = False, **params: Any) -> Any:
-        compiled = flow.compiled(**({"simulated": True} if simulated else {}))
-        _, result = flow.package(compiled, flow.prepared(), **params)
-        packed = done("package", flow.root / "package", **result.facts)
+    def release_bundle(*, at: int | None = None, key: str | None = None, simulated: bool = False, **params: Any) -> Any:
+        compiled = flow.compile(**({"simulated": True} if simulated else {}))
+        _, result = flow.package(compiled, flow.prepare(), **params)
+        packed = finished_task("package", flow.root / "package", **result.facts)
         to = tmp_path / "to"
         with pytest.MonkeyPatch.context() as patch:
             if at is not None:
                 patch.setattr(time, "time", lambda: float(at))
             return to, sign(packed, str(to), key)
 
-    return released
+    return release_bundle

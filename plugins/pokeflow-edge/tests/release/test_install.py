@@ -1,4 +1,4 @@
-"""From a finished making to a device: installed, asked over HTTP, updated while it serves, and brought back."""
+"""A release is installed on a device, answers over HTTP, is updated while it serves, and is rolled back."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ import pytest
 
 from pokeflow_edge.runtime.update.root import Root
 
-from ..conftest import drawn, png
+from ..conftest import card_dataset, png
 
 VENV = Path(sys.executable).parents[1]
 UNITS = ("pokeflow-edge.service", "pokeflow-edge-update.service", "pokeflow-edge-update.timer")
@@ -25,10 +25,10 @@ UNITS = ("pokeflow-edge.service", "pokeflow-edge-update.service", "pokeflow-edge
 
 @pytest.fixture
 def unpacked(release, tmp_path):
-    """A release, and its archive unpacked as a person does."""
+    """Return the unpacked archive of a release, and the folder of the release."""
     to, _ = release(at=1_000)
     with tarfile.open(to / "small-v1.2-cpu.tar.gz") as tar:
-        tar.extractall(tmp_path / "unpacked")  # its own: Python 3.11.0 has no filters
+        tar.extractall(tmp_path / "unpacked")  # a trusted archive: Python 3.11.0 has no filters
     return tmp_path / "unpacked", to
 
 
@@ -45,7 +45,7 @@ def contents(folder):
 
 
 @pytest.mark.slow
-def test_an_installation_needs_neither_systemd_nor_the_network_where_it_is_told_so(unpacked, tmp_path):
+def test_install_with_destdir_and_venv_works_offline(unpacked, tmp_path):
     destination = tmp_path / "image"
     done = install(*unpacked, "--venv", str(VENV), "--updates", "https://cards.example/edge", DESTDIR=str(destination))
     assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def test_an_installation_needs_neither_systemd_nor_the_network_where_it_is_told_
     assert "up to date" in again.stdout
 
 
-def test_a_dry_run_changes_nothing_and_says_what_it_would_do(unpacked, tmp_path):
+def test_dry_run_prints_actions_and_changes_nothing(unpacked, tmp_path):
     before = contents(tmp_path)
     done = install(*unpacked, "--root", str(tmp_path / "root"), "--dry-run", "--updates", "https://x/y")
     assert done.returncode == 0, done.stderr
@@ -77,9 +77,9 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_do(unpacked, tmp_path)
         assert word in done.stdout
 
 
-def test_an_environment_is_made_with_what_the_bundle_requires(unpacked, tmp_path):
-    """A stand-in for python3 tells what it was asked; pip would go to the network."""
-    stub, log = tmp_path / "bin" / "python3", tmp_path / "asked"
+def test_environment_gets_the_requirements_of_the_bundle(unpacked, tmp_path):
+    """A stub for python3 logs its arguments, because pip would need the network."""
+    stub, log = tmp_path / "bin" / "python3", tmp_path / "calls"
     stub.parent.mkdir()
     stub.write_text(
         f'#!/bin/sh\necho "$@" >>{log}\ncase "$*" in\n'
@@ -89,16 +89,16 @@ def test_an_environment_is_made_with_what_the_bundle_requires(unpacked, tmp_path
     stub.chmod(0o755)
     path = f"{stub.parent}:{os.environ['PATH']}"
     done = install(*unpacked, "--wheels", "/media/wheels", PATH=path, DESTDIR=str(tmp_path / "image"))
-    asked = log.read_text()
+    calls = log.read_text()
     venv = tmp_path / "image/opt/pokeflow-edge/venv"
-    assert f"-m venv --system-site-packages {venv}\n" in asked
+    assert f"-m venv --system-site-packages {venv}\n" in calls
     assert re.search(
-        r"-m pip install .*--no-index --find-links /media/wheels --requirement .*/requirements\.txt\n", asked
+        r"-m pip install .*--no-index --find-links /media/wheels --requirement .*/requirements\.txt\n", calls
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_a_key_that_is_pinned_stays(unpacked, tmp_path):
+def test_pinned_key_is_not_replaced(unpacked, tmp_path):
     root = tmp_path / "image/opt/pokeflow-edge"
     root.mkdir(parents=True)
     (root / "release.pub").write_bytes(b"another")
@@ -112,14 +112,14 @@ def test_a_key_that_is_pinned_stays(unpacked, tmp_path):
 @pytest.mark.parametrize(
     "words", [("--root", "relative"), ("--root", "/x|y"), ("--updates", "https://x/$(id)"), ("--updates", "a\nb")]
 )
-def test_what_would_be_no_path_in_a_unit_is_refused(unpacked, tmp_path, words):
+def test_path_or_address_unsafe_in_a_unit_is_refused(unpacked, tmp_path, words):
     done = install(*unpacked, "--venv", str(VENV), *words, DESTDIR=str(tmp_path / "image"))
     assert done.returncode == 1
     assert done.stderr.startswith("install.sh: ")
     assert not (tmp_path / "image").exists()
 
 
-def test_a_release_that_was_tampered_with_is_not_installed(unpacked, tmp_path):
+def test_tampered_release_is_not_installed(unpacked, tmp_path):
     folder, to = unpacked
     (to / "release.json").write_bytes((to / "release.json").read_bytes().replace(b"v1.2", b"v1.3"))
     done = install(folder, to, "--venv", str(VENV), DESTDIR=str(tmp_path / "image"))
@@ -128,11 +128,11 @@ def test_a_release_that_was_tampered_with_is_not_installed(unpacked, tmp_path):
     assert not (tmp_path / "image/etc").exists()
 
 
-def test_systemd_takes_the_units(unpacked, tmp_path):
+def test_systemd_accepts_the_units(unpacked, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     root = tmp_path / "device"
-    # No DESTDIR: the units name programs that are there. They are written to a folder of the test's own all the same.
+    # Without DESTDIR the units name existing programs. The script is edited to write them to the test's folder.
     script = unpacked[0] / "install.sh"
     script.write_text(script.read_text().replace("units=$dest/etc", f"units={tmp_path}/etc"))
     done = install(*unpacked, "--venv", str(VENV), "--root", str(root), "--no-start")
@@ -146,7 +146,7 @@ def test_systemd_takes_the_units(unpacked, tmp_path):
 
 
 RESTART = """#!/bin/sh
-# What systemctl restart does: the old one ends, the one that is current begins.
+# Like systemctl restart: stop the old process and start the current release.
 [ -f {pid} ] && kill $(cat {pid})
 {root}/current/bin/recognize --http 127.0.0.1:{port} >>{log} 2>&1 </dev/null &
 echo $! >{pid}
@@ -154,8 +154,8 @@ echo $! >{pid}
 
 
 @pytest.fixture
-def served(unpacked, tmp_path):
-    """An installation that answers, and what restarts it."""
+def running_device(unpacked, tmp_path):
+    """Return a running installation: its root, the release folder, the port and the restart script."""
     folder, to = unpacked
     root, pid = tmp_path / "opt", tmp_path / "pid"
     done = install(folder, to, "--venv", str(VENV), DESTDIR=str(tmp_path), PATH=os.environ["PATH"])
@@ -186,22 +186,24 @@ def update(root, script, port, *words):
 
 
 def ask(port, card):
-    """What is answered to a picture of a card, once somebody answers."""
+    """Return the answer to a picture of a card, once the server listens."""
     for _ in range(300):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         try:
-            connection.request("POST", "/recognize", png(drawn().references[card]), {"Content-Type": "image/png"})
+            connection.request(
+                "POST", "/recognize", png(card_dataset().references[card]), {"Content-Type": "image/png"}
+            )
             return json.loads(connection.getresponse().read())
         except ConnectionError:
-            time.sleep(0.1)  # it is being started; nothing tells when it listens
+            time.sleep(0.1)  # it is starting, and does not announce when it listens
         finally:
             connection.close()
     raise AssertionError("nobody answers")
 
 
 @pytest.mark.slow
-def test_a_device_recognises_is_updated_goes_back_and_never_stops_for_a_bad_release(served, release):
-    root, to, port, script = served
+def test_device_updates_rejects_bad_release_and_rolls_back(running_device, release):
+    root, to, port, script = running_device
     answer = ask(port, 7)
     assert answer["matches"][0]["card_id"] == "set-7"
     assert len(answer["matches"]) == 5

@@ -1,4 +1,4 @@
-"""A signed release: what is written, in which order releases come, and what is not signed."""
+"""Releases are signed with increasing sequences, and simulated bundles are not signed."""
 
 import hashlib
 import json
@@ -18,30 +18,30 @@ from pokeflow_edge.release.sign import sign
 from pokeflow_edge.runtime.update.releases import ReleaseRejectedError, read
 from pokeflow_edge.runtime.update.sources import Folder
 
-from ..pack.conftest import done
+from ..pack.conftest import finished_task
 
 
-def told(folder):
+def read_document(folder):
     return json.loads((folder / "release.json").read_bytes())
 
 
-def test_a_release_is_archive_words_signature_and_public_key(release):
+def test_release_has_archive_document_signature_and_public_key(release):
     to, result = release(at=1_000)
     assert sorted(path.name for path in to.iterdir()) == [
         "release.json", "release.json.sig", "release.pub", "small-v1.2-cpu.tar.gz",
     ]  # fmt: skip
     archive = (to / "small-v1.2-cpu.tar.gz").read_bytes()
-    assert told(to) == {
+    assert read_document(to) == {
         "archive": "small-v1.2-cpu.tar.gz", "size": len(archive), "sha256": hashlib.sha256(archive).hexdigest(),
         "model": "small", "version": "v1.2", "target": "cpu", "sequence": 1_000, "pokeflow": __version__,
     }  # fmt: skip
-    assert (to / "release.json").read_text() == json.dumps(told(to), indent=2) + "\n"
+    assert (to / "release.json").read_text() == json.dumps(read_document(to), indent=2) + "\n"
     assert read(Folder(str(to)), to / "release.pub").sequence == 1_000
     assert result["state"] == "signed"
     assert result["public key"] in (to / "release.pub").read_text()
 
 
-def test_the_same_bundle_again_is_no_new_release(release):
+def test_same_bundle_creates_no_new_release(release):
     to, _ = release(at=1_000)
     before = {path.name: path.read_bytes() for path in to.iterdir()}
     _, result = release(at=2_000)
@@ -49,61 +49,61 @@ def test_the_same_bundle_again_is_no_new_release(release):
     assert (result["state"], result["sequence"]) == ("already signed", 1_000)
 
 
-def test_another_bundle_is_a_later_release_even_where_the_clock_was_set_back(release):
+def test_new_bundle_gets_a_higher_sequence_despite_the_clock(release):
     to, _ = release(at=1_000)
     _, result = release(at=500, top=3)
-    assert result["sequence"] == told(to)["sequence"] == 1_001
+    assert result["sequence"] == read_document(to)["sequence"] == 1_001
 
 
-def test_a_release_whose_archive_is_gone_or_damaged_is_made_anew_and_later(release):
+def test_missing_or_damaged_archive_is_released_again(release):
     to, _ = release(at=1_000)
     (to / "small-v1.2-cpu.tar.gz").write_bytes(b"damaged")
     release(at=1_000)
-    assert told(to)["sequence"] == 1_001
+    assert read_document(to)["sequence"] == 1_001
     (to / "small-v1.2-cpu.tar.gz").unlink()
     release(at=1_000)
-    assert told(to)["sequence"] == 1_002
+    assert read_document(to)["sequence"] == 1_002
     assert read(Folder(str(to)), to / "release.pub").size == (to / "small-v1.2-cpu.tar.gz").stat().st_size
 
 
-def test_what_a_double_made_is_never_signed_and_makes_no_key(release, home):
+def test_simulated_bundle_is_not_signed_and_creates_no_key(release, home):
     with pytest.raises(PokeflowError, match="simulator of the compiler"):
         release(simulated=True)
     assert not keys.DEFAULT.expanduser().exists()
 
 
-def test_a_bundle_that_says_it_is_simulated_is_never_signed_whatever_its_record_says(release, home, tmp_path):
+def test_bundle_marked_simulated_is_not_signed(release, home, tmp_path):
     with pytest.raises(PokeflowError, match="simulator of the compiler"):
         release(simulated=True)
-    packed = done("package", tmp_path / "package")
+    packed = finished_task("package", tmp_path / "package")
     assert not packed.record.simulated
     with pytest.raises(PokeflowError, match="simulator of the compiler"):
         sign(packed, str(tmp_path / "to"))
     assert not (tmp_path / "to").exists()
 
 
-def test_a_record_that_says_it_is_simulated_is_never_signed_whatever_its_bundle_says(release, home, tmp_path):
+def test_record_marked_simulated_is_not_signed(release, home, tmp_path):
     release()
-    packed = done("package", tmp_path / "package", simulated=True)
+    packed = finished_task("package", tmp_path / "package", simulated=True)
     assert "simulated" not in json.loads((packed.folder / "bundle.json").read_bytes())
     with pytest.raises(PokeflowError, match=r"package:small: was produced by a simulator of the compiler"):
         sign(packed, str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
 
-def test_the_archive_is_in_its_place_before_the_release_that_names_it(release, monkeypatch):
+def test_archive_is_written_before_the_release_document(release, monkeypatch):
     replaced, replace = [], Path.replace
 
-    def recorded(self, target):
+    def record(self, target):
         replaced.append(Path(target).name)
         return replace(self, target)
 
-    monkeypatch.setattr(Path, "replace", recorded)
+    monkeypatch.setattr(Path, "replace", record)
     release()
     assert replaced[-4:] == ["small-v1.2-cpu.tar.gz", "release.json", "release.json.sig", "release.pub"]
 
 
-def test_what_is_signed_is_flushed_before_it_takes_its_name(release, monkeypatch):
+def test_signed_files_are_flushed_before_renaming(release, monkeypatch):
     flushed = {}
 
     def flush(handle):
@@ -116,7 +116,7 @@ def test_what_is_signed_is_flushed_before_it_takes_its_name(release, monkeypatch
     assert all(content == (to / name).read_bytes() for name, content in [*flushed.items()][1:])
 
 
-def test_a_release_tells_its_size_key_and_folder(release, home):
+def test_result_has_size_keys_and_folder(release, home):
     to, result = release(at=1_000)
     size = (to / "small-v1.2-cpu.tar.gz").stat().st_size
     public = (to / "release.pub").read_text().splitlines()[1]
@@ -128,7 +128,7 @@ def test_a_release_tells_its_size_key_and_folder(release, home):
     }  # fmt: skip
 
 
-def test_a_release_of_the_same_second_is_later(release):
+def test_release_in_the_same_second_gets_a_higher_sequence(release):
     release(at=1_000)
     _, result = release(at=1_000, top=3)
     assert result["sequence"] == 1_001
@@ -136,21 +136,21 @@ def test_a_release_of_the_same_second_is_later(release):
     assert result["sequence"] == 2_000
 
 
-def test_a_release_that_another_key_signed_is_none_of_ours(release, tmp_path):
+def test_sequence_ignores_releases_of_another_key(release, tmp_path):
     release(at=1_000)
     _, result = release(at=500, key=write(tmp_path / "other.pem"))
     assert (result["state"], result["sequence"]) == ("signed", 500)
 
 
-def test_a_folder_below_the_home_is_written_there(flow, home):
-    _, made = flow.package(flow.compiled(), flow.prepared())
-    sign(done("package", flow.root / "package", **made.facts), "~/releases/cards")
+def test_tilde_in_the_target_folder_is_expanded(flow, home):
+    _, result = flow.package(flow.compile(), flow.prepare())
+    sign(finished_task("package", flow.root / "package", **result.facts), "~/releases/cards")
     assert (home / "releases" / "cards" / "release.json").is_file()
 
 
-def test_a_task_that_left_no_bundle_is_told(release, tmp_path):
+def test_task_without_a_bundle_is_reported(release, tmp_path):
     with pytest.raises(PokeflowError, match="package:small: has no edge bundle"):
-        sign(done("package", tmp_path), str(tmp_path / "to"))
+        sign(finished_task("package", tmp_path), str(tmp_path / "to"))
 
 
 def test_openssl_verifies_a_release(release):
@@ -163,7 +163,7 @@ def test_openssl_verifies_a_release(release):
     assert subprocess.run(words.split(), cwd=to, capture_output=True, check=False).returncode != 0
 
 
-def test_the_users_own_key_is_made_at_its_first_use_for_nobody_else_and_is_told(release, home):
+def test_default_key_is_created_privately_and_reported(release, home):
     old = os.umask(0)
     try:
         _, first = release()
@@ -178,7 +178,7 @@ def test_the_users_own_key_is_made_at_its_first_use_for_nobody_else_and_is_told(
     assert second["public key"] == first["public key"]
 
 
-def test_the_key_is_nowhere_but_in_its_file(release, home, caplog):
+def test_key_is_only_in_its_file(release, home, caplog):
     to, result = release()
     secret = (home / ".config" / "pokeflow" / "signing.pem").read_text().splitlines()[1]
     assert secret not in json.dumps(result) + caplog.text
@@ -195,18 +195,18 @@ def write(file, key=None, encryption=None, mode=0o600):
     return str(file)
 
 
-def test_a_key_is_the_one_given_before_the_variables_before_the_users(release, tmp_path, monkeypatch):
+def test_key_argument_wins_over_variable_and_default(release, tmp_path, monkeypatch):
     own, variables = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     monkeypatch.setenv("POKEFLOW_SIGNING_KEY", write(tmp_path / "variable.pem", variables))
     to, _ = release()
     assert (to / "release.pub").read_bytes() == keys.public(variables)
-    given = write(tmp_path / "given.pem", own)
-    release(key=given)
+    explicit = write(tmp_path / "given.pem", own)
+    release(key=explicit)
     assert (to / "release.pub").read_bytes() == keys.public(own)
     assert not keys.DEFAULT.expanduser().exists()
 
 
-def test_another_key_signs_anew_and_a_device_with_the_first_one_refuses(release, tmp_path):
+def test_device_refuses_a_release_signed_by_another_key(release, tmp_path):
     to, _ = release(at=1_000)
     (tmp_path / "pinned.pub").write_bytes((to / "release.pub").read_bytes())
     release(at=2_000, key=write(tmp_path / "other.pem"))
@@ -214,13 +214,13 @@ def test_another_key_signs_anew_and_a_device_with_the_first_one_refuses(release,
         read(Folder(str(to)), tmp_path / "pinned.pub")
 
 
-def test_a_key_that_others_can_read_is_refused(tmp_path):
+def test_key_readable_by_others_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="chmod 600"):
         keys.load_key(write(tmp_path / "open.pem", mode=0o640))
 
 
 @pytest.mark.parametrize("text", [b"", b"hush hush", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
-def test_what_is_no_key_is_told_without_its_words(tmp_path, text):
+def test_invalid_key_is_reported_without_its_content(tmp_path, text):
     (tmp_path / "x.pem").write_bytes(text)
     (tmp_path / "x.pem").chmod(0o600)
     with pytest.raises(PokeflowError, match="not an unencrypted private key") as error:
@@ -229,7 +229,7 @@ def test_what_is_no_key_is_told_without_its_words(tmp_path, text):
     assert "AAAA" not in str(error.value)
 
 
-def test_another_kind_of_key_one_with_a_password_and_one_that_is_not_there_are_told(tmp_path):
+def test_wrong_type_encrypted_or_missing_key_is_reported(tmp_path):
     from cryptography.hazmat.primitives.asymmetric import ec
 
     with pytest.raises(PokeflowError, match="not an Ed25519 key"):
@@ -242,7 +242,7 @@ def test_another_kind_of_key_one_with_a_password_and_one_that_is_not_there_are_t
         keys.load_key(str(tmp_path))
 
 
-def test_a_key_is_never_written_over_another(home):
+def test_key_never_overwrites_an_existing_file(home):
     file = keys.DEFAULT.expanduser()
     file.parent.mkdir(parents=True)
     file.symlink_to(home / "victim")

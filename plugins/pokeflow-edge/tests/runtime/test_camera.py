@@ -1,4 +1,4 @@
-"""Frames of cameras, and when they agree on a card. Picamera2 is a double: there is no such camera here."""
+"""Camera frames are recognised, and a card is reported once enough frames agree. Picamera2 is a double."""
 
 import itertools
 import sys
@@ -14,16 +14,16 @@ from pokeflow import PokeflowError
 from pokeflow_edge.runtime import camera, recognizer
 from pokeflow_vision.recognizer import Answer, Match
 
-from ..conftest import drawn
+from ..conftest import card_dataset
 
 
 def scene(card: int | None) -> np.ndarray:
-    """A frame, uint8 480×640×3, with a card upright in its middle, or none."""
+    """Return a frame, uint8 480×640×3, with an upright card in its middle, or without a card."""
     frame = np.full((480, 640, 3), 30, np.uint8)
     if card is not None:
         high, wide = 480, round(480 * camera.CARD)
         left = (640 - wide) // 2
-        frame[:, left : left + wide] = np.asarray(Image.fromarray(drawn().references[card]).resize((wide, high)))
+        frame[:, left : left + wide] = np.asarray(Image.fromarray(card_dataset().references[card]).resize((wide, high)))
     return frame
 
 
@@ -31,7 +31,7 @@ def answer(card: str, score: float = 0.9) -> Answer:
     return Answer((Match(card, "", "", "", score),), {})
 
 
-def told(cards: str, frames: int, least: float = -1.0) -> str:
+def reported_cards(cards: str, frames: int, least: float = -1.0) -> str:
     return "".join(a.matches[0].card_id for a in camera.steady(map(answer, cards), frames, least))
 
 
@@ -47,41 +47,41 @@ def told(cards: str, frames: int, least: float = -1.0) -> str:
         ("ab", 1, "ab"),
     ],
 )
-def test_a_card_is_told_once_it_has_been_the_best_match_of_so_many_frames(cards, frames, expected):
-    assert told(cards, frames) == expected
+def test_card_is_reported_after_enough_equal_frames(cards, frames, expected):
+    assert reported_cards(cards, frames) == expected
 
 
-def test_a_card_that_comes_back_after_an_empty_table_is_told_again():
+def test_card_is_reported_again_after_an_empty_table():
     scores = {"a": 0.9, "-": 0.1}
-    seen = [answer(card, scores[card]) for card in "aaa---aaa-aaa"]
-    found = list(camera.steady(seen, 3, 0.5))
-    assert [a.matches[0].card_id for a in found] == ["a", "a"]
+    frames = [answer(card, scores[card]) for card in "aaa---aaa-aaa"]
+    answers = list(camera.steady(frames, 3, 0.5))
+    assert [a.matches[0].card_id for a in answers] == ["a", "a"]
 
 
 @given(st.text("abc", max_size=40), st.integers(1, 5))
-def test_what_is_told_is_every_run_that_is_long_enough_and_not_told_right_before(cards, frames):
+def test_each_long_enough_run_of_a_new_card_is_reported(cards, frames):
     runs = [(card, len(list(same))) for card, same in itertools.groupby(cards)]
     long = [card for card, length in runs if length >= frames]
-    assert told(cards, frames) == "".join(card for card, _ in itertools.groupby(long))
+    assert reported_cards(cards, frames) == "".join(card for card, _ in itertools.groupby(long))
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
-def test_the_middle_has_a_cards_proportions_as_far_as_pixels_go(height, width):
-    found = camera.card_of(np.zeros((height, width, 3), np.uint8))
-    assert found.shape[0] == height or found.shape[1] == width
-    assert abs(found.shape[1] - found.shape[0] * camera.CARD) <= 1
+def test_crop_has_the_proportions_of_a_card(height, width):
+    crop = camera.card_of(np.zeros((height, width, 3), np.uint8))
+    assert crop.shape[0] == height or crop.shape[1] == width
+    assert abs(crop.shape[1] - crop.shape[0] * camera.CARD) <= 1
 
 
 def test_frames_of_any_source_are_recognised(numpy_bundle):
     opened = recognizer.open_bundle(numpy_bundle.folder, 1)
     frames = (scene(card) for card in [5] * 4 + [9] * 4)
-    found = list(camera.steady(camera.recognize_frames(frames, opened.recognize), 3, 0.5))
-    assert [a.matches[0].card_id for a in found] == ["set-5", "set-9"]
+    answers = list(camera.steady(camera.recognize_frames(frames, opened.recognize), 3, 0.5))
+    assert [a.matches[0].card_id for a in answers] == ["set-5", "set-9"]
 
 
 @pytest.fixture
 def video(tmp_path):
-    """Ten frames of a card, ten of another, as a camera's stream would compress them."""
+    """Return a compressed video with ten frames of one card and ten of another."""
     cv2 = pytest.importorskip("cv2")
     file = str(tmp_path / "video.avi")
     writer = cv2.VideoWriter(file, cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 480))
@@ -92,7 +92,7 @@ def video(tmp_path):
     return file
 
 
-def test_opencv_gives_frames_red_first(video):
+def test_opencv_frames_are_rgb(video):
     frames = list(camera.frames(video))
     assert len(frames) == 20
     assert frames[0].dtype == np.uint8
@@ -101,20 +101,20 @@ def test_opencv_gives_frames_red_first(video):
     assert np.abs(frames[13].astype(int) - scene(23)).mean() < 4
 
 
-def test_the_cards_of_a_video_are_recognised(video, numpy_bundle):
+def test_cards_of_a_video_are_recognised(video, numpy_bundle):
     opened = recognizer.open_bundle(numpy_bundle.folder, 1)
-    found = list(camera.steady(camera.recognize_frames(camera.frames(video), opened.recognize), 3, 0.5))
-    assert [a.matches[0].card_id for a in found] == ["set-11", "set-23"]
+    answers = list(camera.steady(camera.recognize_frames(camera.frames(video), opened.recognize), 3, 0.5))
+    assert [a.matches[0].card_id for a in answers] == ["set-11", "set-23"]
 
 
-def test_a_video_that_there_is_not_is_told(tmp_path, capfd):
+def test_missing_video_is_reported(tmp_path, capfd):
     pytest.importorskip("cv2")
     with pytest.raises(PokeflowError, match="cannot be opened"):
         next(camera.frames(str(tmp_path / "missing.avi")))
 
 
 class Picamera2:
-    """As picamera2 0.3 is called: https://datasheets.raspberrypi.com/camera/picamera2-manual.pdf, 4.2 and 6.2."""
+    """Double of picamera2 0.3: https://datasheets.raspberrypi.com/camera/picamera2-manual.pdf, 4.2 and 6.2."""
 
     def __init__(self, camera_num=0):
         if camera_num > 0:
@@ -145,26 +145,28 @@ class Picamera2:
         self.calls.append("close")
 
 
-def test_the_pis_own_camera_is_asked_first_gives_red_first_and_is_closed(monkeypatch):
-    made = []
+def test_picamera2_is_preferred_gives_rgb_and_is_closed(monkeypatch):
+    cameras = []
     monkeypatch.setitem(
-        sys.modules, "picamera2", SimpleNamespace(Picamera2=lambda number: made.append(Picamera2(number)) or made[0])
+        sys.modules,
+        "picamera2",
+        SimpleNamespace(Picamera2=lambda number: cameras.append(Picamera2(number)) or cameras[0]),
     )
     frames = camera.frames(0)
     frame = next(frames)
     assert frame.shape == (720, 1280, 3)
     assert frame[0, 0].tolist() == [200, 0, 0]
     frames.close()
-    assert made[0].calls == ["start", "stop", "close"]
+    assert cameras[0].calls == ["start", "stop", "close"]
 
 
-def test_a_camera_that_there_is_not_is_told(monkeypatch):
+def test_missing_camera_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
     with pytest.raises(PokeflowError, match="--camera 3: cannot be opened"):
         next(camera.frames(3))
 
 
-def test_without_a_camera_library_it_is_said_what_to_install(monkeypatch):
+def test_missing_camera_library_is_reported_with_a_command(monkeypatch):
     for name in ("picamera2", "cv2"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PokeflowError, match="apt install python3-picamera2"):

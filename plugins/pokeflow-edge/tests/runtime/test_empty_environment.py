@@ -1,4 +1,4 @@
-"""The bundle as the stage ``package`` packs it, unpacked on a machine that has what it asks for, and nothing else."""
+"""A bundle packed by the stage ``package`` runs on a machine that has only its requirements."""
 
 import contextlib
 import json
@@ -18,32 +18,32 @@ from pokeflow_edge.runtime import recognizer
 from pokeflow_edge.runtime.update.unpack import unpack
 from pokeflow_vision import index
 
-from ..conftest import drawn, jpeg
-from ..pack.conftest import Flow, done
+from ..conftest import card_dataset, jpeg
+from ..pack.conftest import Flow, finished_task
 
 NEEDED = ("numpy", "numpy.libs", "PIL", "pillow.libs")
-"""What pip installs for every bundle; the C libraries of wheels lie beside them."""
+"""Folders that pip installs for every bundle, with the C libraries of the wheels."""
 ABSENT = (
     *("torch", "hydra", "omegaconf", "pluggy", "msgspec", "onnx", "nncf"),
     *("pokeflow.types", "pokeflow_onnxruntime.stages.compile", "pokeflow_openvino.stages.compile"),
 )
 RUNTIMES = {"onnxruntime": ("onnx_bundle", "onnxruntime>=1.20"), "openvino": ("openvino_bundle", "openvino>=2025.3")}
-"""By the runtime's package, which its plugin is called after."""
+"""The bundle fixture and the requirement of each runtime package."""
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
 def root(request, tmp_path_factory):
-    """A device's folder: the unpacked bundle in ``releases/1``; where Python is to come from stays open."""
+    """Create a device's folder with the unpacked bundle in ``releases/1``, but without Python."""
     root = tmp_path_factory.mktemp(request.param)
     bundle, requires = RUNTIMES[request.param]
-    made = request.getfixturevalue(bundle)
+    source = request.getfixturevalue(bundle)
     flow = Flow(tmp_path_factory.mktemp("flow"))
     compiled = flow.root / "compile"
     compiled.mkdir()
-    for file in (*(made.folder / "model").iterdir(), made.folder / index.FILE):
+    for file in (*(source.folder / "model").iterdir(), source.folder / index.FILE):
         (compiled / file.name).write_bytes(file.read_bytes())
-    made_of = (done("compile", compiled), flow.prepared())
-    task = flow.task(*made_of, adapter=f"pokeflow_{request.param}.network", requires=(requires,))
+    inputs = (finished_task("compile", compiled), flow.prepare())
+    task = flow.task(*inputs, adapter=f"pokeflow_{request.param}.network", requires=(requires,))
     (backend,) = (backend for backend in pokeflow_edge.pokeflow_backends() if backend.stage == "package")
     backend(task)
     (root / "releases").mkdir()
@@ -51,10 +51,10 @@ def root(request, tmp_path_factory):
     return root
 
 
-def links(root: Path) -> None:
-    """A Python without site-packages but for links to what the bundle needs, where ``bin/recognize`` looks."""
+def link_packages(root: Path) -> None:
+    """Create a Python for ``bin/recognize`` whose site-packages has only links to the bundle's requirements."""
     (runtime,) = (name for name in RUNTIMES if name in (root / "releases/1/requirements.txt").read_text())
-    site, packages = root / "packages", Path(np.__file__).parents[1]  # not always this environment's own folder
+    site, packages = root / "packages", Path(np.__file__).parents[1]  # may differ from this environment's site-packages
     site.mkdir()
     for name in (*NEEDED, runtime):
         if (packages / name).exists():
@@ -66,8 +66,8 @@ def links(root: Path) -> None:
     python.chmod(0o755)
 
 
-def installed(root: Path) -> None:
-    """A virtual environment with the bundle's requirements.txt, from the package index that pip is set to."""
+def install_requirements(root: Path) -> None:
+    """Create a virtual environment with the bundle's requirements.txt, from the package index of pip."""
     import venv
 
     venv.create(root / "venv", with_pip=True)
@@ -77,9 +77,9 @@ def installed(root: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.fixture(scope="module", params=[links, pytest.param(installed, marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=[link_packages, pytest.param(install_requirements, marks=pytest.mark.long)])
 def device(request, root):
-    """The root with such a Python; the bundle's own command finds it."""
+    """Return the root with one of these Pythons; the bundle's command uses it."""
     request.param(root)
     yield root
     (root / "venv").rename(root / f"venv-of-{request.param.__name__}")
@@ -94,14 +94,14 @@ ENV |= {"PATH": os.defpath, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.parametrize("name", ABSENT)
-def test_the_environment_has_nothing_of_the_framework(device, name):
+def test_environment_has_no_framework_modules(device, name):
     python, env = device / "venv" / "bin" / "python", {**ENV, "PYTHONPATH": str(device / "releases" / "1" / "lib")}
     ran = subprocess.run([python, "-c", f"import {name}"], env=env, capture_output=True, check=False)
     assert ran.returncode == 1
     assert b"ModuleNotFoundError" in ran.stderr
 
 
-def test_the_bundle_proves_itself(device):
+def test_bundle_passes_its_check(device):
     ran = subprocess.run(command(device, "--check"), env=ENV, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["status"] == "ok"
@@ -112,7 +112,7 @@ def serving(device: Path):
     process = subprocess.Popen(command(device, "--http", "127.0.0.1:0"), env=ENV, stderr=subprocess.PIPE, text=True)
     try:
         lines = iter(process.stderr.readline, "")
-        port = next((int(found[1]) for line in lines if (found := re.search(r"serving on .*:(\d+)", line))), None)
+        port = next((int(match[1]) for line in lines if (match := re.search(r"serving on .*:(\d+)", line))), None)
         assert port, process.communicate()
         yield process, f"http://127.0.0.1:{port}"
     finally:
@@ -120,8 +120,8 @@ def serving(device: Path):
         process.communicate()
 
 
-def test_photos_are_recognised_over_http_as_they_are_here(device):
-    rng, references = np.random.default_rng(5), drawn().references
+def test_http_answers_match_local_recognition(device):
+    rng, references = np.random.default_rng(5), card_dataset().references
     opened = recognizer.open_bundle(device / "releases" / "1", 1)
     with serving(device) as (process, address):
         for card in range(0, 40, 3):
@@ -129,11 +129,11 @@ def test_photos_are_recognised_over_http_as_they_are_here(device):
             body = jpeg((large + rng.integers(-20, 21, large.shape)).clip(0, 255).astype(np.uint8))
             request = urllib.request.Request(f"{address}/recognize", body, {"Content-Type": "image/jpeg"})
             with urllib.request.urlopen(request, timeout=60) as answer:
-                found = json.load(answer)["matches"]
+                matches = json.load(answer)["matches"]
             expected = opened.answer(body).matches
-            assert found[0]["card_id"] == f"set-{card}"
-            assert [match["card_id"] for match in found] == [match.card_id for match in expected]
-            assert [m["score"] for m in found] == pytest.approx([m.score for m in expected], abs=1e-6)
+            assert matches[0]["card_id"] == f"set-{card}"
+            assert [match["card_id"] for match in matches] == [match.card_id for match in expected]
+            assert [m["score"] for m in matches] == pytest.approx([m.score for m in expected], abs=1e-6)
         with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:
             assert json.load(answer)["milliseconds"]["request"]["count"] == 14
         process.terminate()

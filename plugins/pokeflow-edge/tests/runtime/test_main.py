@@ -1,11 +1,11 @@
-"""The command ``recognize`` as a device runs it: the bundle's own code, and nothing else of the project."""
+"""The command ``recognize`` as a device runs it, with the code of the bundle alone."""
 
 import json
 
 import numpy as np
 import pytest
 
-from ..conftest import MAIN, alone, drawn, jpeg, recognize
+from ..conftest import MAIN, card_dataset, jpeg, recognize, start_process
 from .test_camera import video  # noqa: F401 - a fixture
 
 
@@ -13,20 +13,20 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_each_picture_gets_a_line_of_json(numpy_bundle, tmp_path):
+def test_each_picture_is_answered_in_a_json_line(numpy_bundle, tmp_path):
     for card in (4, 8):
-        (tmp_path / f"{card}.jpg").write_bytes(jpeg(drawn().references[card]))
+        (tmp_path / f"{card}.jpg").write_bytes(jpeg(card_dataset().references[card]))
     code, out, err = recognize(numpy_bundle, str(tmp_path / "4.jpg"), str(tmp_path / "8.jpg"), "--top", "2")
     assert (code, err) == (0, "")
-    found = lines(out)
-    assert [line["image"] for line in found] == [str(tmp_path / "4.jpg"), str(tmp_path / "8.jpg")]
-    assert [line["matches"][0]["card_id"] for line in found] == ["set-4", "set-8"]
-    assert {len(line["matches"]) for line in found} == {2}
-    assert {line["version"] for line in found} == {"1.2"}
+    answers = lines(out)
+    assert [line["image"] for line in answers] == [str(tmp_path / "4.jpg"), str(tmp_path / "8.jpg")]
+    assert [line["matches"][0]["card_id"] for line in answers] == ["set-4", "set-8"]
+    assert {len(line["matches"]) for line in answers} == {2}
+    assert {line["version"] for line in answers} == {"1.2"}
 
 
-def test_a_table_is_for_people(numpy_bundle, tmp_path):
-    (tmp_path / "4.jpg").write_bytes(jpeg(drawn().references[4]))
+def test_table_option_prints_a_table(numpy_bundle, tmp_path):
+    (tmp_path / "4.jpg").write_bytes(jpeg(card_dataset().references[4]))
     code, out, _ = recognize(numpy_bundle, str(tmp_path / "4.jpg"), "--table")
     assert code == 0
     first, second, *_ = out.splitlines()
@@ -34,9 +34,9 @@ def test_a_table_is_for_people(numpy_bundle, tmp_path):
     assert second.split()[1:] == ["set-4", "Pikachü", "4", "(set", "4)"]
 
 
-def test_a_picture_that_is_none_is_told_in_its_line_and_the_others_are_answered(numpy_bundle, tmp_path):
+def test_invalid_picture_is_reported_and_others_are_answered(numpy_bundle, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    (tmp_path / "good.jpg").write_bytes(jpeg(drawn().references[4]))
+    (tmp_path / "good.jpg").write_bytes(jpeg(card_dataset().references[4]))
     files = [str(tmp_path / name) for name in ("missing.jpg", "bad.jpg", "good.jpg")]
     code, out, _ = recognize(numpy_bundle, *files)
     missing, bad, good = lines(out)
@@ -46,13 +46,13 @@ def test_a_picture_that_is_none_is_told_in_its_line_and_the_others_are_answered(
     assert good["matches"][0]["card_id"] == "set-4"
 
 
-def test_a_video_is_watched_as_a_camera_is(numpy_bundle, video):  # noqa: F811 - the fixture
+def test_video_is_accepted_as_a_camera(numpy_bundle, video):  # noqa: F811 - the fixture
     code, out, _ = recognize(numpy_bundle, "--camera", video, "--frames", "4", "--least", "0.5")
     assert code == 0
     assert [line["matches"][0]["card_id"] for line in lines(out)] == ["set-11", "set-23"]
 
 
-def test_a_check_opens_the_bundle_and_tells_what_it_is(numpy_bundle):
+def test_check_describes_the_bundle(numpy_bundle):
     code, out, _ = recognize(numpy_bundle, "--check")
     assert code == 0
     assert lines(out) == [
@@ -67,18 +67,18 @@ def test_a_check_opens_the_bundle_and_tells_what_it_is(numpy_bundle):
 
 
 @pytest.mark.parametrize("name", ["index.npz", "model/weights.npy", "lib/pokeflow_small/network.py", "labels.csv"])
-def test_a_damaged_bundle_ends_with_a_sentence_and_1(numpy_bundle, tmp_path, name):
-    made = numpy_bundle.copy(tmp_path / "bundle")
-    with (made.folder / name).open("ab") as file:
+def test_damaged_bundle_exits_1_with_one_sentence(numpy_bundle, tmp_path, name):
+    bundle_copy = numpy_bundle.copy(tmp_path / "bundle")
+    with (bundle_copy.folder / name).open("ab") as file:
         file.write(b"\n")
-    code, out, err = recognize(made, "--http", "127.0.0.1:0")
+    code, out, err = recognize(bundle_copy, "--http", "127.0.0.1:0")
     assert (code, out) == (1, "")
-    assert err.startswith(f"{made.folder / name}: differs from bundle.json")
+    assert err.startswith(f"{bundle_copy.folder / name}: differs from bundle.json")
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         ([], "exactly one of FILE…, --camera, --http and --check is required"),
         (["x.jpg", "--check"], "one of FILE…"),
@@ -86,21 +86,21 @@ def test_a_damaged_bundle_ends_with_a_sentence_and_1(numpy_bundle, tmp_path, nam
         (["x.jpg", "--threads", "-1"], "--threads -1 is below 0"),
     ],
 )
-def test_what_is_asked_wrongly_is_told_with_2(numpy_bundle, given, said):
-    code, _, err = recognize(numpy_bundle, *given)
+def test_invalid_arguments_exit_2_with_a_message(numpy_bundle, arguments, message):
+    code, _, err = recognize(numpy_bundle, *arguments)
     assert code == 2
-    assert said in err
+    assert message in err
 
 
-def test_a_port_that_cannot_be_had_ends_with_a_sentence(numpy_bundle):
+def test_invalid_http_address_exits_1_with_one_sentence(numpy_bundle):
     code, _, err = recognize(numpy_bundle, "--http", "127.0.0.1")
     assert code == 1
     assert err == "--http 127.0.0.1: not of the form HOST:PORT, such as 127.0.0.1:8080.\n"
 
 
-def test_a_reader_that_leaves_ends_it_quietly(numpy_bundle, tmp_path):
-    (tmp_path / "4.jpg").write_bytes(jpeg(drawn().references[4]))
-    process = alone(numpy_bundle, MAIN, *[str(tmp_path / "4.jpg")] * 2000)
+def test_closed_output_ends_the_command_quietly(numpy_bundle, tmp_path):
+    (tmp_path / "4.jpg").write_bytes(jpeg(card_dataset().references[4]))
+    process = start_process(numpy_bundle, MAIN, *[str(tmp_path / "4.jpg")] * 2000)
     process.stdout.readline()
     process.stdout.close()
     err = process.stderr.read()
@@ -120,29 +120,29 @@ print(json.dumps({name: file for name, file in of.items() if file and name.start
 
 
 @pytest.mark.parametrize("which", ["numpy_bundle", "onnx_bundle", "openvino_bundle"])
-def test_every_line_of_the_project_that_runs_is_the_bundles_own(which, request):
-    made = request.getfixturevalue(which)
-    process = alone(made, USED, str(made.folder))
+def test_only_project_code_of_the_bundle_is_used(which, request):
+    bundle_copy = request.getfixturevalue(which)
+    process = start_process(bundle_copy, USED, str(bundle_copy.folder))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     used = json.loads(out)
-    lib = made.folder / "lib"
+    lib = bundle_copy.folder / "lib"
     assert {name: file for name, file in used.items() if not file.startswith(str(lib))} == {}
     assert {"pokeflow.errors", "pokeflow_vision.preprocessing", "pokeflow_edge_adapter"} <= used.keys()
     assert (lib / "pokeflow" / "__init__.py").read_text(encoding="utf-8") == ""
 
 
 @pytest.mark.parametrize("name", ["torch", "hydra", "pluggy", "msgspec", "pokeflow.types", "pokeflow.progress"])
-def test_what_no_device_has_is_out_of_reach_here_as_well(numpy_bundle, name):
-    process = alone(numpy_bundle, f"import {name}")
+def test_modules_missing_on_devices_cannot_be_imported(numpy_bundle, name):
+    process = start_process(numpy_bundle, f"import {name}")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "ImportError" in err or "ModuleNotFoundError" in err
 
 
-def test_nothing_is_written_into_the_bundle(numpy_bundle, tmp_path):
-    made = numpy_bundle.copy(tmp_path / "bundle")
-    before = sorted(made.folder.rglob("*"))
+def test_bundle_folder_is_not_written_to(numpy_bundle, tmp_path):
+    bundle_copy = numpy_bundle.copy(tmp_path / "bundle")
+    before = sorted(bundle_copy.folder.rglob("*"))
     (tmp_path / "4.jpg").write_bytes(jpeg(np.zeros((8, 8, 3), np.uint8)))
-    assert recognize(made, str(tmp_path / "4.jpg"))[0] == 0
-    assert sorted(made.folder.rglob("*")) == before
+    assert recognize(bundle_copy, str(tmp_path / "4.jpg"))[0] == 0
+    assert sorted(bundle_copy.folder.rglob("*")) == before

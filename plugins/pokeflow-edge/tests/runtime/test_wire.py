@@ -1,4 +1,4 @@
-"""Heads of requests: what is read, and what is refused."""
+"""Request heads are parsed, and invalid ones are refused."""
 
 import asyncio
 
@@ -14,10 +14,10 @@ def head(text: str) -> wire.Head:
     return wire.parse_head(text.replace("\n", "\r\n").encode("latin-1"))
 
 
-def test_a_head_is_read_with_its_names_in_lower_case():
-    found = head("POST /recognize?x=1 HTTP/1.1\nHost: pi\nContent-TYPE: image/jpeg; q=1\nContent-Length: 12\n\n")
-    assert (found.method, found.path, found.kind, found.length()) == ("POST", "/recognize", "image/jpeg", 12)
-    assert found.headers["host"] == "pi"
+def test_header_names_are_lower_case():
+    parsed = head("POST /recognize?x=1 HTTP/1.1\nHost: pi\nContent-TYPE: image/jpeg; q=1\nContent-Length: 12\n\n")
+    assert (parsed.method, parsed.path, parsed.kind, parsed.length()) == ("POST", "/recognize", "image/jpeg", 12)
+    assert parsed.headers["host"] == "pi"
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_head_is_read_with_its_names_in_lower_case():
     [("1.1", "", True), ("1.1", "Connection: close\n", False), ("1.1", "Connection: TE, Close\n", False),
      ("1.0", "", False), ("1.0", "Connection: keep-alive\n", True)],
 )  # fmt: skip
-def test_a_connection_is_kept_as_its_version_and_its_client_say(version, wish, kept):
+def test_keep_alive_follows_version_and_connection_header(version, wish, kept):
     assert head(f"GET /health HTTP/{version}\nHost: pi\n{wish}\n").keep is kept
 
 
@@ -47,13 +47,13 @@ def test_a_connection_is_kept_as_its_version_and_its_client_say(version, wish, k
         (f"GET / HTTP/1.1\nHost: {'x' * 20_000}\n\n", 431),
     ],
 )
-def test_what_others_could_read_otherwise_is_refused(text, status):
+def test_ambiguous_request_head_is_refused(text, status):
     with pytest.raises(RequestError) as fault:
         head(text)
     assert fault.value.status == status
 
 
-def test_lines_that_end_without_a_return_are_refused():
+def test_lines_without_carriage_return_are_refused():
     with pytest.raises(RequestError, match="not a request line"):
         wire.parse_head(b"GET / HTTP/1.1\nHost: pi\n\r\n\r\n")
 
@@ -64,29 +64,29 @@ def test_lines_that_end_without_a_return_are_refused():
      ("Content-Length: +1\n", 400), ("Content-Length: ²\n", 400), ("Content-Length: 1, 1\n", 400),
      ("Content-Length: 9999999999999999999\n", 400), ("Content-Length: 0x1\n", 400), ("Content-Length: \n", 400)],
 )  # fmt: skip
-def test_a_body_says_how_long_it_is_in_plain_digits(headers, status):
+def test_content_length_must_be_plain_digits(headers, status):
     with pytest.raises(RequestError) as fault:
         head(f"POST / HTTP/1.1\nHost: pi\n{headers}\n").length()
     assert fault.value.status == status
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_a_head_or_a_fault(noise):
+def test_any_bytes_give_a_head_or_a_request_error(noise):
     raw = b"GET /" + noise + b"\r\n\r\n"
     try:
-        found = wire.parse_head(raw)
+        parsed = wire.parse_head(raw)
     except RequestError as fault:
         assert fault.status in (400, 431)  # noqa: PT017
     else:
-        assert found.path.startswith("/")
+        assert parsed.path.startswith("/")
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"], exclude_characters="\x7f"), max_size=60))
-def test_a_header_holds_what_was_sent_without_the_space_around_it(value):
+def test_header_value_is_stripped(value):
     assert head(f"GET / HTTP/1.1\nHost: pi\nX-Own: {value}\n\n").headers["x-own"] == value.strip(" \t")
 
 
-def test_a_head_without_end_is_given_up_at_the_limit():
+def test_endless_head_is_refused_at_the_limit():
     async def read() -> wire.Head:
         reader = asyncio.StreamReader(limit=wire.MOST_HEAD)
         reader.feed_data(b"ET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)

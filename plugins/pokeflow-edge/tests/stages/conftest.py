@@ -1,4 +1,4 @@
-"""What the stages' tests share with those of the package and of the release."""
+"""Fixtures that the stages' tests share with those of packing and of releases."""
 
-from ..pack.conftest import done, flow, installed  # noqa: F401 - fixtures
+from ..pack.conftest import finished_task, flow, install_adapter  # noqa: F401 - fixtures
 from ..release.conftest import home, release  # noqa: F401 - fixtures

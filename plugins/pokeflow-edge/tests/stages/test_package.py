@@ -1,4 +1,4 @@
-"""Stage package: what an edge bundle holds, from where, and what is refused."""
+"""The stage ``package`` writes edge bundles and refuses inconsistent inputs."""
 
 import csv
 import dataclasses
@@ -17,8 +17,7 @@ from pokeflow_edge.params import PackageParams
 from pokeflow_vision import index
 from pokeflow_vision.preprocessing import Preprocessing
 
-from ..conftest import ADAPTER, alone, drawn
-from ..conftest import Made as Unpacked
+from ..conftest import ADAPTER, UnpackedBundle, card_dataset, start_process
 from ..pack.conftest import PARAMS, WEIGHTS, content
 
 MODEL = {"model/preprocessing.json", "model/weights.npy"}
@@ -33,7 +32,7 @@ VISION = {
 }  # fmt: skip
 
 
-def test_a_bundle_holds_the_model_its_gallery_and_the_code_for_both(flow):
+def test_bundle_has_model_gallery_and_code(flow):
     archive, result = flow.package()
     packed = content(archive)
     code = {name for name in packed if name.startswith("lib/")}
@@ -57,7 +56,7 @@ def test_a_bundle_holds_the_model_its_gallery_and_the_code_for_both(flow):
     assert result.facts["packed"] == sorted(packed)
 
 
-def test_what_a_bundle_says_of_itself_is_true_and_lies_beside_it(flow):
+def test_bundle_json_is_correct_and_written_next_to_the_archive(flow):
     archive, _ = flow.package(top=3, exclusive=True)
     packed = content(archive)
     assert (archive.parent / "bundle.json").read_bytes() == packed["bundle.json"]
@@ -77,28 +76,28 @@ def test_what_a_bundle_says_of_itself_is_true_and_lies_beside_it(flow):
     assert "simulated" not in about
 
 
-def test_a_bundle_runs_with_nothing_of_this_machine_but_numpy_and_pillow(flow, tmp_path):
+def test_bundle_runs_with_numpy_and_pillow_alone(flow, tmp_path):
     archive, _ = flow.package()
     with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path / "device")  # its own: Python 3.11.0 has no filters
+        tar.extractall(tmp_path / "device")  # a trusted archive: Python 3.11.0 has no filters
     main = "from pokeflow_edge.runtime.__main__ import main\nsys.exit(main(sys.argv[1:]))"
-    out, err = alone(Unpacked(tmp_path / "device"), main, "--check").communicate(timeout=120)
+    out, err = start_process(UnpackedBundle(tmp_path / "device"), main, "--check").communicate(timeout=120)
     assert json.loads(out)["status"] == "ok", err
 
 
-def test_the_same_inputs_give_the_same_bytes_whatever_the_clock_says(flow, monkeypatch):
+def test_archive_is_reproducible_at_any_time(flow, monkeypatch):
     packed = []
     for moment in (0, 1_000_000_000):
         monkeypatch.setattr(time, "time", lambda moment=moment: float(moment))
         monkeypatch.setattr(time, "localtime", lambda _=None, moment=moment: time.gmtime(moment + 400_000_000))
-        inputs = flow.compiled(), flow.prepared()
+        inputs = flow.compile(), flow.prepare()
         for file in flow.root.rglob("*.*"):
             os.utime(file, (moment, moment))
         packed.append(flow.package(*inputs)[0].read_bytes())
     assert packed[0] == packed[1]
 
 
-def test_nothing_in_a_bundle_is_of_one_architecture_but_the_model(flow):
+def test_bundle_has_no_native_code_outside_the_model(flow):
     archive, _ = flow.package()
     magic = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
     for name, data in content(archive).items():
@@ -107,7 +106,7 @@ def test_nothing_in_a_bundle_is_of_one_architecture_but_the_model(flow):
             assert not data.startswith(magic), name
 
 
-def test_only_programs_can_be_run_and_nobody_owns_anything(flow):
+def test_archive_has_fixed_modes_and_no_owners(flow):
     with tarfile.open(flow.package()[0]) as tar:
         members = tar.getmembers()
     assert {m.name for m in members if m.mode == 0o755} == {"bin/recognize", "bin/update", "install.sh"}
@@ -116,7 +115,7 @@ def test_only_programs_can_be_run_and_nobody_owns_anything(flow):
     assert all(m.isreg() for m in members)
 
 
-def test_a_self_test_holds_pictures_of_the_gallery_and_the_models_own_answers(flow):
+def test_self_test_has_gallery_pictures_and_model_outputs(flow):
     archive, _ = flow.package(selftest=3)
     packed = content(archive)
     with np.load(io.BytesIO(packed["selftest.npz"]), allow_pickle=False) as parts:
@@ -129,11 +128,11 @@ def test_a_self_test_holds_pictures_of_the_gallery_and_the_models_own_answers(fl
 
 
 @pytest.mark.parametrize("fault", ["ImportError('no such driver')", "UnavailableError('no such device')"])
-def test_a_model_that_cannot_run_here_is_tested_by_what_the_emulator_gave(flow, installed, fault):
+def test_self_test_uses_the_gallery_if_the_model_cannot_run(flow, install_adapter, fault):
     code = (
         f"from pokeflow.errors import UnavailableError\ndef open_network(folder, spec, threads):\n    raise {fault}\n"
     )
-    archive, _ = flow.package(adapter=installed(code, "pokeflow_other"))
+    archive, _ = flow.package(adapter=install_adapter(code, "pokeflow_other"))
     packed = content(archive)
     assert json.loads(packed["bundle.json"])["selftest"]["source"] == (
         "the gallery, as the compiler's emulator gave it"
@@ -142,38 +141,38 @@ def test_a_model_that_cannot_run_here_is_tested_by_what_the_emulator_gave(flow, 
         assert np.array_equal(parts["embeddings"], index.read(flow.root / "compile").embeddings[[0, 13, 26, 39]])
 
 
-def test_a_gallery_of_another_model_is_refused(flow):
-    compiled = flow.compiled(gallery_of=WEIGHTS[::-1].copy())
+def test_gallery_of_another_model_is_refused(flow):
+    compiled = flow.compile(gallery_of=WEIGHTS[::-1].copy())
     with pytest.raises(PokeflowError, match=r"its index differs from what the model computes on this machine \(cosine"):
-        flow.package(compiled, flow.prepared())
+        flow.package(compiled, flow.prepare())
 
 
-def test_a_model_that_is_damaged_is_refused_and_never_tested_by_the_gallery(flow):
-    compiled = flow.compiled()
+def test_damaged_model_is_refused(flow):
+    compiled = flow.compile()
     (compiled.folder / "weights.npy").write_bytes(b"no array")
     with pytest.raises(ValueError, match="pickled"):
-        flow.package(compiled, flow.prepared())
+        flow.package(compiled, flow.prepare())
 
 
-def test_what_changed_since_it_was_recorded_is_refused(flow):
-    compiled = flow.compiled()
+def test_file_changed_since_its_record_is_refused(flow):
+    compiled = flow.compile()
     np.save(compiled.folder / "weights.npy", np.ascontiguousarray(WEIGHTS * 2))
     with pytest.raises(PokeflowError, match=r"weights\.npy: differs from its record"):
-        flow.package(compiled, flow.prepared())
+        flow.package(compiled, flow.prepare())
 
 
-def test_a_gallery_of_other_cards_or_other_preprocessing_is_refused(flow):
-    turned = dataclasses.replace(drawn(), cards=drawn().cards[::-1])
+def test_gallery_of_other_cards_or_preprocessing_is_refused(flow):
+    turned = dataclasses.replace(card_dataset(), cards=card_dataset().cards[::-1])
     with pytest.raises(PokeflowError, match="its index and the data set have different cards"):
-        flow.package(flow.compiled(), flow.prepared(turned))
-    other = dataclasses.replace(drawn(), preprocessing=Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+        flow.package(flow.compile(), flow.prepare(turned))
+    other = dataclasses.replace(card_dataset(), preprocessing=Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
     with pytest.raises(PokeflowError, match=r"preprocessing .* differs"):
-        flow.package(flow.compiled(), flow.prepared(other))
+        flow.package(flow.compile(), flow.prepare(other))
 
 
 @pytest.mark.parametrize("name", ["weights.npy", "index.npz", "preprocessing.json"])
-def test_a_link_is_refused(flow, name):
-    inputs = flow.compiled(), flow.prepared()
+def test_symlink_is_refused(flow, name):
+    inputs = flow.compile(), flow.prepare()
     (flow.root / "secret").write_bytes((flow.root / "compile" / name).read_bytes())
     (flow.root / "compile" / name).unlink()
     (flow.root / "compile" / name).symlink_to(flow.root / "secret")
@@ -181,25 +180,25 @@ def test_a_link_is_refused(flow, name):
         flow.package(*inputs)
 
 
-def test_a_making_without_a_gallery_is_told_with_what_to_do(flow):
-    inputs = flow.compiled(), flow.prepared()
+def test_missing_gallery_is_reported_with_advice(flow):
+    inputs = flow.compile(), flow.prepare()
     (flow.root / "compile" / "index.npz").unlink()
     with pytest.raises(PokeflowError, match=r"has no index\.npz.*package: null"):
         flow.package(*inputs)
 
 
-def test_a_making_that_left_nothing_to_run_is_refused(flow):
+def test_package_without_runnable_files_is_refused(flow):
     with pytest.raises(PokeflowError, match="no files that a device could run"):
         flow.package(leave_out=("*.npy", "*.npz", "*.har", "*.json"))
 
 
-def test_what_a_double_made_says_so(flow):
-    archive, result = flow.package(flow.compiled(simulated=True), flow.prepared())
+def test_simulated_model_is_marked_simulated(flow):
+    archive, result = flow.package(flow.compile(simulated=True), flow.prepare())
     assert json.loads(content(archive)["bundle.json"])["simulated"] is True
     assert result.facts["simulated"] is True
 
 
-def test_a_packages_digest_follows_its_code(flow):
+def test_package_digest_depends_on_the_adapter_code(flow):
     import pokeflow_edge
 
     (backend,) = (b for b in pokeflow_edge.pokeflow_backends() if b.stage == "package")

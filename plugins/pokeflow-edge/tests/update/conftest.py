@@ -1,4 +1,4 @@
-"""A maker that signs releases of a tiny bundle, and an installation on a device."""
+"""A maker that signs releases of a small bundle, and an installation on a device."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from pokeflow_edge.runtime.update.root import Root
 from pokeflow_edge.runtime.update.sources import Folder
 
 CHECK = '''
-"""Stands for the runtime: its self-test fails where the model says so."""
+"""A stub of the runtime; its self-test fails if the model starts with ``sick``."""
 import pathlib, sys
 model = pathlib.Path(sys.argv[sys.argv.index("--bundle") + 1]) / "model" / "model"
 if model.read_bytes().startswith(b"sick"):
@@ -30,7 +30,7 @@ ALL = ("current", "releases", "release.pub", "state.json", "update.lock")
 
 
 def bundle(version: str, weights: bytes, **about: Any) -> dict[str, bytes]:
-    """The files of a small bundle that says the truth."""
+    """Return the files of a small, consistent bundle."""
     files = {
         "model/model": weights,
         "lib/pokeflow_edge/__init__.py": b"",
@@ -39,15 +39,15 @@ def bundle(version: str, weights: bytes, **about: Any) -> dict[str, bytes]:
         "bin/recognize": b"#!/bin/sh\n",
     }
     sums = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
-    told = {
+    description = {
         "format": 1, "model": {"name": "small", "digest": "d"}, "version": version, "target": "cpu",
         "preprocessing": "p", "exclusive": False, "files": sums,
     }  # fmt: skip
-    return files | {"bundle.json": json.dumps(told | about).encode()}
+    return files | {"bundle.json": json.dumps(description | about).encode()}
 
 
 def tar(members: Mapping[str, bytes] | list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
-    """An archive of members as they are, hostile ones too."""
+    """Return an archive of these members, which may be hostile."""
     out = io.BytesIO()
     pairs = members if isinstance(members, list) else [(tarfile.TarInfo(name), data) for name, data in members.items()]
     with tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as packed:
@@ -59,7 +59,7 @@ def tar(members: Mapping[str, bytes] | list[tuple[tarfile.TarInfo, bytes]]) -> b
 
 @dataclass(frozen=True)
 class Maker:
-    """Who releases: a folder, and the key."""
+    """The folder of the releases, and the key that signs them."""
 
     folder: Path
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
@@ -74,7 +74,7 @@ class Maker:
         says: Mapping[str, Any] | None = None,
         **about: Any,
     ) -> Path:
-        """Put a signed release into the folder; ``says`` is what release.json says other than the truth."""
+        """Write a signed release to the folder; ``says`` has the values of release.json that are wrong."""
         self.folder.mkdir(exist_ok=True)
         version = version or f"v{sequence}"
         name = f"small-{version}-cpu.tar.gz"
@@ -84,11 +84,11 @@ class Maker:
             content = bundle(version, weights or f"model {sequence}".encode() * 5000, **about)
             archive.write(self.folder / name, content, ["bin/recognize"])
         data = (self.folder / name).read_bytes()
-        told = {
+        document = {
             "archive": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "model": "small",
             "version": version, "target": "cpu", "sequence": sequence, "pokeflow": "0.1.0", **(says or {}),
         }  # fmt: skip
-        self.sign(json.dumps(told).encode())
+        self.sign(json.dumps(document).encode())
         return self.folder
 
     def sign(self, text: bytes) -> None:
@@ -98,10 +98,10 @@ class Maker:
 
 
 @dataclass
-class Double:
-    """Stands for the service: what is current as it is restarted runs then, and answers unless it is in ``sick``.
+class FakeService:
+    """A double of the service: a restart runs the current release, which is healthy unless it is in ``sick``.
 
-    ``told`` has the release of each restart, and None for each stop; ``stuck`` is why it does not stop.
+    ``events`` has the release of each restart, and None for each stop; ``stuck`` is why it does not stop.
     """
 
     root: Root
@@ -109,32 +109,32 @@ class Double:
     stuck: str = ""
     restart: str = "restart"
     stop: str = "stop"
-    told: list[Any] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
 
     @property
     def running(self) -> int | None:
-        return self.told[-1] if self.told else None
+        return self.events[-1] if self.events else None
 
     def restart_and_wait(self, about: Mapping[str, Any]) -> str:
         current = self.root.current
-        self.told.append(current)
+        self.events.append(current)
         assert current is not None
         assert about == self.root.about(current)
         return "it coughs" if current in self.sick else ""
 
     def stop_and_wait(self) -> str:
-        self.told.append(None)
+        self.events.append(None)
         return self.stuck
 
 
-def tried(folder: Path) -> str:
-    """Stands for the self-test where it is not what is asked for."""
+def fake_self_test(folder: Path) -> str:
+    """Fail for a model that starts with ``sick``, without running the bundle."""
     return "it is sick." if (folder / "model" / "model").read_bytes().startswith(b"sick") else ""
 
 
 @dataclass(frozen=True)
 class Device:
-    """An installation with its maker, and a service that stands for the real one."""
+    """An installation with its maker and a double of its service."""
 
     root: Root
     maker: Maker
@@ -143,37 +143,37 @@ class Device:
     def keys(self) -> Path:
         return self.root.folder / "release.pub"
 
-    def service(self, *sick: int) -> Double:
-        return Double(self.root, sick)
+    def service(self, *sick: int) -> FakeService:
+        return FakeService(self.root, sick)
 
     def update(self, service: Any = None, **how: Any) -> str:
-        how = {"tried": tried} | how
+        how = {"tried": fake_self_test} | how
         return run.update(self.root, Folder(str(self.maker.folder)), self.keys, service or self.service(), **how)
 
     def snapshot(self) -> dict[str, Any]:
-        """Every file and link of the installation, but for what an update may leave lying around."""
-        found = {}
-        for place, folders, files in os.walk(self.root.folder):
-            for name in (*files, *(f for f in folders if (Path(place) / f).is_symlink())):
-                path = Path(place) / name
+        """Return every file and link of the installation, except those that an update may leave behind."""
+        snapshot = {}
+        for parent, folders, files in os.walk(self.root.folder):
+            for name in (*files, *(f for f in folders if (Path(parent) / f).is_symlink())):
+                path = Path(parent) / name
                 key = path.relative_to(self.root.folder).as_posix()
                 if key.partition("/")[0] not in ("downloads", "staging", "update.lock"):
-                    found[key] = str(path.readlink()) if path.is_symlink() else path.read_bytes()
-        return found
+                    snapshot[key] = str(path.readlink()) if path.is_symlink() else path.read_bytes()
+        return snapshot
 
     def require_whole(self) -> int:
-        """What is current, once every file of it is what its bundle.json says."""
+        """Check every file of the current release against its bundle.json, and return its sequence."""
         current = self.root.current
         assert current is not None
         folder = self.root.folder / "current"
-        for name, said in self.root.about(current)["files"].items():
-            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == said["sha256"], name
+        for name, entry in self.root.about(current)["files"].items():
+            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"], name
         return current
 
 
 @pytest.fixture(autouse=True)
-def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No power cut comes in a test, and a disk that others use takes its time."""
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip ``os.sync``: tests have no power cuts, and flushing a busy disk is slow."""
     monkeypatch.setattr(os, "sync", lambda: None)
 
 
@@ -184,7 +184,7 @@ def maker(tmp_path: Path) -> Maker:
 
 @pytest.fixture
 def empty(tmp_path: Path, maker: Maker) -> Device:
-    """A device with a key and nothing else."""
+    """Return a device with the pinned key and no release."""
     root = tmp_path / "device"
     root.mkdir()
     (root / "release.pub").write_bytes(keys.public(maker.key))
@@ -193,7 +193,7 @@ def empty(tmp_path: Path, maker: Maker) -> Device:
 
 @pytest.fixture
 def device(empty: Device) -> Device:
-    """A device that serves release 100."""
+    """Return a device that serves release 100."""
     empty.maker.release(100)
     empty.update()
     return empty

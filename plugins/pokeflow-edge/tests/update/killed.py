@@ -1,8 +1,8 @@
-"""Runs updates that are killed, each in a process of its own: before its n-th change of the disk, for every n.
+"""Kill updates, each in a separate process, before the n-th change of the disk, for every n.
 
-``python killed.py ROOT MAKER SICK [twice]`` copies the installation, has a child update the copy and die (twice: and
-another one after it), looks at what is left, updates again, and prints a line of JSON for each n: what was current
-then, and at the end.
+``python killed.py ROOT MAKER SICK [twice]`` copies the installation, updates the copy in a child that is killed (twice:
+and in a second one), updates again, and prints a line of JSON for each n: the current release after the kill, and at
+the end.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ CHANGES = {
 
 
 class Service:
-    """Answers but where the sick release is current."""
+    """A double of the service, healthy unless the sick release is current."""
 
-    restart = stop = "as told"
+    restart = stop = "unused"
 
     def __init__(self, root: Root, sick: int) -> None:
         self.root, self.sick = root, sick
 
     def restart_and_wait(self, about: object) -> str:
-        sys.audit("shutil.rmtree", "a restart", None)  # a moment to die in as well
+        sys.audit("shutil.rmtree", "a restart", None)  # counts as a change, to be killed here too
         return "it coughs" if self.root.current == self.sick else ""
 
     def stop_and_wait(self) -> str:
@@ -45,8 +45,8 @@ def update(root: Root, maker: Path, sick: int) -> str:
     return run.update(root, Folder(str(maker)), keys, Service(root, sick), tried=lambda folder: "")  # type: ignore[arg-type]
 
 
-def child(root: Root, maker: Path, sick: int, moment: int) -> int:
-    """The process id of an update that dies before its ``moment``-th change."""
+def fork_update(root: Root, maker: Path, sick: int, moment: int) -> int:
+    """Start an update that is killed before its ``moment``-th change, and return its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -68,22 +68,22 @@ def child(root: Root, maker: Path, sick: int, moment: int) -> int:
     os._exit(0)
 
 
-def whole(root: Root) -> int | None:
-    """What is current; an error where a file of it is not as its bundle.json says."""
+def require_whole(root: Root) -> int | None:
+    """Check every file of the current release against its bundle.json, and return its sequence."""
     current = root.current
     if current is None:
         return None
-    for name, said in root.about(current)["files"].items():
+    for name, entry in root.about(current)["files"].items():
         data = (root.folder / "current" / name).read_bytes()
-        assert hashlib.sha256(data).hexdigest() == said["sha256"], name
+        assert hashlib.sha256(data).hexdigest() == entry["sha256"], name
     return current
 
 
-def died(root: Root, maker: Path, sick: int, moment: int) -> bool:
-    return os.WIFSIGNALED(os.waitpid(child(root, maker, sick, moment), 0)[1])
+def is_killed(root: Root, maker: Path, sick: int, moment: int) -> bool:
+    return os.WIFSIGNALED(os.waitpid(fork_update(root, maker, sick, moment), 0)[1])
 
 
-def ended(root: Root, maker: Path, sick: int) -> str:
+def finish(root: Root, maker: Path, sick: int) -> str:
     try:
         update(root, maker, sick)
     except PokeflowError as error:
@@ -91,34 +91,34 @@ def ended(root: Root, maker: Path, sick: int) -> str:
     return "done"
 
 
-def one(folder: Path, maker: Path, sick: int, *moments: int) -> bool:
-    """Kill updates of a copy at these moments and tell what came of it; whether the first did die."""
+def run_case(folder: Path, maker: Path, sick: int, *moments: int) -> bool:
+    """Kill updates of a copy at these moments, print the result, and return whether the first was killed."""
     copy = folder.with_name("copy")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder, copy, symlinks=True)
-    root, told = Root(copy), {"moments": moments}
-    killed = [died(root, maker, sick, moment) for moment in moments]
-    told |= {"killed": killed[0], "then": whole(root), "trial": root.state().trial}
-    told |= {"ends": [ended(root, maker, sick) for _ in range(2)], "now": whole(root)}
-    told["left"] = sorted(path.name for path in copy.iterdir() if path.name not in ("update.lock", "release.pub"))
-    told["releases"] = sorted(path.name for path in (copy / "releases").iterdir())
-    print(json.dumps(told), flush=True)
+    root, result = Root(copy), {"moments": moments}
+    killed = [is_killed(root, maker, sick, moment) for moment in moments]
+    result |= {"killed": killed[0], "then": require_whole(root), "trial": root.state().trial}
+    result |= {"ends": [finish(root, maker, sick) for _ in range(2)], "now": require_whole(root)}
+    result["left"] = sorted(path.name for path in copy.iterdir() if path.name not in ("update.lock", "release.pub"))
+    result["releases"] = sorted(path.name for path in (copy / "releases").iterdir())
+    print(json.dumps(result), flush=True)
     return killed[0]
 
 
-def unsettled(*_: object) -> None:
-    """A process that is killed loses nothing that it wrote: the disk's own pace is no part of this."""
+def no_sync(*_: object) -> None:
+    """Skip flushing: a killed process loses nothing that it wrote."""
 
 
 def main(folder: Path, maker: Path, sick: int, seconds: tuple[int, ...]) -> None:
     for first in range(1, 1000):
-        if not seconds and not one(folder, maker, sick, first):
+        if not seconds and not run_case(folder, maker, sick, first):
             return
-        if seconds and not all(one(folder, maker, sick, first, second) for second in seconds):
+        if seconds and not all(run_case(folder, maker, sick, first, second) for second in seconds):
             return
 
 
 if __name__ == "__main__":
-    os.sync = os.fsync = unsettled
+    os.sync = os.fsync = no_sync
     again = tuple(range(1, 45, 4)) if "twice" in sys.argv else ()
     main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), again)

@@ -1,4 +1,4 @@
-"""A download that finds a part of the archive, or the whole of it."""
+"""Downloads start anew, resume a part, or use a complete archive."""
 
 import hashlib
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ RELEASE = Release("a.tar.gz", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(),
 
 
 class Source:
-    """Gives this content; ``opened`` has the offsets from which it was read."""
+    """A source with this content; ``opened`` has the offsets from which it was read."""
 
     label = "here"
 
@@ -40,34 +40,34 @@ def with_part(folder, content):
     return folder
 
 
-def test_an_archive_is_fetched_whole_where_nothing_is_there(folder):
+def test_archive_is_downloaded_completely(folder):
     source = Source()
     assert download.fetch(source, RELEASE, folder).read_bytes() == CONTENT
     assert source.opened == [0]
 
 
-def test_a_whole_archive_that_is_there_is_not_fetched_again(folder):
+def test_complete_archive_is_not_downloaded_again(folder):
     source = Source()
     assert download.fetch(source, RELEASE, with_part(folder, CONTENT)).read_bytes() == CONTENT
     assert source.opened == []
 
 
 @pytest.mark.parametrize("size", [1, 2, len(CONTENT) - 1])
-def test_a_part_is_gone_on_with(folder, size):
+def test_partial_download_is_resumed(folder, size):
     source = Source()
     assert download.fetch(source, RELEASE, with_part(folder, CONTENT[:size])).read_bytes() == CONTENT
     assert source.opened == [size]
 
 
 @pytest.mark.parametrize("size", [1, 2, len(CONTENT)])
-def test_a_damaged_part_is_fetched_anew_once(folder, size):
+def test_damaged_part_is_downloaded_again_once(folder, size):
     source = Source()
     assert download.fetch(source, RELEASE, with_part(folder, b"\xff" * size)).read_bytes() == CONTENT
     assert source.opened == ([size, 0] if size < len(CONTENT) else [0])
 
 
 @pytest.mark.parametrize("part", [None, b""])
-def test_another_archive_is_fetched_once_and_refused(folder, part):
+def test_wrong_archive_is_downloaded_once_and_refused(folder, part):
     source = Source(bytes(len(CONTENT)))
     with pytest.raises(ReleaseRejectedError, match="not the archive that was signed"):
         download.fetch(source, RELEASE, folder if part is None else with_part(folder, part))
@@ -75,7 +75,7 @@ def test_another_archive_is_fetched_once_and_refused(folder, part):
     assert list(folder.iterdir()) == []
 
 
-def test_an_archive_that_ends_too_early_keeps_its_part(folder):
+def test_truncated_download_keeps_its_part(folder):
     with pytest.raises(PokeflowError, match="ended 10 bytes too early"):
         download.fetch(Source(CONTENT[:-10]), RELEASE, folder)
     assert (folder / f"{RELEASE.sha256}.part").read_bytes() == CONTENT[:-10]

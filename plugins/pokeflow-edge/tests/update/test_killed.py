@@ -1,4 +1,4 @@
-"""An update that is killed, at every change that it makes to the disk, and one whose disk is full."""
+"""Updates that are killed at every change of the disk, or whose disk is full."""
 
 import contextlib
 import errno
@@ -20,10 +20,10 @@ def outcomes(device, sick=0, *words):
     command = [sys.executable, str(script), str(device.root.folder), str(device.maker.folder), str(sick), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert not found[-1]["killed"]
-    assert len(found) > 30
-    return found
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert not results[-1]["killed"]
+    assert len(results) > 30
+    return results
 
 
 def require_ended(one):
@@ -33,39 +33,39 @@ def require_ended(one):
     assert one["releases"] == ["100", "200"], one
 
 
-def test_a_killed_update_leaves_a_whole_release_and_the_next_one_ends_it(device):
+def test_update_completes_after_a_kill_at_any_point(device):
     device.maker.release(200)
-    found = outcomes(device)
-    assert {one["then"] for one in found} == {100, 200}
-    for one in found:
+    results = outcomes(device)
+    assert {one["then"] for one in results} == {100, 200}
+    for one in results:
         require_ended(one)
         assert one["ends"] == ["done", "done"], one
-        # What is served untried is on trial, so that whatever comes next looks after it.
+        # A release that is current but unconfirmed is on trial, so that the next update checks it.
         assert one["then"] == 100 or one["trial"] in (200, None), one
 
 
-def test_an_update_killed_while_it_goes_back_comes_back_all_the_same(device):
+def test_rollback_completes_after_a_kill_at_any_point(device):
     device.maker.release(200)
-    found = outcomes(device, 200)
-    assert {one["then"] for one in found} == {100, 200}
-    for one in found:
+    results = outcomes(device, 200)
+    assert {one["then"] for one in results} == {100, 200}
+    for one in results:
         assert one["now"] == 100, one
         assert one["releases"] == ["100"], one
         assert one["ends"][-1].startswith("small v200 for cpu, release 200: failed on this device before"), one
         assert set(one["left"]) - {"downloads"} == {"current", "releases", "state.json"}, one
 
 
-def test_a_first_installation_that_is_killed_can_be_made_again(empty):
+def test_killed_first_installation_can_be_repeated(empty):
     empty.maker.release(100)
-    found = outcomes(empty)
-    assert {one["then"] for one in found} == {None, 100}
-    assert {one["now"] for one in found} == {100}
+    results = outcomes(empty)
+    assert {one["then"] for one in results} == {None, 100}
+    assert {one["now"] for one in results} == {100}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("sick", [0, 200])
-def test_an_update_that_is_killed_twice_comes_to_its_end(device, sick):
-    """The second process dies as well, somewhere in its recovery."""
+def test_update_killed_twice_completes(device, sick):
+    """The second process is killed as well, during its recovery."""
     device.maker.release(200)
     for one in outcomes(device, sick, "twice"):
         if not sick:
@@ -82,15 +82,15 @@ def command(device, **more):
 
 
 @pytest.mark.parametrize("limit", [0, 64, 512, 4096, 30_000])
-def test_a_disk_that_is_full_is_told_and_the_old_release_is_served_on(device, limit):
+def test_full_disk_is_reported_and_old_release_stays(device, limit):
     device.maker.release(200)
     before = device.snapshot()
 
-    def little() -> None:
+    def limit_file_size() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
-    done = command(device, preexec_fn=little)
+    done = command(device, preexec_fn=limit_file_size)
     assert done.returncode == 1
     assert os.strerror(errno.EFBIG) in done.stderr
     assert "Traceback" not in done.stderr
@@ -103,12 +103,12 @@ def test_a_disk_that_is_full_is_told_and_the_old_release_is_served_on(device, li
 
 
 OPENED = 9
-"""Files that an update of this bundle writes: the archive, six of the bundle, the state before the trial and after."""
+"""Number of files that an update writes: the archive, six of the bundle, the state before and after the trial."""
 
 
 @pytest.mark.parametrize("room", range(OPENED + 2))
-def test_a_disk_that_fills_up_at_any_moment_leaves_the_old_release(device, monkeypatch, room):
-    """Every write from the ``room``-th file on finds no space; what is needed to go on is there already."""
+def test_disk_full_at_any_write_leaves_a_whole_release(device, monkeypatch, room):
+    """Every write from the ``room``-th file on fails; an interrupted update needs no further space to recover."""
     device.maker.release(200)
     opens, left = Path.open, [room]
 
@@ -129,4 +129,4 @@ def test_a_disk_that_fills_up_at_any_moment_leaves_the_old_release(device, monke
     assert device.root.staging.exists() is False
     device.update(service)
     assert device.require_whole() == 200
-    assert service.told[-1] == 200
+    assert service.events[-1] == 200

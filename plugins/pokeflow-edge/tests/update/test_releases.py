@@ -1,4 +1,4 @@
-"""A release that was tampered with, anywhere: nothing of it is installed, and mostly nothing of it is even read."""
+"""A tampered release is never installed, and is refused as early as possible."""
 
 import gzip
 import hashlib
@@ -28,19 +28,19 @@ ABOUT = {
 }  # fmt: skip
 
 
-def flip(file, place):
+def flip(file, position):
     data = bytearray(file.read_bytes())
-    data[place] ^= 1
+    data[position] ^= 1
     file.write_bytes(data)
 
 
 @pytest.mark.parametrize("name", ["release.json", "release.json.sig"])
-def test_one_other_bit_of_what_is_signed_or_of_the_signature_is_refused(device, name):
+def test_flipped_bit_in_document_or_signature_is_refused(device, name):
     device.maker.release(200)
     before, whole = device.snapshot(), (device.maker.folder / name).read_bytes()
-    for place in range(0, len(whole), 7):
+    for position in range(0, len(whole), 7):
         (device.maker.folder / name).write_bytes(whole)
-        flip(device.maker.folder / name, place)
+        flip(device.maker.folder / name, position)
         with pytest.raises(ReleaseRejectedError, match="not signed by a key that this device trusts"):
             device.update()
     assert device.snapshot() == before
@@ -48,7 +48,7 @@ def test_one_other_bit_of_what_is_signed_or_of_the_signature_is_refused(device, 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_one_other_bit_of_the_archive_is_refused_before_it_is_unpacked(device, share, monkeypatch):
+def test_flipped_bit_in_the_archive_is_refused_before_unpacking(device, share, monkeypatch):
     device.maker.release(200)
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
     flip(archive, int(share * archive.stat().st_size))
@@ -60,7 +60,7 @@ def test_one_other_bit_of_the_archive_is_refused_before_it_is_unpacked(device, s
     assert list(device.root.downloads.iterdir()) == []
 
 
-def test_an_archive_that_is_longer_or_shorter_is_refused(device):
+def test_longer_or_shorter_archive_is_refused(device):
     device.maker.release(200)
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
     whole = archive.read_bytes()
@@ -73,7 +73,7 @@ def test_an_archive_that_is_longer_or_shorter_is_refused(device):
     assert device.require_whole() == 100
 
 
-def test_anothers_key_is_refused_even_where_the_update_brings_its_own_public_key(device):
+def test_release_signed_by_another_key_is_refused(device):
     other = Maker(device.maker.folder, Ed25519PrivateKey.generate())
     other.release(200)
     before = device.snapshot()
@@ -82,7 +82,7 @@ def test_anothers_key_is_refused_even_where_the_update_brings_its_own_public_key
     assert device.snapshot() == before
 
 
-def test_a_signature_of_another_release_does_not_fit(device):
+def test_signature_of_another_release_is_refused(device):
     device.maker.release(200)
     signature = (device.maker.folder / "release.json.sig").read_bytes()
     device.maker.release(300)
@@ -92,14 +92,14 @@ def test_a_signature_of_another_release_does_not_fit(device):
 
 
 @pytest.mark.parametrize("length", [0, 1, 63])
-def test_a_signature_of_another_length_is_refused(device, length):
+def test_signature_of_wrong_length_is_refused(device, length):
     device.maker.release(200)
     (device.maker.folder / "release.json.sig").write_bytes(b"\0" * length)
     with pytest.raises(ReleaseRejectedError, match="not signed by a key"):
         device.update()
 
 
-def test_files_without_end_are_not_read(device):
+def test_oversized_document_or_signature_is_refused(device):
     device.maker.release(200)
     for name, length in (("release.json", 65_537), ("release.json.sig", 65)):
         (device.maker.folder / name).write_bytes(b"x" * length)
@@ -108,7 +108,7 @@ def test_files_without_end_are_not_read(device):
         device.maker.release(200)
 
 
-def test_keys_are_changed_by_trusting_both_for_a_while(device):
+def test_key_is_rotated_by_trusting_both_keys(device):
     new = Maker(device.maker.folder, Ed25519PrivateKey.generate())
     new.release(200)
     device.keys.write_bytes(device.keys.read_bytes() + keys.public(new.key))
@@ -120,7 +120,7 @@ def test_keys_are_changed_by_trusting_both_for_a_while(device):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"", "no public key in PEM format"),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "is not a public key"),
@@ -132,16 +132,16 @@ def test_keys_are_changed_by_trusting_both_for_a_while(device):
         ),
     ],
 )  # fmt: skip
-def test_a_pinned_key_that_is_none_is_told(device, text, said):
+def test_invalid_or_missing_pinned_key_is_reported(device, text, message):
     device.keys.write_bytes(text)
-    with pytest.raises(PokeflowError, match=said):
+    with pytest.raises(PokeflowError, match=message):
         device.update()
     device.keys.unlink()
     with pytest.raises(PokeflowError, match="cannot read the public key"):
         device.update()
 
 
-def test_nothing_is_parsed_before_the_signature_is_right(device, monkeypatch):
+def test_document_is_not_parsed_before_its_signature_is_valid(device, monkeypatch):
     device.maker.release(200)
     (device.maker.folder / "release.json.sig").write_bytes(b"\0" * 64)
 
@@ -162,24 +162,24 @@ def test_nothing_is_parsed_before_the_signature_is_right(device, monkeypatch):
         {"sequence": "9"}, {"sequence": None}, {"model": None}, {"version": ["v1"]}, {"target": {}},
     ],
 )  # fmt: skip
-def test_what_is_signed_and_still_no_release_is_refused(change):
+def test_signed_document_with_an_invalid_value_is_refused(change):
     with pytest.raises(ReleaseRejectedError, match="signed, but"):
         parse_release(json.dumps(ABOUT | change).encode())
     assert parse_release(json.dumps(ABOUT | {"more": 1}).encode()).sequence == 1
 
 
-def test_the_largest_archive_and_sequence_are_taken_and_one_more_is_not():
+def test_largest_archive_size_and_sequence_are_accepted():
     for name, most in (("size", 4_000_000_000), ("sequence", (1 << 53) - 1)):
         assert getattr(parse_release(json.dumps(ABOUT | {name: most}).encode()), name) == most
         with pytest.raises(ReleaseRejectedError, match=f"signed, but has an invalid {name}: '{most + 1}'"):
             parse_release(json.dumps(ABOUT | {name: most + 1}).encode())
 
 
-def test_a_release_is_called_by_model_version_target_and_sequence():
+def test_label_has_model_version_target_and_sequence():
     assert parse_release(json.dumps(ABOUT).encode()).label == "a v1 for cpu, release 1"
 
 
-def test_files_of_the_largest_size_are_read(device):
+def test_files_of_the_maximum_size_are_read(device):
     device.maker.release(200)
     text = (device.maker.folder / "release.json").read_bytes()
     device.maker.sign(text + b" " * (65_536 - len(text)))
@@ -192,14 +192,14 @@ def test_files_of_the_largest_size_are_read(device):
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"{", b"\xff", b'{"size": 1}', b"[" * 50_000])
-def test_what_is_signed_and_no_json_of_its_form_is_refused(text):
+def test_signed_document_that_is_malformed_is_refused(text):
     with pytest.raises(ReleaseRejectedError, match="signed, but not a valid release"):
         parse_release(text)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.binary(max_size=80))
-def test_no_signature_is_guessed(text, signature):
+def test_random_signatures_are_refused(text, signature):
     key = Ed25519PrivateKey.generate()
     with pytest.raises(ReleaseRejectedError):
         verify(text, signature, [keys.public(key)], "x")
@@ -212,8 +212,8 @@ def member(name, type=tarfile.REGTYPE, target="", size=0):
     return entry, b"\0" * size
 
 
-def signed(device, members):
-    """A rightly signed release of these members; what is in the bundle else is in order."""
+def release_members(device, members):
+    """Release a valid bundle with these additional members, correctly signed."""
     good = [(tarfile.TarInfo(name), data) for name, data in bundle("v200", b"model").items()]
     device.maker.release(200, packed=tar([*good, *members]))
 
@@ -233,8 +233,8 @@ def signed(device, members):
     ],
     ids=lambda entry: repr(entry[0].name[:20]),
 )  # fmt: skip
-def test_a_hostile_archive_is_refused_though_it_is_signed(device, entry):
-    signed(device, [entry])
+def test_signed_hostile_archive_is_refused(device, entry):
+    release_members(device, [entry])
     around = set(os.listdir(device.root.folder.parent))  # noqa: PTH208 - names alone
     before = device.snapshot()
     with pytest.raises(PokeflowError, match=r"not a (valid|readable) bundle"):
@@ -244,25 +244,25 @@ def test_a_hostile_archive_is_refused_though_it_is_signed(device, entry):
     assert set(os.listdir(device.root.folder.parent)) == around  # noqa: PTH208 - the same
 
 
-def test_an_absolute_path_is_refused_before_anything_is_written_there(device, tmp_path):
-    signed(device, [member(f"{tmp_path}/out", size=1)])
+def test_absolute_path_is_refused_before_writing(device, tmp_path):
+    release_members(device, [member(f"{tmp_path}/out", size=1)])
     with pytest.raises(ReleaseRejectedError, match="is not a safe path"):
         device.update()
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bomb_is_stopped_at_the_limit_though_it_is_signed(device, monkeypatch):
+def test_signed_decompression_bomb_is_stopped_at_the_limit(device, monkeypatch):
     monkeypatch.setattr(unpack.unpack, "__defaults__", (1_000_000,))
     written = []
-    monkeypatch.setattr("shutil.copyfileobj", _counted(written))
-    signed(device, [member("zeros", size=50_000_000)])
+    monkeypatch.setattr("shutil.copyfileobj", _counting_copy(written))
+    release_members(device, [member("zeros", size=50_000_000)])
     with pytest.raises(ReleaseRejectedError, match="unpacks to more than 1 MB"):
         device.update()
     assert sum(written) < 1_200_000
     assert device.require_whole() == 100
 
 
-def _counted(written):
+def _counting_copy(written):
     def copy(source, target):
         while block := source.read(65_536):
             written.append(len(block))
@@ -272,7 +272,7 @@ def _counted(written):
 
 
 @pytest.mark.parametrize("name", ["model/model", "bin/recognize", "lib/pokeflow_edge/runtime/__main__.py"])
-def test_a_file_that_is_not_what_the_bundle_says_is_refused_though_it_is_signed(device, name):
+def test_signed_bundle_with_differing_file_is_refused(device, name):
     content = bundle("v200", b"model")
     content[name] += b" and more"
     device.maker.release(200, packed=tar(content))
@@ -285,7 +285,7 @@ def test_a_file_that_is_not_what_the_bundle_says_is_refused_though_it_is_signed(
 
 
 @pytest.mark.parametrize("about", [b"", b"[]", b"{}", b'{"files": 1}', b'{"files": {}}', b"[" * 100_000])
-def test_a_bundle_that_says_nothing_of_its_form_is_refused(device, about):
+def test_malformed_bundle_json_is_refused(device, about):
     device.maker.release(200, packed=tar({"bundle.json": about}))
     with pytest.raises(ReleaseRejectedError, match="not a valid bundle"):
         device.update()
@@ -294,8 +294,8 @@ def test_a_bundle_that_says_nothing_of_its_form_is_refused(device, about):
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_is_signed_by_mistake_is_refused_or_whole(device, data):
-    """Bytes of the tar itself are changed and the whole is signed again: it is refused, or every file is as it says."""
+def test_any_signed_archive_is_refused_or_installed_whole(device, data):
+    """A tar with changed bytes, signed again, is refused, or every installed file matches its checksum."""
     plain = io.BytesIO(gzip.decompress(tar(bundle("v200", b"model"))))
     raw = bytearray(plain.getvalue())
     for _ in range(data.draw(st.integers(1, 5))):

@@ -1,4 +1,4 @@
-"""What is flushed to disk, and before what: a power cut at any moment leaves a whole release."""
+"""Writes are flushed in an order that leaves a complete release after a power cut at any moment."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from pokeflow_edge.runtime.update.root import Root, State
 
 @pytest.fixture
 def disk(monkeypatch):
-    """Order of what is flushed and renamed, by names; the flushes themselves are left out."""
+    """Record the order of flushes and renames by name; nothing is really flushed."""
     events = []
 
-    def renamed(kind, function):
+    def recording(kind, function):
         def rename(self, target):
             events.append((kind, self.name, Path(target).name))
             return function(self, target)
@@ -30,8 +30,8 @@ def disk(monkeypatch):
 
     monkeypatch.setattr(os, "fsync", flush)
     monkeypatch.setattr(os, "sync", lambda: events.append(("flush all",)))
-    monkeypatch.setattr(Path, "replace", renamed("replace", Path.replace))
-    monkeypatch.setattr(Path, "rename", renamed("rename", Path.rename))
+    monkeypatch.setattr(Path, "replace", recording("replace", Path.replace))
+    monkeypatch.setattr(Path, "rename", recording("rename", Path.rename))
     return events
 
 
@@ -42,14 +42,14 @@ def root(tmp_path):
     return Root(folder)
 
 
-def test_the_state_is_flushed_before_it_takes_its_name_and_its_folder_after(root, disk):
+def test_state_is_flushed_before_rename_and_its_folder_after(root, disk):
     root.write(State(good=1, floor=1))
     assert disk == [("flush", "state.json.new"), ("replace", "state.json.new", "state.json"), ("flush", "device")]
     assert root.state() == State(good=1, floor=1)
     assert (root.folder / "state.json").read_text() == json.dumps(asdict(root.state()), indent=2)
 
 
-def test_a_change_leaves_no_file_open(root):
+def test_write_leaves_no_file_open(root):
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers alone
     for sequence in range(20):
         root.write(State(good=sequence, floor=1))
@@ -57,7 +57,7 @@ def test_a_change_leaves_no_file_open(root):
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"[]", b"{}", b'{"target": "cpu", "model": 1}', b"[" * 100_000])
-def test_a_release_whose_description_is_damaged_is_told_with_what_to_do(root, content):
+def test_damaged_release_description_is_reported_with_advice(root, content):
     root.release(7).mkdir(parents=True)
     if content is not None:
         (root.release(7) / "bundle.json").write_bytes(content)
@@ -65,19 +65,19 @@ def test_a_release_whose_description_is_damaged_is_told_with_what_to_do(root, co
         root.about(7)
 
 
-def test_an_installation_that_is_not_there_cannot_be_locked(tmp_path):
+def test_missing_installation_cannot_be_locked(tmp_path):
     with pytest.raises(PokeflowError, match="no such installation"), Root(tmp_path / "nowhere").lock():
         pass
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_state_that_nests_without_end_is_rebuilt_from_the_link(root):
+def test_deeply_nested_state_is_rebuilt_from_the_link(root):
     root.switch(7)
     (root.folder / "state.json").write_bytes(b"[" * 100_000)
     assert root.state() == State(good=7, floor=7)
 
 
-def test_a_release_is_flushed_whole_before_it_takes_its_place_and_its_folder_after(root, disk, tmp_path):
+def test_release_is_flushed_before_rename_and_its_folder_after(root, disk, tmp_path):
     staged = tmp_path / "staged"
     staged.mkdir()
     (staged / "model").write_bytes(b"new")
@@ -86,7 +86,7 @@ def test_a_release_is_flushed_whole_before_it_takes_its_place_and_its_folder_aft
     assert (root.release(7) / "model").read_bytes() == b"new"
 
 
-def test_a_release_takes_the_place_of_a_damaged_one(root, disk, tmp_path):
+def test_release_replaces_a_damaged_one(root, disk, tmp_path):
     for content in (b"old", b"new"):
         staged = tmp_path / "staged"
         staged.mkdir()
@@ -95,7 +95,7 @@ def test_a_release_takes_the_place_of_a_damaged_one(root, disk, tmp_path):
     assert [path.name for path in root.release(7).iterdir()] == ["new"]
 
 
-def test_the_link_is_moved_at_once_and_its_folder_flushed(root, disk):
+def test_link_is_replaced_atomically_and_flushed(root, disk):
     (root.folder / "current.new").symlink_to("left by an update that was cut off")
     root.switch(7)
     assert disk == [("replace", "current.new", "current"), ("flush", "device")]
@@ -104,7 +104,7 @@ def test_the_link_is_moved_at_once_and_its_folder_flushed(root, disk):
 
 
 @pytest.mark.parametrize("name", ["x", "-1", "1.5", "²", "٣", ""])
-def test_a_link_whose_name_is_no_number_is_no_release(root, name):
+def test_link_to_a_non_numeric_name_is_no_release(root, name):
     (root.folder / "current").symlink_to(f"releases/{name}")
     assert root.current is None
 
@@ -113,13 +113,13 @@ def test_a_link_whose_name_is_no_number_is_no_release(root, name):
     "values",
     [{"good": "1"}, {"previous": 1.0}, {"trial": True}, {"floor": None}, {"failed": ["1"]}, {"failed": 1}],
 )
-def test_a_state_of_other_types_is_rebuilt_from_the_link(root, values):
+def test_state_with_wrong_types_is_rebuilt_from_the_link(root, values):
     root.switch(7)
     root.write(State(**{"good": 7, "previous": 5, "floor": 7, **values}))
     assert root.state() == State(good=7, floor=7)
 
 
-def test_only_releases_that_are_needed_are_kept(root):
+def test_prune_removes_unneeded_releases(root):
     root.switch(1)
     for name in ("1", "2", "3", "4", "5", "notes"):
         root.release(name).mkdir(parents=True)

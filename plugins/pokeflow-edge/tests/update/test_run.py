@@ -1,4 +1,4 @@
-"""Updates: what is installed, what is refused, and what becomes of a release that does not answer."""
+"""Updates install newer releases, refuse invalid ones, and roll back unhealthy ones."""
 
 import json
 import shutil
@@ -14,12 +14,12 @@ from pokeflow_edge.runtime.update.releases import ReleaseRejectedError
 from pokeflow_edge.runtime.update.root import State
 
 
-def test_the_first_release_is_installed_and_served(empty):
+def test_first_release_is_installed_and_started(empty):
     empty.maker.release(100)
     service = empty.service()
     assert empty.update(service) == "installed: small v100 for cpu, release 100."
     assert empty.require_whole() == 100
-    assert service.told == [100]
+    assert service.events == [100]
     assert empty.root.state() == State(good=100, floor=100)
     assert sorted(path.name for path in empty.root.folder.iterdir()) == [
         "current", "release.pub", "releases", "state.json", "update.lock",
@@ -28,25 +28,25 @@ def test_the_first_release_is_installed_and_served(empty):
     assert (empty.root.folder / "current" / "model" / "model").stat().st_mode & 0o777 == 0o644
 
 
-def test_a_newer_release_takes_over_and_the_one_before_is_kept(device):
+def test_newer_release_is_installed_and_previous_one_kept(device):
     for sequence in (200, 300):
         device.maker.release(sequence)
         service = device.service()
         device.update(service)
-        assert service.told == [sequence]
+        assert service.events == [sequence]
     assert device.require_whole() == 300
     assert sorted(path.name for path in (device.root.folder / "releases").iterdir()) == ["200", "300"]
     assert device.root.state() == State(good=300, previous=200, floor=300)
 
 
-def test_what_is_installed_already_changes_nothing_and_restarts_nothing(device):
+def test_installed_release_changes_and_restarts_nothing(device):
     before, service = device.snapshot(), device.service()
     assert device.update(service) == "up to date: small v100 for cpu, release 100."
     assert device.snapshot() == before
-    assert service.told == []
+    assert service.events == []
 
 
-def test_an_older_release_is_refused_though_it_is_signed(device):
+def test_signed_older_release_is_refused(device):
     device.maker.release(50)
     before = device.snapshot()
     with pytest.raises(ReleaseRejectedError, match="not newer than 100, which was installed before"):
@@ -57,7 +57,7 @@ def test_an_older_release_is_refused_though_it_is_signed(device):
 
 
 @pytest.mark.parametrize("says", [{"target": "hailo8l"}, {"model": "other"}])
-def test_a_release_for_another_device_is_refused_before_it_is_fetched(device, says):
+def test_release_for_another_device_is_not_downloaded(device, says):
     device.maker.release(200, says=says)
     before = device.snapshot()
     with pytest.raises(ReleaseRejectedError, match="this device has"):
@@ -67,34 +67,34 @@ def test_a_release_for_another_device_is_refused_before_it_is_fetched(device, sa
 
 
 @pytest.mark.parametrize(
-    "lie", [{"about": {"target": "hailo8l"}}, {"about": {"model": {"name": "other"}}}, {"says": {"version": "v9"}}]
+    "change", [{"about": {"target": "hailo8l"}}, {"about": {"model": {"name": "other"}}}, {"says": {"version": "v9"}}]
 )
-def test_a_bundle_that_is_not_what_its_release_says_is_refused(device, lie):
-    device.maker.release(200, says=lie.get("says"), **lie.get("about", {}))
+def test_bundle_that_differs_from_its_release_is_refused(device, change):
+    device.maker.release(200, says=change.get("says"), **change.get("about", {}))
     before = device.snapshot()
     with pytest.raises(ReleaseRejectedError, match="its bundle has"):
         device.update()
     assert device.snapshot() == before
 
 
-def test_a_simulated_bundle_is_refused(device):
+def test_simulated_bundle_is_refused(device):
     device.maker.release(200, simulated=True)
     with pytest.raises(ReleaseRejectedError, match="simulator of the compiler"):
         device.update()
     assert device.require_whole() == 100
 
 
-def test_a_bundle_that_fails_its_self_test_is_never_switched_to(device):
+def test_bundle_that_fails_its_self_test_is_not_activated(device):
     device.maker.release(200, weights=b"sick")
     before, service = device.snapshot(), device.service()
     with pytest.raises(ReleaseRejectedError, match="fails its self-test: it is sick"):
         device.update(service)
     assert device.snapshot() == before
-    assert service.told == []
+    assert service.events == []
     assert not device.root.staging.exists()
 
 
-def test_a_self_test_runs_the_new_bundles_own_code_in_its_own_process(device, monkeypatch):
+def test_self_test_runs_code_of_the_new_bundle_in_a_process(device, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     device.maker.release(200, weights=b"sick")
@@ -105,14 +105,14 @@ def test_a_self_test_runs_the_new_bundles_own_code_in_its_own_process(device, mo
     assert device.require_whole() == 300
 
 
-def test_a_release_that_does_not_answer_is_undone_and_not_tried_again(device):
+def test_unhealthy_release_is_rolled_back_and_not_retried(device):
     device.maker.release(200)
     service = device.service(200)
     with pytest.raises(
         PokeflowError, match=r"200 does not answer \(it coughs\)\. Rolled back to .* 100, which answers"
     ):
         device.update(service)
-    assert service.told == [200, 100]
+    assert service.events == [200, 100]
     assert device.require_whole() == 100
     assert device.root.state() == State(good=100, floor=100, failed=(200,))
     assert [path.name for path in (device.root.folder / "releases").iterdir()] == ["100"]
@@ -123,14 +123,14 @@ def test_a_release_that_does_not_answer_is_undone_and_not_tried_again(device):
     assert device.root.state() == State(good=200, previous=100, floor=200)
 
 
-def test_a_service_that_answers_neither_before_nor_after_is_told(device):
+def test_unhealthy_service_after_rollback_is_reported(device):
     device.maker.release(200)
     with pytest.raises(PokeflowError, match="Rolled back to release 100, which does not answer either"):
         device.update(device.service(100, 200))
     assert device.require_whole() == 100
 
 
-def test_a_first_release_that_does_not_answer_is_told(empty):
+def test_unhealthy_first_release_is_reported(empty):
     empty.maker.release(100)
     with pytest.raises(PokeflowError, match="there is no release to roll back to"):
         empty.update(empty.service(100))
@@ -139,7 +139,7 @@ def test_a_first_release_that_does_not_answer_is_told(empty):
     assert empty.root.state() == State(good=200, floor=200)
 
 
-def test_what_is_mended_and_does_not_answer_all_the_same_can_be_left(device):
+def test_repaired_but_unhealthy_release_can_be_rolled_back(device):
     device.maker.release(200)
     device.update()
     (device.root.folder / "current" / "model" / "model").write_bytes(b"rot")
@@ -148,17 +148,17 @@ def test_what_is_mended_and_does_not_answer_all_the_same_can_be_left(device):
     assert run.rollback(device.root, device.service(200)) == "rolled back to release 100."
 
 
-def test_a_trial_that_was_cut_off_is_confirmed_where_it_answers(device):
+def test_interrupted_trial_is_confirmed_if_healthy(device):
     device.maker.release(200)
     device.update()
     device.root.write(State(good=100, trial=200, floor=100))
     service = device.service()
     assert device.update(service).startswith("up to date")
-    assert service.told == [200]
+    assert service.events == [200]
     assert device.root.state() == State(good=200, previous=100, floor=200)
 
 
-def test_a_trial_that_was_cut_off_is_undone_where_it_does_not_answer(device):
+def test_interrupted_trial_is_rolled_back_if_unhealthy(device):
     device.maker.release(200)
     device.update()
     device.root.write(State(good=100, trial=200, floor=100))
@@ -167,7 +167,7 @@ def test_a_trial_that_was_cut_off_is_undone_where_it_does_not_answer(device):
     assert device.require_whole() == 100
 
 
-def test_a_person_can_go_back_and_forth_and_never_below_the_floor_by_an_update(device):
+def test_rollback_is_allowed_but_no_update_below_the_floor(device):
     device.maker.release(200)
     device.update()
     assert run.rollback(device.root, device.service()) == "rolled back to release 100."
@@ -181,8 +181,8 @@ def test_a_person_can_go_back_and_forth_and_never_below_the_floor_by_an_update(d
     assert run.rollback(device.root, device.service()) == "rolled back to release 200."
 
 
-def test_a_release_of_the_floors_own_sequence_is_refused(device):
-    """It was good once and its folder is gone; another release may carry its number."""
+def test_release_with_the_floor_sequence_is_refused(device):
+    """The folder of a confirmed release is gone, and another release has the same sequence."""
     for sequence in (200, 300, 400):
         device.maker.release(sequence)
         device.update()
@@ -195,7 +195,7 @@ def test_a_release_of_the_floors_own_sequence_is_refused(device):
     assert device.update().startswith("installed")
 
 
-def test_what_was_once_good_raises_the_floor_and_what_failed_does_not(device):
+def test_only_healthy_releases_raise_the_floor(device):
     device.maker.release(200)
     with pytest.raises(PokeflowError, match="does not answer"):
         device.update(device.service(200))
@@ -205,7 +205,7 @@ def test_what_was_once_good_raises_the_floor_and_what_failed_does_not(device):
     assert device.root.state() == State(good=150, previous=100, floor=150, failed=(200,))
 
 
-def test_at_most_a_hundred_failed_releases_are_kept_the_latest(device):
+def test_latest_hundred_failed_releases_are_recorded(device):
     device.root.write(replace(device.root.state(), failed=tuple(range(1, 101))))
     device.maker.release(200)
     with pytest.raises(PokeflowError, match="does not answer"):
@@ -213,7 +213,7 @@ def test_at_most_a_hundred_failed_releases_are_kept_the_latest(device):
     assert device.root.state().failed == (*range(2, 101), 200)
 
 
-def test_a_release_that_fails_twice_is_kept_once(device):
+def test_release_that_fails_twice_is_recorded_once(device):
     device.maker.release(200)
     for older in (False, True):
         with pytest.raises(PokeflowError, match="does not answer"):
@@ -221,8 +221,8 @@ def test_a_release_that_fails_twice_is_kept_once(device):
     assert device.root.state().failed == (200,)
 
 
-def test_a_rollback_that_is_cut_off_is_not_tried_again(device, monkeypatch):
-    """The failure is written before the link is moved back: whatever comes next finishes the rollback."""
+def test_interrupted_rollback_is_finished_without_a_retry(device, monkeypatch):
+    """The failure is recorded before the link is moved back, so that the next update finishes the rollback."""
     device.maker.release(200)
     switch, service = type(device.root).switch, device.service(200)
 
@@ -236,17 +236,17 @@ def test_a_rollback_that_is_cut_off_is_not_tried_again(device, monkeypatch):
         device.update(service)
     monkeypatch.undo()
     assert device.root.state() == State(good=100, trial=200, floor=100, failed=(200,))
-    service = device.service()  # it would answer now
+    service = device.service()  # it would be healthy now
     with pytest.raises(
         PokeflowError, match=r"release 200 does not answer \(an earlier update was interrupted\)\. Rolled back to"
     ):
         device.update(service)
-    assert service.told == [100]
+    assert service.events == [100]
     assert device.require_whole() == 100
     assert device.root.state() == State(good=100, floor=100, failed=(200,))
 
 
-def test_what_is_served_untried_is_on_trial_until_it_answers(device):
+def test_release_is_on_trial_until_it_is_healthy(device):
     device.maker.release(200)
     service = device.service()
 
@@ -260,25 +260,25 @@ def test_what_is_served_untried_is_on_trial_until_it_answers(device):
     assert device.root.state() == State(good=100, trial=200, floor=100)
 
 
-def test_going_back_finishes_first_what_was_cut_off(device):
+def test_rollback_first_finishes_an_interrupted_trial(device):
     device.maker.release(200)
     device.update()
     device.root.write(State(good=100, trial=200, floor=100))
     service = device.service()
     assert run.rollback(device.root, service) == "rolled back to release 100."
-    assert service.told == [200, 100]
+    assert service.events == [200, 100]
     assert device.root.state() == State(good=100, previous=200, floor=200)
 
 
-def test_a_trial_that_was_never_switched_to_is_dropped(device):
+def test_trial_that_was_never_activated_is_dropped(device):
     device.root.write(State(good=100, trial=200, floor=100))
     service = device.service()
     assert device.update(service).startswith("up to date")
     assert device.root.state() == State(good=100, floor=100)
-    assert service.told == []
+    assert service.events == []
 
 
-def test_what_an_interrupted_update_left_is_removed(device):
+def test_leftovers_of_an_interrupted_update_are_removed(device):
     (device.root.staging / "200").mkdir(parents=True)
     (device.root.folder / "releases" / "150").mkdir()
     device.root.downloads.mkdir()
@@ -288,7 +288,7 @@ def test_what_an_interrupted_update_left_is_removed(device):
     assert [path.name for path in (device.root.folder / "releases").iterdir()] == ["100"]
 
 
-def test_a_release_before_it_whose_folder_is_gone_cannot_be_gone_back_to(device):
+def test_rollback_to_a_missing_release_is_refused(device):
     device.maker.release(200)
     device.update()
     shutil.rmtree(device.root.release(100))
@@ -297,7 +297,7 @@ def test_a_release_before_it_whose_folder_is_gone_cannot_be_gone_back_to(device)
     assert device.require_whole() == 200
 
 
-def test_going_back_to_what_does_not_answer_is_undone(device):
+def test_rollback_to_an_unhealthy_release_is_undone(device):
     device.maker.release(200)
     device.update()
     with pytest.raises(PokeflowError, match="release 100 does not answer"):
@@ -305,52 +305,52 @@ def test_going_back_to_what_does_not_answer_is_undone(device):
     assert device.require_whole() == 200
 
 
-def test_there_is_nothing_to_go_back_to_at_first(device):
+def test_rollback_of_the_first_release_is_refused(device):
     with pytest.raises(PokeflowError, match="no release to roll back to"):
         run.rollback(device.root, device.service())
 
 
-def test_the_service_stands_still_only_where_one_process_alone_can_hold_the_device(device):
+def test_service_is_stopped_only_for_an_exclusive_device(device):
     device.maker.release(200, exclusive=True)
     service = device.service()
     device.update(service)
-    assert service.told == [None, 200]
+    assert service.events == [None, 200]
     device.maker.release(300, exclusive=True, weights=b"sick")
     service = device.service()
     with pytest.raises(ReleaseRejectedError, match="self-test"):
         device.update(service)
-    assert service.told == [None, 200]
+    assert service.events == [None, 200]
 
 
-def test_a_service_that_does_not_stop_is_restarted_and_nothing_is_changed(device):
+def test_service_that_does_not_stop_aborts_the_update(device):
     device.maker.release(200, exclusive=True)
     before, service = device.snapshot(), device.service()
     service.stuck = "'systemctl stop' failed (1)"
     tested = []
     with pytest.raises(PokeflowError, match=r"^the service did not stop: 'systemctl stop' failed \(1\)\. Nothing was"):
         device.update(service, tried=lambda folder: tested.append(folder) or "")
-    assert service.told == [None, 100]
-    assert tested == []  # both processes would want the device
+    assert service.events == [None, 100]
+    assert tested == []  # both processes would need the device
     assert device.snapshot() == before
     assert not device.root.staging.exists()
 
 
-def test_an_exclusive_device_without_a_command_to_stop_is_not_stopped(device):
+def test_exclusive_device_without_stop_command_is_not_stopped(device):
     device.maker.release(200, exclusive=True)
     service = device.service()
     service.stop = ""
     device.update(service)
-    assert service.told == [200]
+    assert service.events == [200]
 
 
 def test_the_first_release_stops_no_service(empty):
     empty.maker.release(100, exclusive=True)
     service = empty.service()
     empty.update(service)
-    assert service.told == [100]
+    assert service.events == [100]
 
 
-def test_the_service_goes_on_where_the_disk_gives_up_while_it_stands_still(device, monkeypatch):
+def test_stopped_service_restarts_after_a_disk_error(device, monkeypatch):
     device.maker.release(200, exclusive=True)
     service = device.service()
 
@@ -360,23 +360,23 @@ def test_the_service_goes_on_where_the_disk_gives_up_while_it_stands_still(devic
     monkeypatch.setattr(type(device.root), "keep", full)
     with pytest.raises(OSError, match="No space"):
         device.update(service)
-    assert service.told == [None, 100]
+    assert service.events == [None, 100]
     assert device.require_whole() == 100
 
 
 @pytest.mark.parametrize("name", ["model/model", "bundle.json", "lib/pokeflow_edge/__init__.py"])
-def test_what_was_damaged_since_is_mended_by_the_same_release(device, name):
+def test_damaged_release_is_repaired_by_the_same_release(device, name):
     file = device.root.folder / "current" / name
     file.write_bytes(b"rot")
     service = device.service()
     assert device.update(service).startswith("repaired: small v100 for cpu, release 100; ")
     assert device.require_whole() == 100
-    assert service.told == [100]
+    assert service.events == [100]
     assert device.root.state() == State(good=100, floor=100)
 
 
 @pytest.mark.parametrize("name", ["more", "bin/more"])
-def test_a_file_that_is_not_the_bundles_is_damage_and_what_python_leaves_is_none(device, name):
+def test_unlisted_file_is_damage_but_python_cache_is_not(device, name):
     (device.root.folder / "current" / "lib" / "__pycache__").mkdir()
     (device.root.folder / "current" / "lib" / "__pycache__" / "x.pyc").touch()
     assert device.update().startswith("up to date")
@@ -385,7 +385,7 @@ def test_a_file_that_is_not_the_bundles_is_damage_and_what_python_leaves_is_none
     assert not (device.root.folder / "current" / name).exists()
 
 
-def test_a_link_in_the_place_of_a_file_is_damage_as_the_runtime_would_not_take_it(device, tmp_path):
+def test_link_instead_of_a_file_is_damage(device, tmp_path):
     file = device.root.folder / "current" / "model" / "model"
     file.rename(tmp_path / "model")
     file.symlink_to(tmp_path / "model")
@@ -394,20 +394,20 @@ def test_a_link_in_the_place_of_a_file_is_damage_as_the_runtime_would_not_take_i
 
 
 @pytest.mark.parametrize("wanted", [2, "next", None])
-def test_a_bundle_of_a_format_that_this_code_does_not_know_is_left_to_its_own_self_test(device, wanted):
+def test_unknown_bundle_format_is_left_to_its_self_test(device, wanted):
     device.maker.release(200, format=wanted)
     assert device.update().startswith("installed")
     assert device.require_whole() == 200
 
 
-def test_two_updates_do_not_race(device):
+def test_concurrent_update_is_refused(device):
     device.maker.release(200)
     with device.root.lock(), pytest.raises(PokeflowError, match="another update is running"):
         device.update()
     device.update()
 
 
-def test_a_lock_goes_with_the_process_that_held_it(device):
+def test_lock_is_released_when_its_process_dies(device):
     code = (
         "import os, pathlib, sys\nfrom pokeflow_edge.runtime.update.root import Root\n"
         "with Root(pathlib.Path(sys.argv[1])).lock():\n    os.kill(os.getpid(), 9)\n"
@@ -419,7 +419,7 @@ def test_a_lock_goes_with_the_process_that_held_it(device):
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"good": "x"}', b"\xff", b"null"])
-def test_a_damaged_state_is_rebuilt_from_what_is_served(device, text):
+def test_damaged_state_is_rebuilt_from_the_current_release(device, text):
     (device.root.folder / "state.json").write_bytes(text)
     assert device.root.state() == State(good=100, floor=100)
     device.maker.release(50)
@@ -430,7 +430,7 @@ def test_a_damaged_state_is_rebuilt_from_what_is_served(device, text):
     assert device.root.state() == State(good=200, previous=100, floor=200)
 
 
-def test_an_update_leaves_alone_what_is_not_its_own(device):
+def test_update_does_not_touch_foreign_folders(device):
     (device.root.folder / "releases" / "notes").mkdir()
     (device.root.folder / "venv").mkdir()
     device.maker.release(200)
@@ -439,7 +439,7 @@ def test_an_update_leaves_alone_what_is_not_its_own(device):
     assert (device.root.folder / "venv").is_dir()
 
 
-def test_a_current_that_is_no_link_of_ours_is_no_release(empty):
+def test_foreign_current_link_is_no_release(empty):
     (empty.root.folder / "current").symlink_to("somewhere")
     assert empty.root.current is None
     assert replace(empty.root.state(), floor=0) == State()

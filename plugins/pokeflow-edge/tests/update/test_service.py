@@ -1,4 +1,4 @@
-"""The service as an update sees it: commands that fail, and what counts as healthy."""
+"""An update restarts and stops the service by commands, and checks its health."""
 
 import http.server
 import json
@@ -16,10 +16,10 @@ SAME = {name: ABOUT[name] for name in service.NAMES} | {"status": "ok"}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Gives the next of the answers, and the last one for ever; without a status, the bytes alone."""
+    """Send the answers in order, and repeat the last one; without a status, send the bytes alone."""
 
     def do_GET(self):
-        self.server.asked += 1
+        self.server.requests += 1
         status, body = self.server.answers[0] if len(self.server.answers) == 1 else self.server.answers.pop(0)
         if status is None:
             self.wfile.write(body)
@@ -35,7 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def answering(*answers):
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    server.answers, server.asked = list(answers), 0
+    server.answers, server.requests = list(answers), 0
     answering.server = server
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -48,8 +48,8 @@ def answering(*answers):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Time passes by itself, for the module alone: subprocess sleeps as well while it waits."""
+def fake_clock(monkeypatch):
+    """Replace the clock of this module alone, because subprocess also sleeps while it waits."""
     now = [0.0]
 
     def pass_by(seconds):
@@ -59,26 +59,26 @@ def quick(monkeypatch):
     return now
 
 
-def test_a_service_is_healthy_once_it_answers_three_times_in_a_row(quick):
+def test_service_is_healthy_after_three_answers_in_a_row(fake_clock):
     with answering((503, {}), (200, SAME), (200, SAME), (503, {}), (200, SAME)) as url:
         assert Service("true", health=url).restart_and_wait(ABOUT) == ""
-    assert quick[0] == 6.0
+    assert fake_clock[0] == 6.0
 
 
-def test_a_service_that_is_healthy_at_once_is_asked_three_times(quick):
+def test_healthy_service_is_polled_three_times(fake_clock):
     with answering((200, SAME)) as url:
         assert Service("true", health=url).restart_and_wait(ABOUT) == ""
-    assert (quick[0], answering.server.asked) == (2.0, 3)
+    assert (fake_clock[0], answering.server.requests) == (2.0, 3)
 
 
-def test_a_service_that_is_healthy_too_late_is_told(quick):
+def test_service_that_is_healthy_too_late_is_reported(fake_clock):
     with answering((200, SAME)) as url:
         why = Service("true", health=url, seconds=2).restart_and_wait(ABOUT)
     assert why == "not healthy for 2 seconds: it answered too late"
-    assert answering.server.asked == 2
+    assert answering.server.requests == 2
 
 
-def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
+def test_unhealthy_service_is_reported_with_the_reason(fake_clock):
     with answering((503, {})) as url:
         assert (
             Service("true", health=url, seconds=5).restart_and_wait(ABOUT)
@@ -92,7 +92,7 @@ def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (SAME | {"version": "v0"}, "it serves another version"),
         (SAME | {"model": {"name": "other"}, "target": "x"}, "it serves another model and target"),
@@ -102,12 +102,12 @@ def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
         (b"x" * 100_000, "Expecting value"),
     ],
 )
-def test_the_old_service_or_anything_else_that_answers_there_is_not_the_new_one(body, said):
+def test_answer_of_another_service_is_unhealthy(body, message):
     with answering((200, body)) as url:
-        assert said in unhealthy(url, ABOUT)
+        assert message in unhealthy(url, ABOUT)
 
 
-def test_a_command_that_fails_or_is_not_there_is_told():
+def test_failed_or_missing_command_is_reported():
     assert run_command("true") == ""
     assert run_command("false") == "'false' failed (1)"
     command = "sh -c 'echo no such unit >&2; exit 5'"
@@ -119,36 +119,36 @@ def test_a_command_that_fails_or_is_not_there_is_told():
     assert "No closing quotation" in run_command("echo '")
 
 
-def test_a_command_that_does_not_end_is_given_up(monkeypatch):
+def test_command_that_does_not_end_times_out(monkeypatch):
     monkeypatch.setattr(service, "TIMEOUT", 0.05)
     assert "timed out after 0.05 seconds" in run_command("sleep 5")
 
 
-def test_a_service_has_five_seconds_for_an_answer(monkeypatch):
-    asked = {}
+def test_health_request_times_out_after_five_seconds(monkeypatch):
+    arguments = {}
 
     def urlopen(url, timeout):
-        asked.update(url=url, timeout=timeout)
+        arguments.update(url=url, timeout=timeout)
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(service.urllib.request, "urlopen", urlopen)
     assert unhealthy("http://device/health", ABOUT) == "timed out"
-    assert asked == {"url": "http://device/health", "timeout": 5}
+    assert arguments == {"url": "http://device/health", "timeout": 5}
 
 
-def test_an_answer_is_read_up_to_its_limit():
+def test_answer_is_read_up_to_the_size_limit():
     text = json.dumps(SAME).encode()
     for size, healthy in ((65_536, True), (65_537, False)):
         with answering((200, b" " * (size - len(text)) + text)) as url:
             assert (unhealthy(url, ABOUT) == "") is healthy
 
 
-def test_what_is_no_http_is_not_healthy():
+def test_non_http_answer_is_unhealthy():
     with answering((None, b"hello\r\n")) as url:
         assert "hello" in unhealthy(url, ABOUT)
 
 
-def test_without_a_command_nothing_is_restarted_and_nothing_is_asked():
+def test_service_without_commands_is_not_restarted_or_polled():
     assert Service(health="http://127.0.0.1:9/").restart_and_wait(ABOUT) == ""
     assert Service().stop_and_wait() == ""
     assert Service(stop="false").stop_and_wait() == "'false' failed (1)"

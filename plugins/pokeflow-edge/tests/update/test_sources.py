@@ -1,4 +1,4 @@
-"""Where releases come from: a folder, a web server, a bucket; and what came before an interruption is kept."""
+"""Releases come from a folder, a web server or a bucket, and interrupted downloads are resumed."""
 
 import http.server
 import os
@@ -13,18 +13,18 @@ from pokeflow_edge.runtime.update import download, run, sources
 from pokeflow_edge.runtime.update.releases import ReleaseRejectedError
 from pokeflow_edge.runtime.update.sources import source
 
-from .conftest import tried
+from .conftest import fake_self_test
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves a folder, with ranges or without, and breaks off after so many bytes of an archive."""
+    """Serve a folder, with or without ranges, and close the connection after ``cut`` bytes of an archive."""
 
     def do_GET(self):
         server = self.server
         name = self.path.rpartition("/")[2]
         file = server.folder / name
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        server.asked.append((name, start))
+        server.requests.append((name, start))
         if not file.is_file():
             self.send_error(404)
             return
@@ -44,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def web(folder, *, ranges=True):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.folder, server.ranges, server.cut, server.asked = folder, ranges, None, []
+    server.folder, server.ranges, server.cut, server.requests = folder, ranges, None, []
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -55,18 +55,18 @@ def web(folder, *, ranges=True):
         thread.join()
 
 
-def update(device, place):
-    return run.update(device.root, source(place), device.keys, device.service(), tried=tried)
+def update(device, address):
+    return run.update(device.root, source(address), device.keys, device.service(), tried=fake_self_test)
 
 
-def test_a_release_comes_from_a_web_server(device):
+def test_release_is_installed_from_a_web_server(device):
     with web(device.maker.release(200)) as (_, url):
         assert update(device, f"{url}/") == "installed: small v200 for cpu, release 200."
     assert device.require_whole() == 200
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_that_breaks_off_is_gone_on_with(device, ranges):
+def test_interrupted_download_is_resumed(device, ranges):
     device.maker.release(200)
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
     with web(device.maker.folder, ranges=ranges) as (server, url):
@@ -75,36 +75,36 @@ def test_a_download_that_breaks_off_is_gone_on_with(device, ranges):
             update(device, url)
         (part,) = device.root.downloads.iterdir()
         assert part.read_bytes() == archive.read_bytes()[:300]
-        server.cut, server.asked = None, []
+        server.cut, server.requests = None, []
         update(device, url)
-        assert server.asked[-1] == ("small-v200-cpu.tar.gz", 300)
+        assert server.requests[-1] == ("small-v200-cpu.tar.gz", 300)
     assert device.require_whole() == 200
 
 
-def test_what_came_before_and_was_damaged_since_is_fetched_anew(device):
+def test_damaged_partial_download_is_fetched_again(device):
     device.maker.release(200)
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
-    release = sources.Folder(str(device.maker.folder))
-    told = run.releases.read(release, device.keys)
+    folder = sources.Folder(str(device.maker.folder))
+    release = run.releases.read(folder, device.keys)
     for part in (b"\0" * 100, b"\0" * archive.stat().st_size, b"\0" * 1_000_000):
         device.root.downloads.mkdir(exist_ok=True)
-        (device.root.downloads / f"{told.sha256}.part").write_bytes(part)
+        (device.root.downloads / f"{release.sha256}.part").write_bytes(part)
         (device.root.downloads / "another.part").write_bytes(part)
-        assert download.fetch(release, told, device.root.downloads).read_bytes() == archive.read_bytes()
+        assert download.fetch(folder, release, device.root.downloads).read_bytes() == archive.read_bytes()
         assert len(list(device.root.downloads.iterdir())) == 1
 
 
-def test_a_part_that_is_a_link_is_not_written_through(device, tmp_path):
+def test_partial_download_does_not_follow_a_link(device, tmp_path):
     device.maker.release(200)
-    told = run.releases.read(sources.Folder(str(device.maker.folder)), device.keys)
+    release = run.releases.read(sources.Folder(str(device.maker.folder)), device.keys)
     (tmp_path / "victim").write_bytes(b"mine")
     device.root.downloads.mkdir()
-    (device.root.downloads / f"{told.sha256}.part").symlink_to(tmp_path / "victim")
+    (device.root.downloads / f"{release.sha256}.part").symlink_to(tmp_path / "victim")
     device.update()
     assert (tmp_path / "victim").read_bytes() == b"mine"
 
 
-def test_a_server_that_never_ends_is_cut_off_at_what_was_signed(device):
+def test_download_stops_at_the_signed_size(device):
     device.maker.release(200)
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
     archive.write_bytes(archive.read_bytes() + b"\0" * 5_000_000)
@@ -113,7 +113,7 @@ def test_a_server_that_never_ends_is_cut_off_at_what_was_signed(device):
     assert list(device.root.downloads.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_or_has_nothing_is_told(device, tmp_path):
+def test_unreachable_server_or_missing_release_is_reported(device, tmp_path):
     with web(tmp_path / "nothing") as (server, url):
         with pytest.raises(PokeflowError, match=r"release\.json: the server answered 404"):
             update(device, url)
@@ -123,7 +123,7 @@ def test_a_server_that_is_not_there_or_has_nothing_is_told(device, tmp_path):
     assert device.require_whole() == 100
 
 
-def test_a_folder_that_is_not_there_or_holds_a_pipe_is_told(device, tmp_path):
+def test_missing_folder_or_pipe_is_reported(device, tmp_path):
     with pytest.raises(PokeflowError, match="no such file"):
         update(device, str(tmp_path / "nowhere"))
     os.mkfifo(tmp_path / "release.json")
@@ -131,41 +131,41 @@ def test_a_folder_that_is_not_there_or_holds_a_pipe_is_told(device, tmp_path):
         update(device, str(tmp_path))
 
 
-@pytest.mark.parametrize("place", ["ftp://host/x", "file:///etc", "gs://bucket"])
-def test_another_kind_of_source_is_refused(place):
+@pytest.mark.parametrize("address", ["ftp://host/x", "file:///etc", "gs://bucket"])
+def test_unsupported_source_is_refused(address):
     with pytest.raises(PokeflowError, match="is not supported"):
-        source(place)
+        source(address)
 
 
-def test_a_password_in_an_address_is_refused():
-    with pytest.raises(PokeflowError, match="contains a password") as told:
+def test_password_in_an_address_is_refused():
+    with pytest.raises(PokeflowError, match="contains a password") as error:
         source("https://me:hush@host/x")
-    assert "hush" not in str(told.value)
+    assert "hush" not in str(error.value)
 
 
-def test_a_release_comes_from_a_bucket_and_goes_on_there(device, s3):
+def test_download_from_a_bucket_is_resumed(device, s3):
     device.maker.release(200)
     client = s3.client()
     for file in device.maker.folder.iterdir():
         client.upload_file(str(file), s3.name, f"cards/edge/{file.name}")
     client.close()
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
-    told = run.releases.read(sources.Folder(str(device.maker.folder)), device.keys)
+    release = run.releases.read(sources.Folder(str(device.maker.folder)), device.keys)
     device.root.downloads.mkdir()
-    (device.root.downloads / f"{told.sha256}.part").write_bytes(archive.read_bytes()[:200])
+    (device.root.downloads / f"{release.sha256}.part").write_bytes(archive.read_bytes()[:200])
     assert update(device, f"{s3.uri}/cards/edge/") == "installed: small v200 for cpu, release 200."
     assert device.require_whole() == 200
     with pytest.raises(PokeflowError, match=r"elsewhere/release\.json: cannot be read"):
         update(device, f"{s3.uri}/elsewhere")
 
 
-def test_without_boto3_what_to_install_is_told(monkeypatch):
+def test_missing_boto3_is_reported_with_a_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(PokeflowError, match="apt install python3-boto3"):
         source("s3://bucket/x")
 
 
-def test_without_cryptography_what_to_install_is_told(device, monkeypatch):
+def test_missing_cryptography_is_reported_with_a_command(device, monkeypatch):
     device.maker.release(200)
     for name in [name for name in sys.modules if name.startswith("cryptography.")]:
         monkeypatch.setitem(sys.modules, name, None)

@@ -1,4 +1,4 @@
-"""What cannot be migrated is told by name; a store that comes from outside can do no harm."""
+"""Entities that cannot be migrated are reported by name, and a hostile source store does no harm."""
 
 import json
 import sqlite3
@@ -32,20 +32,20 @@ SOURCES = [
 
 
 @pytest.mark.parametrize(("source", "fault"), SOURCES)
-def test_a_source_that_is_none_is_told(tmp_path: Path, source: str, fault: str) -> None:
+def test_invalid_source_is_reported(tmp_path: Path, source: str, fault: str) -> None:
     assert fault.format(tmp_path) in faults(tmp_path, source)["source"]
 
 
-def test_an_experiment_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, old: Path) -> None:
-    found = faults(tmp_path, "mlruns", experiments={"7": "x", "students": "y", "1": ""})
-    assert found["experiments.7"] == (
+def test_unknown_experiment_is_reported_with_known_ones(tmp_path: Path, old: Path) -> None:
+    messages = faults(tmp_path, "mlruns", experiments={"7": "x", "students": "y", "1": ""})
+    assert messages["experiments.7"] == (
         "no experiment in the source with id or name '7'. Known: 1 (teacher-runs), 2 (students)."
     )
-    assert found["experiments.1"] == "is empty"
-    assert "experiments.students" not in found
+    assert messages["experiments.1"] == "is empty"
+    assert "experiments.students" not in messages
 
 
-def test_a_folder_and_a_database_of_something_else_are_told(tmp_path: Path) -> None:
+def test_folder_or_database_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(b"a")
     with pytest.raises(PokeflowError, match="not an MLflow file store"):
@@ -58,7 +58,7 @@ def test_a_folder_and_a_database_of_something_else_are_told(tmp_path: Path) -> N
         faults(tmp_path, "sqlite:///other.db")
 
 
-def test_a_server_that_is_away_is_told_at_once(tmp_path: Path, old: Path, bring: Bring) -> None:
+def test_unreachable_server_is_reported(tmp_path: Path, old: Path, bring: Bring) -> None:
     with pytest.raises(PokeflowError, match=r"127\.0\.0\.1:9"):
         faults(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(PokeflowError, match=r"127\.0\.0\.1:9"):
@@ -82,7 +82,7 @@ HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("what", "spoil", "fault"), HOSTILE, ids=[what for what, *_ in HOSTILE])
-def test_a_run_that_cannot_be_read_is_told_and_the_others_come(
+def test_unreadable_run_is_reported_and_others_are_migrated(
     tmp_path: Path,
     old: Path,
     uri: str,
@@ -92,10 +92,10 @@ def test_a_run_that_cannot_be_read_is_told_and_the_others_come(
     fault: str,
 ) -> None:
     spoil(old / "1/b2")
-    told = bring("mlruns", uri)
-    assert fault in json.dumps(told["problems"])
-    assert "b2" in json.dumps(told["problems"])
-    assert len(mlruns.told(uri)["runs"]) >= 4
+    report = bring("mlruns", uri)
+    assert fault in json.dumps(report["problems"])
+    assert "b2" in json.dumps(report["problems"])
+    assert len(mlruns.read(uri)["runs"]) >= 4
 
 
 def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
@@ -104,41 +104,41 @@ def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Brin
     (old / "1/a1/artifacts/leads_out").symlink_to(tmp_path / "secret")
     (old / "1/a1/params/key").symlink_to(tmp_path / "secret/key")
     (old / "1/link").symlink_to(old / "2/a1")
-    told = bring("mlruns", uri)
-    assert told["problems"] == []
-    assert sum(why == "a link, which is not followed" for _, why in told["left"]) == 3
-    assert "secret" not in json.dumps(mlruns.told(uri)["runs"])
-    assert len(mlruns.told(uri)["runs"]) == 5
+    report = bring("mlruns", uri)
+    assert report["problems"] == []
+    assert sum(why == "a link, which is not followed" for _, why in report["left"]) == 3
+    assert "secret" not in json.dumps(mlruns.read(uri)["runs"])
+    assert len(mlruns.read(uri)["runs"]) == 5
 
 
 @pytest.mark.parametrize(
-    "place", ["file://{0}/secret", "{0}/secret", "{0}/old/../secret", "file://{0}/old/%2e%2e/secret"]
+    "location", ["file://{0}/secret", "{0}/secret", "{0}/old/../secret", "file://{0}/old/%2e%2e/secret"]
 )
-def test_artifacts_outside_of_the_source_are_read_only_where_the_plan_says_so(
+def test_artifacts_outside_the_source_need_permission(
     tmp_path: Path,
     template: Path,
     uri: str,
     bring: Bring,
-    place: str,
+    location: str,
 ) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret/key").write_text("secret")
     mlruns.handmade(tmp_path / "old")
     meta = tmp_path / "old/mlruns/1/b2/meta.yaml"
     lines = [line for line in meta.read_text().splitlines() if not line.startswith("artifact_uri")]
-    meta.write_text("\n".join([*lines, f"artifact_uri: {place.format(tmp_path)}"]))
+    meta.write_text("\n".join([*lines, f"artifact_uri: {location.format(tmp_path)}"]))
     mlruns.shutil.rmtree(tmp_path / "old/mlruns/1/b2/artifacts")
-    told = bring("old/mlruns", uri)
-    [(where, why)] = told["problems"]
+    report = bring("old/mlruns", uri)
+    [(where, why)] = report["problems"]
     assert "run b2 of teacher-runs" in where
     assert "outside of the source" in why
-    assert "key" not in json.dumps(told["rows"])
-    granted = bring("old/mlruns", uri, artifacts={place.format(tmp_path): "secret"})
+    assert "key" not in json.dumps(report["rows"])
+    granted = bring("old/mlruns", uri, artifacts={location.format(tmp_path): "secret"})
     assert granted["problems"] == []
-    assert {"key": mlruns.hashlib.sha256(b"secret").hexdigest()} in [r["artifacts"] for r in mlruns.told(uri)["runs"]]
+    assert {"key": mlruns.hashlib.sha256(b"secret").hexdigest()} in [r["artifacts"] for r in mlruns.read(uri)["runs"]]
 
 
-def test_nothing_is_written_outside_of_the_target(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
+def test_nothing_is_written_outside_the_target(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
     before = state(old)
     (old / "1/a1/metrics/..%2f..%2fescape").write_text("1768000000000 0.5 0\n")
     bring("mlruns", uri)
@@ -148,9 +148,7 @@ def test_nothing_is_written_outside_of_the_target(tmp_path: Path, old: Path, uri
     assert not list((tmp_path / "here").iterdir())
 
 
-def test_artifacts_of_a_database_that_were_moved_are_asked_for(
-    tmp_path: Path, template: Path, uri: str, bring: Bring
-) -> None:
+def test_moved_artifacts_are_reported_and_can_be_mapped(tmp_path: Path, template: Path, uri: str, bring: Bring) -> None:
     from mlflow import MlflowClient
 
     (tmp_path / "old").mkdir()
@@ -160,12 +158,12 @@ def test_artifacts_of_a_database_that_were_moved_are_asked_for(
     run = client.create_run(experiment).info.run_id
     client.log_text(run, "x", "a/x.txt")
     (tmp_path / "old/artifacts").rename(tmp_path / "moved")
-    told = bring("sqlite:///old/mlflow.db", uri)
-    assert [why.partition(",")[0] for _, why in told["left"]] == ["the folder does not exist"]
+    report = bring("sqlite:///old/mlflow.db", uri)
+    assert [why.partition(",")[0] for _, why in report["left"]] == ["the folder does not exist"]
     moved = {f"{tmp_path}/old/artifacts": "moved", f"file://{tmp_path}/old/artifacts": "moved"}
     assert faults(tmp_path, source, artifacts={"s3://x": "no"}) == {
         "artifacts.s3://x": f"the folder {tmp_path}/no does not exist"
     }
     assert bring("sqlite:///old/mlflow.db", uri, artifacts=moved)["left"] == []
-    [brought] = mlruns.told(uri)["runs"]
+    [brought] = mlruns.read(uri)["runs"]
     assert list(brought["artifacts"]) == ["a/x.txt"]

@@ -1,4 +1,4 @@
-"""A migration that was killed at any moment is completed by the same command; nothing is there twice."""
+"""The same command completes a killed migration without duplicates."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from pokeflow_mlflow.migrate.migration import Migration
 source, uri, work, moment, after, where = sys.argv[1:7]
 calls = 0
 real = getattr(MlflowClient, moment)
-def dying(self, *args, **more):
+def kill_during_call(self, *args, **more):
     global calls
     calls += 1
     if calls == int(after) and where == "before":
@@ -30,14 +30,14 @@ def dying(self, *args, **more):
     if calls == int(after):
         os.kill(os.getpid(), signal.SIGKILL)
     return answer
-setattr(MlflowClient, moment, dying)
+setattr(MlflowClient, moment, kill_during_call)
 work = Path(work)
 work.mkdir(parents=True)
 Migration(source, uri, Path("/")).run(work)
 """
 
 
-def killed(source: Path, uri: str, work: Path, moment: str, after: int, where: str) -> None:
+def run_and_kill(source: Path, uri: str, work: Path, moment: str, after: int, where: str) -> None:
     command = [sys.executable, "-c", KILLED, str(source), uri, str(work), moment, str(after), where]
     ran = subprocess.run(command, capture_output=True, timeout=200, env=os.environ, check=False)
     assert ran.returncode == -signal.SIGKILL, ran.stderr.decode()[-2000:]
@@ -54,33 +54,33 @@ MOMENTS = [
 
 @pytest.mark.long
 @pytest.mark.parametrize(("moment", "after", "where"), MOMENTS)
-def test_the_same_command_completes_what_a_kill_left(
+def test_rerun_completes_a_killed_migration(
     tmp_path: Path,
     old_runs: Path,
-    old_told: dict[str, Any],
+    old_contents: dict[str, Any],
     uri: str,
     moment: str,
     after: int,
     where: str,
     bring: Bring,
 ) -> None:
-    killed(old_runs, uri, tmp_path / "killed", moment, after, where)
-    assert mlruns.elsewhere("told", uri) != old_told
-    told = bring(str(old_runs), uri)
-    assert told["problems"] == []
-    assert all(old == new for old, new in told["counts"].values())
-    assert mlruns.told(uri) == old_told
+    run_and_kill(old_runs, uri, tmp_path / "killed", moment, after, where)
+    assert mlruns.elsewhere("read", uri) != old_contents
+    report = bring(str(old_runs), uri)
+    assert report["problems"] == []
+    assert all(old == new for old, new in report["counts"].values())
+    assert mlruns.read(uri) == old_contents
 
 
 @pytest.mark.slow
-def test_a_file_that_a_kill_tore_is_written_anew(
-    tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, database: Path, bring: Bring
+def test_damaged_files_of_a_killed_migration_are_rewritten(
+    tmp_path: Path, old_runs: Path, old_contents: dict[str, Any], uri: str, database: Path, bring: Bring
 ) -> None:
-    killed(old_runs, uri, tmp_path / "killed", "log_artifact", 2, "after")
+    run_and_kill(old_runs, uri, tmp_path / "killed", "log_artifact", 2, "after")
     for file in (database.parent / "mlartifacts").rglob("*"):
         if file.is_file():
             data = file.read_bytes()
-            # The one as short as a torn copy, the other of full size and other bytes.
+            # One file is truncated like a partial copy; the other has full size and other bytes.
             file.write_bytes(data[: len(data) // 2] if file.name == "weights.bin" else bytes(len(data)))
     assert bring(str(old_runs), uri)["problems"] == []
-    assert mlruns.told(uri) == old_told
+    assert mlruns.read(uri) == old_contents

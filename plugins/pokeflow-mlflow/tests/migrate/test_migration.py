@@ -1,4 +1,4 @@
-"""Experiments of any MLflow store come into another one whole: MLflow itself tells the same of both."""
+"""Experiments of any MLflow store are migrated completely: MLflow's client reads the same from both stores."""
 
 import json
 import shutil
@@ -15,110 +15,108 @@ from pokeflow_testkit.mlruns import Bring
 from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, environment
 
 
-def done(told: dict[str, Any]) -> list[str]:
-    return sorted({row["done"] for row in told["rows"]})
+def outcomes(report: dict[str, Any]) -> list[str]:
+    return sorted({row["done"] for row in report["rows"]})
 
 
-def equal(told: dict[str, Any]) -> bool:
-    return all(source == there for source, there in told["counts"].values())
+def counts_agree(report: dict[str, Any]) -> bool:
+    return all(source == there for source, there in report["counts"].values())
 
 
 @pytest.mark.slow
-def test_a_folder_comes_whole_and_mlflow_tells_the_same_of_both(
-    tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, bring: Bring
+def test_folder_is_migrated_completely(
+    tmp_path: Path, old_runs: Path, old_contents: dict[str, Any], uri: str, bring: Bring
 ) -> None:
     old = Path(shutil.copytree(old_runs, tmp_path / "mlruns"))
     before = state(old)
-    told = bring("mlruns", uri)
-    assert told["problems"] == []
-    assert mlruns.told(uri) == old_told
+    report = bring("mlruns", uri)
+    assert report["problems"] == []
+    assert mlruns.read(uri) == old_contents
     assert state(old) == before
-    assert equal(told)
-    assert told["counts"]["metric points"] == [mlruns.POINTS + 5 + 1] * 2
-    assert told["counts"]["runs"] == [3, 3]
-    assert {why for _, why in told["left"]} == {"deleted in MLflow"}
-    # The folder was moved: its addresses lead to where it once was, and no byte came from there.
-    assert str(old_runs) not in json.dumps(told)
+    assert counts_agree(report)
+    assert report["counts"]["metric points"] == [mlruns.POINTS + 5 + 1] * 2
+    assert report["counts"]["runs"] == [3, 3]
+    assert {why for _, why in report["left"]} == {"deleted in MLflow"}
+    # The folder was moved: its addresses point to the old location, from which nothing may be read.
+    assert str(old_runs) not in json.dumps(report)
 
 
 @pytest.mark.slow
-def test_a_second_run_changes_nothing_and_says_so(
+def test_second_migration_changes_nothing(
     tmp_path: Path, old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
     first = bring(str(old_runs), uri)
     before, dump = state(tmp_path / "store"), list(sqlite3.connect(database).iterdump())
     again = bring(str(old_runs), uri)
-    assert done(again) == ["model there already", "run there already", "version there already"]
+    assert outcomes(again) == ["model there already", "run there already", "version there already"]
     assert again["counts"] == first["counts"]
     assert list(sqlite3.connect(database).iterdump()) == dump
-    files = {path: told for path, told in state(tmp_path / "store").items() if "mlartifacts/" in path}
-    assert files == {path: told for path, told in before.items() if "mlartifacts/" in path}
+    files = {path: entry for path, entry in state(tmp_path / "store").items() if "mlartifacts/" in path}
+    assert files == {path: entry for path, entry in before.items() if "mlartifacts/" in path}
 
 
 @pytest.mark.long
-def test_from_a_database_to_a_server_and_back_into_a_database(
-    tmp_path: Path, template: Path, server: str, bring: Bring
-) -> None:
+def test_database_migrates_to_a_server_and_back(tmp_path: Path, template: Path, server: str, bring: Bring) -> None:
     (tmp_path / "old").mkdir()
     old = Path(shutil.copy(template, tmp_path / "old/mlflow.db"))
     mlruns.make(f"sqlite:///{old}")
-    wanted, before = mlruns.told(f"sqlite:///{old}"), state(old.parent)
-    told = bring("sqlite:///old/mlflow.db", server)
-    assert told["problems"] == []
-    assert equal(told)
-    assert mlruns.told(server) == wanted
+    wanted, before = mlruns.read(f"sqlite:///{old}"), state(old.parent)
+    report = bring("sqlite:///old/mlflow.db", server)
+    assert report["problems"] == []
+    assert counts_agree(report)
+    assert mlruns.read(server) == wanted
     assert state(old.parent) == before
     (tmp_path / "new").mkdir()
     new = f"sqlite:///{shutil.copy(template, tmp_path / 'new/mlflow.db')}"
     assert bring(server, new)["problems"] == []
-    assert mlruns.told(new) == wanted
-    assert done(bring(server, new)) == ["model there already", "run there already", "version there already"]
+    assert mlruns.read(new) == wanted
+    assert outcomes(bring(server, new)) == ["model there already", "run there already", "version there already"]
 
 
 @pytest.mark.slow
-def test_a_moved_folder_of_an_old_mlflow_comes_whole(tmp_path: Path, uri: str, bring: Bring) -> None:
+def test_moved_folder_of_an_old_mlflow_is_migrated_completely(tmp_path: Path, uri: str, bring: Bring) -> None:
     mlruns.handmade(tmp_path)
-    told = bring("mlruns", uri, experiments={"1": "pokemon-card-dinov3-teacher"})
-    assert told["problems"] == []
-    assert equal(told)
-    there = mlruns.told(uri)
+    report = bring("mlruns", uri, experiments={"1": "pokemon-card-dinov3-teacher"})
+    assert report["problems"] == []
+    assert counts_agree(report)
+    there = mlruns.read(uri)
     assert set(there["experiments"]) == {"pokemon-card-dinov3-teacher", "students"}
     assert sorted(run["about"][0] for run in there["runs"]) == ["1-a1", "1-b2", "1-c3", "2-a1", "2-b2"]
     first = next(run for run in there["runs"] if run["about"][0] == "2-a1")
     assert first["about"] == ["2-a1", "FINISHED", 1767000000000, 1768000000000, "unknown"]
-    # A point that is there twice is one point.
+    # A duplicate point is migrated once.
     assert first["metrics"]["loss"] == [[1768000000000, 0, "0.5"], [1768000000001, 1, "0.25"]]
     assert first["metrics"]["old"] == [[1768000000000, 0, "0.5"]]
     assert first["artifacts"] == {"model/weights.bin": mlruns.hashlib.sha256(b"weights of 2/a1").hexdigest()}
     [version] = there["registry"]["card"]["versions"]
     assert version[2:4] == ["Production", "1-a1"]
-    assert any("it is version 1 in the target" in row["note"] for row in told["rows"])
+    assert any("it is version 1 in the target" in row["note"] for row in report["rows"])
 
 
-def test_experiments_are_left_out_by_id_or_name_and_what_needs_them_stays_behind(
+def test_excluded_experiments_and_their_dependents_are_skipped(
     tmp_path: Path, old_runs: Path, uri: str, bring: Bring
 ) -> None:
-    told = bring(str(old_runs), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
-    assert told["problems"] == []
-    there = mlruns.told_runs(uri)
+    report = bring(str(old_runs), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
+    assert report["problems"] == []
+    there = mlruns.run_names(uri)
     assert there == {"pupils": ["child", "still running"]}
-    left = dict(told["left"])
+    left = dict(report["left"])
     assert left["experiment teachers"] == "left out by the plan"
     assert sum("its parent" in what for what in left) == 1
     assert sum("its logged model" in what for what in left) == 1
     assert sum("version" in what and "was not copied" in why for what, why in left.items()) == 2
 
 
-def test_a_dry_run_counts_and_makes_no_database(tmp_path: Path, old_runs: Path, bring: Bring) -> None:
-    told = bring(str(old_runs), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
+def test_dry_run_counts_without_creating_a_database(tmp_path: Path, old_runs: Path, bring: Bring) -> None:
+    report = bring(str(old_runs), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
     assert not (tmp_path / "new").exists()
-    assert told["counts"]["runs"] == [3, 0]
-    assert done(told) == ["run to copy"]
-    assert told["counts"]["artifact bytes"][0] > 2 * len(mlruns.WEIGHTS)
+    assert report["counts"]["runs"] == [3, 0]
+    assert outcomes(report) == ["run to copy"]
+    assert report["counts"]["artifact bytes"][0] > 2 * len(mlruns.WEIGHTS)
 
 
 @pytest.mark.slow
-def test_what_people_changed_there_since_stays(old_runs: Path, uri: str, bring: Bring) -> None:
+def test_later_changes_in_the_target_are_kept(old_runs: Path, uri: str, bring: Bring) -> None:
     from mlflow import MlflowClient
 
     bring(str(old_runs), uri)
@@ -140,7 +138,7 @@ def test_what_people_changed_there_since_stays(old_runs: Path, uri: str, bring: 
 
 
 @pytest.mark.slow
-def test_what_is_lost_there_is_brought_again_and_what_was_falsified_is_told(
+def test_lost_data_are_restored_and_changed_data_reported(
     old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
     bring(str(old_runs), uri)
@@ -151,16 +149,16 @@ def test_what_is_lost_there_is_brought_again_and_what_was_falsified_is_told(
     store.commit()
     store.close()
     next((database.parent / "mlartifacts").rglob("read me.txt")).unlink()
-    told = bring(str(old_runs), uri)
-    [(where, what)] = told["problems"]
+    report = bring(str(old_runs), uri)
+    [(where, what)] = report["problems"]
     assert where.endswith(" of teachers")
     assert what == "param 'optim/lr' is '0.002' in the target, but '0.001' in the source"
-    assert done(told) == ["model there already", "run failed", "run there already", "version there already"]
-    assert told["counts"]["metric points"][0] == told["counts"]["metric points"][1]
+    assert outcomes(report) == ["model there already", "run failed", "run there already", "version there already"]
+    assert report["counts"]["metric points"][0] == report["counts"]["metric points"][1]
     assert list((database.parent / "mlartifacts").rglob("read me.txt"))
 
 
-def test_a_run_that_went_on_in_the_source_goes_on_in_the_target(tmp_path: Path, uri: str, bring: Bring) -> None:
+def test_run_continued_in_the_source_is_updated(tmp_path: Path, uri: str, bring: Bring) -> None:
     old = mlruns.handmade(tmp_path)
     meta = old / "1/a1/meta.yaml"
     text = meta.read_text()
@@ -169,23 +167,23 @@ def test_a_run_that_went_on_in_the_source_goes_on_in_the_target(tmp_path: Path, 
     meta.write_text(text)
     (old / "1/a1/metrics/loss").write_text("1768000000000 0.5 0\n1768000000001 0.25 1\n1768000000009 0.125 2\n")
     assert bring("mlruns", uri)["problems"] == []
-    run = next(run for run in mlruns.told(uri)["runs"] if run["about"][0] == "1-a1")
+    run = next(run for run in mlruns.read(uri)["runs"] if run["about"][0] == "1-a1")
     assert run["about"][1:4] == ["FINISHED", 1767000000000, 1768000000000]
     assert len(run["metrics"]["loss"]) == 3
 
 
 @pytest.mark.slow
-def test_two_sources_may_have_an_experiment_of_one_name(tmp_path: Path, uri: str, bring: Bring) -> None:
+def test_sources_may_share_an_experiment_name(tmp_path: Path, uri: str, bring: Bring) -> None:
     mlruns.handmade(tmp_path / "one")
     mlruns.handmade(tmp_path / "two")
     bring("one/mlruns", uri)
     assert bring("two/mlruns", uri)["problems"] == []
-    assert mlruns.told_runs(uri)["students"] == ["2-a1", "2-a1", "2-b2", "2-b2"]
-    assert len(mlruns.told(uri)["registry"]["card"]["versions"]) == 2
+    assert mlruns.run_names(uri)["students"] == ["2-a1", "2-a1", "2-b2", "2-b2"]
+    assert len(mlruns.read(uri)["registry"]["card"]["versions"]) == 2
 
 
 @pytest.mark.slow
-def test_the_command_counts_both_sides_and_a_difference_exits_with_1(tmp_path: Path, template: Path) -> None:
+def test_command_compares_counts_and_exits_1_on_difference(tmp_path: Path, template: Path) -> None:
     old = mlruns.handmade(tmp_path)
     shutil.copy(template, tmp_path / "mlflow.db")
     (tmp_path / "plan.yaml").write_text("name: old\nmlflow:\n  - {from: mlruns, experiments: {'1': teachers}}\n")

@@ -1,4 +1,4 @@
-"""Experiments come out of a bucket and into the unified place on S3, where every other machine finds them."""
+"""Experiments are migrated from a bucket to the unified store on S3, and all machines can read them."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from pokeflow_testkit.s3 import Server
 
 
 @pytest.mark.long
-def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_database(
+def test_bucket_folder_migrates_to_s3_and_on_to_a_database(
     tmp_path: Path,
     old_runs: Path,
-    old_told: dict[str, Any],
+    old_contents: dict[str, Any],
     s3: Server,
     uri: str,
     bring: Bring,
@@ -29,13 +29,13 @@ def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_da
     monkeypatch.setenv(settings.variable(settings.FLUSH_SECONDS), "3600")
     monkeypatch.setenv(settings.variable(settings.CACHE), str(tmp_path / "one machine"))
     unified = f"{s3.uri}/project/cards/experiments/mlflow"
-    told = bring(f"{s3.uri}/old/mlruns", unified)
-    assert told["problems"] == []
-    assert all(old == new for old, new in told["counts"].values())
+    report = bring(f"{s3.uri}/old/mlruns", unified)
+    assert report["problems"] == []
+    assert all(old == new for old, new in report["counts"].values())
     monkeypatch.setenv(settings.variable(settings.CACHE), str(tmp_path / "another machine"))
-    assert mlruns.elsewhere("told", unified) == old_told
+    assert mlruns.elsewhere("read", unified) == old_contents
     again = bring(f"{s3.uri}/old/mlruns", unified)
     assert {row["done"] for row in again["rows"]} == {
         "run there already", "model there already", "version there already"}  # fmt: skip
     assert bring(unified, uri)["problems"] == []
-    assert mlruns.told(uri) == old_told
+    assert mlruns.read(uri) == old_contents

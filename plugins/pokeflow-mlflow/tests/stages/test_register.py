@@ -25,14 +25,14 @@ def versions_in(uri):
         return sorted(store.client.search_model_versions(), key=lambda v: v.name)
 
 
-def sent(version):
+def files_of(version):
     folder = Path(version.source.removeprefix("file://"))
     return {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
 
 
 @pytest.fixture
-def benchmark(made):
-    return made(
+def benchmark(make_input):
+    return make_input(
         stage="benchmark",
         task="benchmark:efficientnet-student-stage1",
         backend="onnxruntime",
@@ -42,16 +42,16 @@ def benchmark(made):
 
 
 @pytest.fixture
-def job(task, made, uri, benchmark):
-    """The register task of a model with its benchmark; arguments are parameters."""
+def job(task, make_input, uri, benchmark):
+    """Return a function that creates the register task of a model with its benchmark; arguments are parameters."""
 
     def make(**params):
-        return task("register", RegisterParams(**{"uri": uri, **params}), made(FILES), benchmark)
+        return task("register", RegisterParams(**{"uri": uri, **params}), make_input(FILES), benchmark)
 
     return make
 
 
-def test_a_model_becomes_version_one_under_its_own_name(job, uri):
+def test_first_registration_is_version_one(job, uri):
     task = job()
     result = register.run(task)
 
@@ -70,7 +70,7 @@ def test_a_model_becomes_version_one_under_its_own_name(job, uri):
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_tags_carry_label_type_parent_and_the_benchmarks_figures(job, uri):
+def test_tags_have_label_type_parent_and_benchmark_metrics(job, uri):
     register.run(job())
 
     (version,) = versions_in(uri)
@@ -90,7 +90,7 @@ def test_tags_carry_label_type_parent_and_the_benchmarks_figures(job, uri):
     }
 
 
-def test_the_description_is_a_sentence_from_the_records(job, uri):
+def test_description_summarises_the_records(job, uri):
     register.run(job(description="For the phone."))
 
     assert versions_in(uri)[0].description == (
@@ -99,25 +99,25 @@ def test_the_description_is_a_sentence_from_the_records(job, uri):
     )
 
 
-def test_the_model_lies_in_mlflow_without_its_checkpoints(job, uri):
+def test_model_is_registered_without_checkpoints(job, uri):
     register.run(job())
 
-    assert sent(versions_in(uri)[0]) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt"}
-    assert sent(versions_in(uri)[0]) > ABOUT
+    assert files_of(versions_in(uri)[0]) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt"}
+    assert files_of(versions_in(uri)[0]) > ABOUT
 
 
-def test_patterns_say_what_stays_behind(job, uri):
+def test_patterns_exclude_files(job, uri):
     register.run(job(without=("*.txt", "model.onnx")))
 
-    assert sent(versions_in(uri)[0]) == {"preprocessing.json", "weights.pt"}  # nothing to load: no MLmodel
+    assert files_of(versions_in(uri)[0]) == {"preprocessing.json", "weights.pt"}  # without a loadable model, no MLmodel
 
 
-def test_registering_again_returns_the_version_that_is_there(job, uri):
+def test_registering_again_returns_the_existing_version(job, uri):
     assert register.run(job()) == register.run(job())
     assert len(versions_in(uri)) == 1
 
 
-def test_a_new_benchmark_updates_the_figures_of_the_same_version(job, uri, benchmark):
+def test_new_benchmark_updates_metrics_of_the_version(job, uri, benchmark):
     register.run(job())
     again = job()
     better = replace(benchmark, record=replace(benchmark.record, metrics={"top1_accuracy": 0.95}, reasons={}))
@@ -129,28 +129,28 @@ def test_a_new_benchmark_updates_the_figures_of_the_same_version(job, uri, bench
     assert version.description.endswith("top1_accuracy 0.95.")
 
 
-def test_another_digest_or_another_label_is_another_version(job, uri, made):
+def test_new_digest_or_label_creates_a_version(job, uri, make_input):
     first = job()
     register.run(first)
-    register.run(replace(first, inputs=(made(FILES, digest="fedcba9876543210"), *first.inputs[1:])))
+    register.run(replace(first, inputs=(make_input(FILES, digest="fedcba9876543210"), *first.inputs[1:])))
     register.run(replace(first, version="v1.1"))
 
-    found = {int(v.version): (v.tags["pokeflow.digest"], v.tags["version"]) for v in versions_in(uri)}
-    assert found == {
+    versions = {int(v.version): (v.tags["pokeflow.digest"], v.tags["version"]) for v in versions_in(uri)}
+    assert versions == {
         1: ("0123456789abcdef", "v1.0"),
         2: ("fedcba9876543210", "v1.0"),
         3: ("0123456789abcdef", "v1.1"),
     }
 
 
-def test_a_model_without_benchmark_is_registered_without_figures(job, uri):
+def test_model_without_benchmark_has_no_metrics(job, uri):
     whole = job()
     register.run(replace(whole, inputs=whole.inputs[:1]))
 
     assert not [tag for tag in versions_in(uri)[0].tags if tag.startswith("pokeflow.metric")]
 
 
-def test_a_version_is_joined_to_the_run_that_made_it(job, task, uri):
+def test_version_is_linked_to_its_training_run(job, task, uri):
     making = job()
     run_id = track.run(task("track", TrackParams(uri, project="cards"), making.inputs[0])).facts["run_id"]
     register.run(making)
@@ -162,7 +162,7 @@ def test_a_version_is_joined_to_the_run_that_made_it(job, task, uri):
         assert store.client.get_logged_model(output.model_id).source_run_id == run_id
 
 
-def test_the_registry_may_be_another_database_than_the_models_files(job, uri, template, tmp_path):
+def test_registry_may_be_another_database(job, uri, template, tmp_path):
     registry = f"sqlite:///{tmp_path}/registry.db"
     Path(tmp_path / "registry.db").write_bytes(template.read_bytes())
     facts = register.run(job(registry_uri=registry)).facts
@@ -180,7 +180,7 @@ register.run(pickle.loads(sys.stdin.buffer.read()))
 """
 
 
-def test_a_model_that_a_kill_left_half_sent_is_completed_and_not_doubled(job, uri):
+def test_registration_interrupted_by_a_kill_is_completed(job, uri):
     task = job()
     killed = subprocess.run([sys.executable, "-c", KILLED, "files"], input=pickle.dumps(task), check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -189,13 +189,13 @@ def test_a_model_that_a_kill_left_half_sent_is_completed_and_not_doubled(job, ur
     register.run(task)
 
     (version,) = versions_in(uri)
-    assert "MLmodel" in sent(version)
+    assert "MLmodel" in files_of(version)
     with connect(uri) as store:
         experiments = [e.experiment_id for e in store.client.search_experiments()]
         assert len(store.client.search_logged_models(experiments)) == 1
 
 
-def test_the_model_lists_its_versions_so_that_its_page_leads_to_them(job, uri):
+def test_logged_model_lists_its_versions(job, uri):
     register.run(job())
     register.run(replace(job(), version="v1.1"))
 
@@ -207,18 +207,18 @@ def test_the_model_lists_its_versions_so_that_its_page_leads_to_them(job, uri):
     ]
 
 
-def test_the_gallery_of_the_benchmark_goes_with_the_model_and_nothing_else_of_it(job, uri, made):
-    measured = made({"index.npz": b"gallery", "latencies.csv": "1"}, stage="benchmark", digest="beef")
+def test_only_the_gallery_of_the_benchmark_is_registered(job, uri, make_input):
+    measured = make_input({"index.npz": b"gallery", "latencies.csv": "1"}, stage="benchmark", digest="beef")
     plain = job()
     register.run(replace(plain, inputs=(plain.inputs[0], measured)))
 
     (version,) = versions_in(uri)
-    assert sent(version) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt", "index.npz"}
+    assert files_of(version) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt", "index.npz"}
     assert version.tags["pokeflow.answers"] == "matches"
 
 
 @pytest.mark.slow
-def test_a_server_takes_models_as_a_database_does(job, server):
+def test_server_registers_like_a_database(job, server):
     task = job(uri=server, gates={"top1_accuracy": Gate(min=0.9)})
     assert register.run(task) == register.run(task)
 

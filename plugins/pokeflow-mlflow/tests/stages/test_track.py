@@ -23,10 +23,10 @@ HISTORY = "".join(
 )
 
 
-def runs_in(uri, experiment):
+def runs_in(uri, name):
     with connect(uri) as store:
-        found = store.client.get_experiment_by_name(experiment)
-        return list(store.client.search_runs([found.experiment_id])) if found else []
+        experiment = store.client.get_experiment_by_name(name)
+        return list(store.client.search_runs([experiment.experiment_id])) if experiment else []
 
 
 def the_run(uri, experiment="cards"):
@@ -41,7 +41,7 @@ def curve(uri, run, metric):
 
 @pytest.fixture
 def track_it(task, uri):
-    """Tracks a finished task in the experiment ``cards``; further arguments are parameters."""
+    """Return a function that tracks a finished task in the experiment ``cards``; further arguments are parameters."""
 
     def it(finished, **params):
         return track.run(task("track", TrackParams(uri, project="cards", **params), finished))
@@ -49,8 +49,8 @@ def track_it(task, uri):
     return it
 
 
-def test_a_run_is_named_like_its_task_and_lasts_as_long(track_it, made, uri):
-    facts = track_it(made()).facts
+def test_run_has_name_and_duration_of_its_task(track_it, make_input, uri):
+    facts = track_it(make_input()).facts
 
     info = the_run(uri).info
     assert facts == {"run_id": info.run_id, "experiment": "cards", "uri": uri}
@@ -59,18 +59,20 @@ def test_a_run_is_named_like_its_task_and_lasts_as_long(track_it, made, uri):
     assert (info.start_time, info.end_time) == (began, began + 100_000)
 
 
-def test_a_model_goes_to_its_own_experiment_and_all_else_to_the_projects(track_it, made, uri):
+def test_model_with_an_experiment_is_tracked_there(track_it, make_input, uri):
     named = {"dinov3-teacher": "pokemon-card-dinov3-teacher"}
     read = {"prepare:data": "aaaa"}
-    track_it(made(model="dinov3-teacher", task="train:dinov3-teacher", stage="train", inputs=read), experiments=named)
-    track_it(made(model="data", task="prepare:data", stage="prepare", inputs={}, digest="d2"), experiments=named)
+    track_it(
+        make_input(model="dinov3-teacher", task="train:dinov3-teacher", stage="train", inputs=read), experiments=named
+    )
+    track_it(make_input(model="data", task="prepare:data", stage="prepare", inputs={}, digest="d2"), experiments=named)
 
     assert the_run(uri, "pokemon-card-dinov3-teacher").info.run_name == "train:dinov3-teacher"
     assert the_run(uri, "cards").info.run_name == "prepare:data"
 
 
-def test_parameters_are_flattened(track_it, made, uri):
-    track_it(made())
+def test_parameters_are_flattened(track_it, make_input, uri):
+    track_it(make_input())
 
     assert the_run(uri).data.params == {
         "epochs": "3",
@@ -81,8 +83,8 @@ def test_parameters_are_flattened(track_it, made, uri):
     }
 
 
-def test_tags_say_where_the_result_came_from(track_it, made, uri):
-    finished = made()
+def test_tags_hold_the_provenance(track_it, make_input, uri):
+    finished = make_input()
     track_it(finished)
 
     tags = the_run(uri).data.tags
@@ -96,16 +98,16 @@ def test_tags_say_where_the_result_came_from(track_it, made, uri):
     assert tags["pokeflow.git.dirty"] == "true"
 
 
-def test_an_unknown_figure_is_a_reason_and_no_number(track_it, made, uri):
-    track_it(made())
+def test_unknown_metric_is_logged_as_a_reason(track_it, make_input, uri):
+    track_it(make_input())
 
     data = the_run(uri).data
     assert "energy_j" not in data.metrics
     assert data.tags["pokeflow.reason.energy_j"] == "no meter on this machine"
 
 
-def test_curves_have_their_steps_and_lie_within_the_tasks_time(track_it, made, uri):
-    track_it(made({"history.jsonl": HISTORY}))
+def test_curve_points_have_steps_and_times_within_the_task(track_it, make_input, uri):
+    track_it(make_input({"history.jsonl": HISTORY}))
 
     run = the_run(uri)
     steps, values, times = zip(*curve(uri, run, "loss"), strict=True)
@@ -116,28 +118,28 @@ def test_curves_have_their_steps_and_lie_within_the_tasks_time(track_it, made, u
     assert times[-1] < run.info.end_time
 
 
-def test_the_final_figure_is_what_mlflow_shows_even_where_a_curve_has_its_name(track_it, made, uri):
-    track_it(made({"history.jsonl": HISTORY}, metrics={"top1_accuracy": 0.05}))
+def test_final_metric_wins_over_a_curve_of_the_same_name(track_it, make_input, uri):
+    track_it(make_input({"history.jsonl": HISTORY}, metrics={"top1_accuracy": 0.05}))
 
     assert the_run(uri).data.metrics.items() >= {"top1_accuracy": 0.05, "seconds": 99.5}.items()
 
 
-def test_more_points_than_one_request_may_hold_all_arrive(track_it, made, uri):
+def test_more_points_than_one_request_allows_are_logged(track_it, make_input, uri):
     rows = "".join(json.dumps({"step": i, "loss": i, "rate": -i}) + "\n" for i in range(1300))
-    track_it(made({"history.jsonl": rows}))
+    track_it(make_input({"history.jsonl": rows}))
 
     assert [step for step, _, _ in curve(uri, the_run(uri), "loss")] == list(range(1300))
 
 
-def test_a_diverged_loss_is_shown_as_what_it_is(track_it, made, uri):
-    track_it(made({"history.jsonl": '{"step": 1, "loss": 1.5}\n{"step": 2, "loss": NaN}\n'}))
+def test_nan_loss_is_logged_as_nan(track_it, make_input, uri):
+    track_it(make_input({"history.jsonl": '{"step": 1, "loss": 1.5}\n{"step": 2, "loss": NaN}\n'}))
 
     (_, first, _), (_, second, _) = curve(uri, the_run(uri), "loss")
     assert first == 1.5
     assert math.isnan(second)
 
 
-def test_a_line_that_is_no_row_is_left_out_and_told(track_it, made, uri, caplog):
+def test_invalid_history_lines_are_skipped_with_a_warning(track_it, make_input, uri, caplog):
     lines = [
         '{"step": 1, "loss": 1}',
         "[1]",
@@ -145,7 +147,7 @@ def test_a_line_that_is_no_row_is_left_out_and_told(track_it, made, uri, caplog)
         '{"step": 2, "loss": 2, "split": "val"}',
         '{"st',
     ]
-    track_it(made({"history.jsonl": "\n".join(lines)}))
+    track_it(make_input({"history.jsonl": "\n".join(lines)}))
 
     assert [step for step, _, _ in curve(uri, the_run(uri), "loss")] == [1, 2]
     assert [r.message.partition(": ")[2] for r in caplog.records if r.name == "pokeflow_mlflow.curves"] == [
@@ -153,36 +155,36 @@ def test_a_line_that_is_no_row_is_left_out_and_told(track_it, made, uri, caplog)
     ]
 
 
-def test_small_text_is_logged_and_what_is_large_stays_where_it_is(track_it, made, uri, database):
+def test_small_text_is_uploaded_and_large_files_are_not(track_it, make_input, uri, database):
     files = {"report/summary.md": "# fine", "weights.pt": b"\0", "long.txt": "x" * (TEXT_BYTES + 1)}
-    track_it(made(files))
+    track_it(make_input(files))
 
     folder = Path(the_run(uri).info.artifact_uri.removeprefix("file://"))
     assert database.parent / "mlartifacts" in folder.parents
-    found = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
-    assert found == {"record.json", "links.json", "files/report/summary.md"}
+    uploaded = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
+    assert uploaded == {"record.json", "links.json", "files/report/summary.md"}
     assert json.loads((folder / "record.json").read_text())["facts"]["embedding_dim"] == 4
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_log_artifacts_takes_every_file(track_it, made, uri):
-    track_it(made({"weights.pt": b"\0\1"}), log_artifacts=True)
+def test_log_artifacts_uploads_every_file(track_it, make_input, uri):
+    track_it(make_input({"weights.pt": b"\0\1"}), log_artifacts=True)
 
     folder = Path(the_run(uri).info.artifact_uri.removeprefix("file://"))
     assert (folder / "files/weights.pt").read_bytes() == b"\0\1"
 
 
-def test_the_same_record_again_makes_no_second_run(track_it, made, uri):
-    finished = made({"history.jsonl": HISTORY})
+def test_tracking_a_record_again_creates_no_second_run(track_it, make_input, uri):
+    finished = make_input({"history.jsonl": HISTORY})
     first, second = track_it(finished), track_it(finished)
 
     assert first == second
     assert len(runs_in(uri, "cards")) == 1
 
 
-def test_the_same_task_carried_out_again_is_a_run_of_its_own(track_it, made, uri):
-    track_it(made())
-    track_it(made(started="2026-01-10T13:00:30.000+00:00"))
+def test_repeated_execution_is_a_separate_run(track_it, make_input, uri):
+    track_it(make_input())
+    track_it(make_input(started="2026-01-10T13:00:30.000+00:00"))
 
     assert len(runs_in(uri, "cards")) == 2
 
@@ -196,8 +198,8 @@ track.run(pickle.loads(sys.stdin.buffer.read()))
 """
 
 
-def test_a_run_that_a_kill_left_behind_is_completed_and_not_doubled(task, made, uri):
-    job = task("track", TrackParams(uri, project="cards"), made({"history.jsonl": HISTORY}))
+def test_tracking_interrupted_by_a_kill_is_completed(task, make_input, uri):
+    job = task("track", TrackParams(uri, project="cards"), make_input({"history.jsonl": HISTORY}))
     killed = subprocess.run([sys.executable, "-c", KILLED], input=pickle.dumps(job), check=False)
     assert killed.returncode == -signal.SIGKILL
     assert the_run(uri).info.status == "RUNNING"
@@ -214,18 +216,18 @@ AT_ONCE = """
 import dataclasses, pickle, sys
 from pokeflow_mlflow.stages import track
 task = pickle.loads(sys.stdin.buffer.read())
-given = task.inputs[0]
+finished = task.inputs[0]
 for n in range(5):
-    record = dataclasses.replace(given.record, digest=f"{sys.argv[1]}-{n}")
-    track.run(dataclasses.replace(task, inputs=(dataclasses.replace(given, record=record),)))
+    record = dataclasses.replace(finished.record, digest=f"{sys.argv[1]}-{n}")
+    track.run(dataclasses.replace(task, inputs=(dataclasses.replace(finished, record=record),)))
 """
 
 
 @pytest.mark.slow
-def test_four_processes_share_a_database_that_none_of_them_found(task, made, tmp_path):
+def test_concurrent_processes_can_create_the_database(task, make_input, tmp_path):
     uri = f"sqlite:///{tmp_path}/not/yet/there/mlflow.db"
-    job = pickle.dumps(task("track", TrackParams(uri, project="cards"), made({"history.jsonl": HISTORY})))
-    # All are started before the first gets its task: the imports take longer than all else.
+    job = pickle.dumps(task("track", TrackParams(uri, project="cards"), make_input({"history.jsonl": HISTORY})))
+    # All are started before the first gets its task, because the imports take most of the time.
     processes = [
         subprocess.Popen([sys.executable, "-c", AT_ONCE, str(n)], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         for n in range(4)
@@ -237,15 +239,17 @@ def test_four_processes_share_a_database_that_none_of_them_found(task, made, tmp
     ends = [(process.communicate()[1].decode(), process.returncode) for process in processes]
 
     assert ends == [("", 0)] * 4
-    found = runs_in(uri, "cards")
-    assert {run.data.tags["pokeflow.digest"] for run in found} == {f"{p}-{n}" for p in range(4) for n in range(5)}
-    assert {run.info.status for run in found} == {"FINISHED"}
-    assert all(len(curve(uri, run, "loss")) == 3 for run in found)
+    runs = runs_in(uri, "cards")
+    assert {run.data.tags["pokeflow.digest"] for run in runs} == {f"{p}-{n}" for p in range(4) for n in range(5)}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert all(len(curve(uri, run, "loss")) == 3 for run in runs)
 
 
-def test_a_password_in_a_record_reaches_neither_tags_nor_parameters_nor_files(track_it, made, uri, database, caplog):
+def test_password_in_a_record_is_not_logged(track_it, make_input, uri, database, caplog):
     secret = "https://ash:pikachu@mlflow.example.com"
-    track_it(made(params={"uri": secret}, facts={"registry": secret, "deep": {"uri": secret}}, reasons={"x": secret}))
+    track_it(
+        make_input(params={"uri": secret}, facts={"registry": secret, "deep": {"uri": secret}}, reasons={"x": secret})
+    )
 
     run = the_run(uri)
     assert run.data.params == {"uri": "https://mlflow.example.com"}
@@ -256,12 +260,12 @@ def test_a_password_in_a_record_reaches_neither_tags_nor_parameters_nor_files(tr
     assert "pikachu" not in caplog.text
 
 
-def test_what_goes_wrong_is_one_sentence(task, made, tmp_path):
+def test_failure_is_reported_in_one_sentence(task, make_input, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
         PokeflowError, match=r"MLflow at sqlite:////.*/file/mlflow.db: .*(NotADirectory|FileExists)Error"
     ):
-        track.run(task("track", TrackParams(f"sqlite:///{tmp_path}/file/mlflow.db"), made()))
+        track.run(task("track", TrackParams(f"sqlite:///{tmp_path}/file/mlflow.db"), make_input()))
 
 
 values = st.recursive(
@@ -279,7 +283,7 @@ names = st.text(max_size=12) | st.text("a/.", max_size=8) | st.text("ab./", min_
 @pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(names, values, max_size=4))
-def test_whatever_the_parameters_are_mlflow_takes_them(params):
+def test_flattened_parameters_are_valid_for_mlflow(params):
     from mlflow.utils.validation import _validate_metric_name, _validate_param
 
     for key, value in flatten(params).items():
@@ -287,15 +291,15 @@ def test_whatever_the_parameters_are_mlflow_takes_them(params):
         assert _validate_param(key, value).value == value  # within the limit: nothing is cut by MLflow
 
 
-def test_a_long_fact_is_cut_with_a_mark(track_it, made, uri):
-    track_it(made(facts={"protocol": "x" * (TAG + 5)}))
+def test_long_fact_is_truncated_with_an_ellipsis(track_it, make_input, uri):
+    track_it(make_input(facts={"protocol": "x" * (TAG + 5)}))
 
     assert the_run(uri).data.tags["pokeflow.fact.protocol"] == "x" * (TAG - 1) + "…"
 
 
 @pytest.mark.slow
-def test_a_server_keeps_runs_as_a_database_does(task, made, server):
-    job = task("track", TrackParams(server, project="cards"), made({"history.jsonl": HISTORY}))
+def test_server_tracks_like_a_database(task, make_input, server):
+    job = task("track", TrackParams(server, project="cards"), make_input({"history.jsonl": HISTORY}))
     assert track.run(job) == track.run(job)
 
     run = the_run(server)
@@ -308,12 +312,14 @@ def test_a_server_keeps_runs_as_a_database_does(task, made, server):
         }
 
 
-def test_only_what_makes_a_model_is_in_its_experiment(track_it, made, uri):
+def test_only_training_stages_are_in_the_model_experiment(track_it, make_input, uri):
     model = "efficientnet-student-stage1"
     making, later = {"train:dinov3-teacher": "bbbb"}, {f"prune:{model}": "cccc"}
     for stage in ("prune", "benchmark", "bundle", "register"):
         inputs = making if stage == "prune" else later
-        track_it(made(stage=stage, task=f"{stage}:{model}", inputs=inputs, digest=stage), experiments={model: "stage1"})
+        track_it(
+            make_input(stage=stage, task=f"{stage}:{model}", inputs=inputs, digest=stage), experiments={model: "stage1"}
+        )
 
     assert the_run(uri, "stage1").info.run_name == f"prune:{model}"
     assert sorted(run.info.run_name.partition(":")[0] for run in runs_in(uri, "cards")) == [
@@ -323,9 +329,9 @@ def test_only_what_makes_a_model_is_in_its_experiment(track_it, made, uri):
     ]
 
 
-def test_points_that_a_kill_left_behind_are_not_sent_again(task, made, uri, monkeypatch):
+def test_points_already_sent_are_not_sent_again(task, make_input, uri, monkeypatch):
     rows = "".join(json.dumps({"step": i, "loss": i}) + "\n" for i in range(2500))
-    job = task("track", TrackParams(uri, project="cards"), made({"history.jsonl": rows}))
+    job = task("track", TrackParams(uri, project="cards"), make_input({"history.jsonl": rows}))
     real, sent = track._chunks, []
 
     def cut(items, size):
@@ -342,7 +348,7 @@ def test_points_that_a_kill_left_behind_are_not_sent_again(task, made, uri, monk
     assert the_run(uri).data.tags["pokeflow.points"] == str(2 * track.METRICS)
     track.run(job)
 
-    # 2,500 steps, and the figures of the end; the third chunk was not sent the first time.
+    # 2,500 steps and the final metrics; the third chunk was not sent the first time.
     run = the_run(uri)
     total = 2500 + len(job.inputs[0].record.metrics)
     assert sent == [999, 999, total - 1998, total - 1998]
@@ -350,16 +356,16 @@ def test_points_that_a_kill_left_behind_are_not_sent_again(task, made, uri, monk
     assert [step for step, _, _ in curve(uri, run, "loss")] == list(range(2500))
 
 
-def test_thinning_is_told_in_a_tag(track_it, made, uri):
+def test_thinning_is_recorded_in_a_tag(track_it, make_input, uri):
     rows = "".join(json.dumps({"step": i, "time": 1768050000000 + i, "loss": i}) + "\n" for i in range(1, 31))
-    track_it(made({"telemetry/steps.jsonl": rows}), rows=3)
+    track_it(make_input({"telemetry/steps.jsonl": rows}), rows=3)
 
     assert the_run(uri).data.tags["pokeflow.thinned.steps"] == "3 of 30 rows"
     assert [step for step, _, _ in curve(uri, the_run(uri), "train_loss")] == [10, 20, 30]
 
 
-def test_a_run_that_a_lost_answer_made_twice_is_one_in_the_end(task, made, uri):
-    job = task("track", TrackParams(uri, project="cards"), made())
+def test_duplicate_run_of_a_lost_answer_is_removed(task, make_input, uri):
+    job = task("track", TrackParams(uri, project="cards"), make_input())
     facts = track.run(job).facts
     record = job.inputs[0].record
     with connect(uri) as store:
