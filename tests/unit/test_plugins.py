@@ -138,7 +138,7 @@ def test_a_hook_that_fails_half_way_is_told_with_its_plugin() -> None:
 
 def test_no_command_is_imported_to_be_listed() -> None:
     def pokeflow_commands() -> list[Command]:
-        return [Command("fly", "what is not there", "no_such_module:run", "no_such_module:arguments")]
+        return [Command("fly", "what is not there", "no_such_module:run", "no_such_module:add_arguments")]
 
     found = plugins.commands(manager(mine=SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands))))
     assert found["fly"].summary == "what is not there"

@@ -79,7 +79,7 @@ def test_version_without_benchmark_has_a_reason() -> None:
     document = metrics(version(TRAIN, records={"train": TRAIN}))
     assert document["benchmark"] is None
     assert document["reasons"]["benchmark"] == "no benchmark of this version was there when it was published"
-    assert "No benchmark of this version was there" in card(version(TRAIN, records={"train": TRAIN}))
+    assert "This version was published without a benchmark" in card(version(TRAIN, records={"train": TRAIN}))
 
 
 def test_training_config_has_all_inputs_of_the_result() -> None:
@@ -174,7 +174,7 @@ def test_unrecorded_facts_are_omitted_from_the_card() -> None:
     bare = replace(TRAIN, facts={}, metrics={}, params={}, environment={}, inputs={})
     subject = Version(LOCAL, TEACHER, "v1.0", "teacher", (), {"train": bare}, bare)
     text = card(subject)
-    assert "The record of its making does not tell what it takes and gives." in text
+    assert "The record of its producer does not state the sizes of input and output." in text
     assert "```python" not in text
     assert "None" not in text
     assert check_document("metrics", document_of_version("metrics", subject)) == []

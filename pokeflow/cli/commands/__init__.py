@@ -26,11 +26,11 @@ def pokeflow_commands() -> Iterable[Command]:
             name,
             summary,
             run=f"{_PACKAGE}.{name}:run",
-            arguments=None if name in _NO_ARGUMENTS else f"{_PACKAGE}.{name}:arguments",
+            arguments=None if name in _NO_ARGUMENTS else f"{_PACKAGE}.{name}:add_arguments",
             overrides=name not in _NO_CONFIGURATION,
         )
         for name, summary in _SUMMARIES.items()
     ]
     module = "pokeflow.cli._help"
-    help_ = Command("help", "show the help of a command", f"{module}:run", f"{module}:arguments", overrides=False)
+    help_ = Command("help", "show the help of a command", f"{module}:run", f"{module}:add_arguments", overrides=False)
     return [*commands, help_]

@@ -86,7 +86,7 @@ def test_an_argument_that_the_core_adds_itself_cannot_be_a_commands_own(monkeypa
 
 def test_a_command_whose_function_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    gone = Command("toy", "a command of this test", run="pokeflow.cli:gone", arguments="pokeflow.no_such:arguments")
+    gone = Command("toy", "a command of this test", run="pokeflow.cli:gone", arguments="pokeflow.no_such:add_arguments")
     with pytest.raises(PokeflowError, match=r"the arguments of command 'toy' failed: ModuleNotFoundError: .*no_such"):
         arguments.parse(gone, [])
 

@@ -17,6 +17,6 @@ def pokeflow_commands() -> Iterable[Command]:
     }
     package = "pokeflow_browse.commands"
     return [
-        Command(name, summary, run=f"{package}.{name}:run", arguments=f"{package}.{name}:arguments")
+        Command(name, summary, run=f"{package}.{name}:run", arguments=f"{package}.{name}:add_arguments")
         for name, summary in summaries.items()
     ]

@@ -27,4 +27,4 @@ def pokeflow_commands() -> Iterable[Command]:
     """Return the command ``pokeflow package``."""
     module = "pokeflow_edge.commands.package"
     summary = "package a compiled model as a signed release for small devices"
-    return [Command("package", summary, f"{module}:run", f"{module}:arguments")]
+    return [Command("package", summary, f"{module}:run", f"{module}:add_arguments")]

@@ -10,4 +10,4 @@ def pokeflow_commands() -> Iterable[Command]:
     """Return the command ``pokeflow recognize``."""
     module = "pokeflow_vision.commands.recognize"
     summary = "the items most like a picture, by the newest compiled model"
-    return [Command("recognize", summary, f"{module}:run", f"{module}:arguments")]
+    return [Command("recognize", summary, f"{module}:run", f"{module}:add_arguments")]

@@ -79,4 +79,4 @@ def pokeflow_config_package() -> str:
 @hookimpl
 def pokeflow_commands() -> list[Command]:
     """``pokeflow toy``."""
-    return [Command("toy", "what it is given", "pokeflow_toy.command:run", "pokeflow_toy.command:arguments")]
+    return [Command("toy", "what it is given", "pokeflow_toy.command:run", "pokeflow_toy.command:add_arguments")]
