@@ -11,7 +11,7 @@ from typing import Any
 
 log = logging.getLogger("pokeflow")
 
-QUICK = 2.0
+DELAY_SECONDS = 2.0
 """Seconds after which progress is shown first."""
 LINE_EVERY = 15.0
 """Seconds between two progress lines if stderr is not a terminal."""
@@ -108,7 +108,7 @@ def _bar(label: str, total: float) -> Iterator[Callable[..., None]]:
         progress.update(task, advance=n)
         if text:
             progress.update(task, text=text)
-        if not shown and time.monotonic() - began > QUICK:
+        if not shown and time.monotonic() - began > DELAY_SECONDS:
             progress.start()
             shown = True
 
@@ -121,7 +121,7 @@ def _bar(label: str, total: float) -> Iterator[Callable[..., None]]:
 @contextmanager
 def _lines(label: str, total: float) -> Iterator[Callable[..., None]]:
     began = time.monotonic()
-    due, done = began + QUICK, 0.0
+    due, done = began + DELAY_SECONDS, 0.0
 
     def advance(n: float = 1, text: str = "") -> None:
         nonlocal due, done

@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CORE = "pokeflow"
-MOST_ENTRIES = 20
-MOST_LINES = 9_000
+MAX_ENTRIES = 20
+MAX_LINES = 9_000
 NO_ENTRY = {"__pycache__", "py.typed", "conf"}
 DOMAIN = re.compile(r"(?i)\b(cards?|sagemaker|mlflow|hailo|teacher|student)\b")
 
@@ -79,12 +79,12 @@ def domain_words(known: Mapping[str, Path]) -> Iterator[str]:
 def size(known: Mapping[str, Path]) -> Iterator[str]:
     """A line where the core has too many entries or lines, and one for each package without ``__all__``."""
     entries = sorted(entry.name for entry in (ROOT / CORE).iterdir() if entry.name not in NO_ENTRY)
-    if len(entries) > MOST_ENTRIES:
-        yield f"{CORE}/ has {len(entries)} entries, {MOST_ENTRIES} at most: {', '.join(entries)}"
+    if len(entries) > MAX_ENTRIES:
+        yield f"{CORE}/ has {len(entries)} entries, {MAX_ENTRIES} at most: {', '.join(entries)}"
     core = {name: file for name, file in known.items() if name.split(".")[0] == CORE}
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in core.values())
-    if lines > MOST_LINES:
-        yield f"{CORE}/ has {lines:,} lines of Python, {MOST_LINES:,} at most"
+    if lines > MAX_LINES:
+        yield f"{CORE}/ has {lines:,} lines of Python, {MAX_LINES:,} at most"
     for name, file in core.items():
         if name.count(".") == 1 and file.name == "__init__.py" and "__all__" not in file.read_text(encoding="utf-8"):
             yield f"{file.relative_to(ROOT)}: has no __all__"

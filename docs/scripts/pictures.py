@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "pictures"
 POKEFLOW = Path(sys.executable).with_name("pokeflow")
 MERMAID = "mermaid@11.17.2"
-MOST_BYTES = 150_000
+MAX_BYTES = 150_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OFFLINE = ("--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
 
@@ -184,7 +184,7 @@ def compress(picture: bytes, file: Path) -> None:
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     for quality in (88, 80, 70, 60, 45):
         image.save(file, "WEBP", quality=quality, method=4)
-        if file.stat().st_size <= MOST_BYTES:
+        if file.stat().st_size <= MAX_BYTES:
             return
 
 

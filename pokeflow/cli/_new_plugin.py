@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 """Kinds of plugins: for each a phrase for messages, and the YAML group in which its name becomes an option."""
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
-LONGEST = 40
+MAX_NAME_LENGTH = 40
 
 
 def write(kind: str, name: str, to: Path) -> Path:
@@ -33,10 +33,10 @@ def write(kind: str, name: str, to: Path) -> Path:
         ConfigError: for a name that is invalid or in use, or a folder that cannot be created; nothing is written.
 
     """
-    if not NAME.fullmatch(name) or len(name) > LONGEST or not isinstance(yaml.safe_load(name), str):
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH or not isinstance(yaml.safe_load(name), str):
         message = (
             f"{name!r} is not a valid name for {KINDS[kind][0]}: use lower-case letters, digits and '_', at most "
-            f"{LONGEST}, and no word with a meaning in YAML."
+            f"{MAX_NAME_LENGTH}, and no word with a meaning in YAML."
         )
         raise ConfigError([Fault("name", message)])
     folder = to / f"pokeflow-{name.replace('_', '-')}"

@@ -19,7 +19,7 @@ from pokeflow.types import Input, Record, Result, Task
 
 log = logging.getLogger("pokeflow")
 
-PAUSE, PAUSE_FACTOR = 60.0, 10
+RETRY_SECONDS, RETRY_FACTOR = 60.0, 10
 """Pause of tracking after a failure: at least so many seconds, and so many times the duration of the failed call."""
 
 
@@ -118,7 +118,7 @@ class TrackingOutbox:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
                 _let_stop(error)
                 log.warning("%s: tracking in %s failed and is retried later: %s", record.task, backend.name, error)
-                self._retry_at = time.monotonic() + max(PAUSE, PAUSE_FACTOR * (time.monotonic() - clock))
+                self._retry_at = time.monotonic() + max(RETRY_SECONDS, RETRY_FACTOR * (time.monotonic() - clock))
                 os.utime(note)  # to the end of the queue: a note that always fails must not block others
             else:
                 note.unlink(missing_ok=True)

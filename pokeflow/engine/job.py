@@ -36,7 +36,7 @@ from pokeflow.store import load as load_record
 from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, RemoteStore, Task
 
 log = logging.getLogger("pokeflow")
-POLL, GRACE = 15.0, 30.0
+POLL_SECONDS, GRACE_SECONDS = 15.0, 30.0
 """Seconds between checks of a process of rank > 0 for the record, and seconds until it is then ended."""
 REASON_CHARACTERS = 1000
 """Maximum length of the reason of a failure: services that run jobs keep about this much of it."""
@@ -197,10 +197,10 @@ def _run_other_rank(store: Store, task: Task, backend: Backend, work: Path | Non
 def _exit_once_finished(store: Store, task: Task) -> None:
     """End this process some time after the record exists, because its work is no longer needed."""
     while True:
-        time.sleep(POLL)
+        time.sleep(POLL_SECONDS)
         with suppress(PokeflowError):
             if _existing_record(store, task) is not None:
-                time.sleep(GRACE)
+                time.sleep(GRACE_SECONDS)
                 log.info("%s: finished; process %d exits", task.name, _rank())
                 os._exit(0)
 

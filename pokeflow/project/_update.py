@@ -14,9 +14,9 @@ from pokeflow.project._validation import Schema
 
 log = logging.getLogger("pokeflow")
 
-TRIES, SECONDS = 50, 60.0
+MAX_TRIES, MAX_SECONDS = 50, 60.0
 """Maximum number of attempts, and their total seconds, when concurrent writers cause conflicts."""
-FIRST_WAIT, LONGEST_WAIT = 0.05, 3.0
+FIRST_WAIT, MAX_WAIT = 0.05, 3.0
 
 Document = dict[str, Any]
 Change = Callable[[Document | None], Mapping[str, Any]]
@@ -29,8 +29,8 @@ def update(objects: ObjectStore, key: str, change: Change, schema: Schema | None
     only data that was read after the old document is as recent as the conditional write assumes. A damaged document
     is rebuilt with a warning if it is ``derived`` (from receipts); otherwise it is kept and a PokeflowError is raised.
     """
-    until = time.monotonic() + SECONDS
-    for attempt in range(TRIES):
+    until = time.monotonic() + MAX_SECONDS
+    for attempt in range(MAX_TRIES):
         old, data, etag = _read(objects, key, schema, derived)
         new = change(old)
         text = encode(new, key)
@@ -41,13 +41,15 @@ def update(objects: ObjectStore, key: str, change: Change, schema: Schema | None
             objects.write(key, text, match=etag)
         except PreconditionError:
             # Random, growing waits, so that writers that collided once do not collide again.
-            wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))  # noqa: S311 - no secret is drawn
+            wait = random.uniform(0, min(MAX_WAIT, FIRST_WAIT * 2**attempt))  # noqa: S311 - no secret is drawn
             if time.monotonic() + wait > until:
                 break
             time.sleep(wait)
             continue
         return True
-    raise PokeflowError(f"{key}: other writers kept changing it for {SECONDS:.0f} s. Nothing is lost: run this again.")
+    raise PokeflowError(
+        f"{key}: other writers kept changing it for {MAX_SECONDS:.0f} s. Nothing is lost: run this again."
+    )
 
 
 def encode(document: Mapping[str, Any], location: str) -> bytes:

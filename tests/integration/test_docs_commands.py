@@ -23,7 +23,7 @@ from pokeflow_testkit.sandbox import PARTS, Sandbox, add_cards, add_checkout, co
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MOST_LOST = 0.4
+MAX_LOST = 0.4
 """Share of a command's shown lines that a small run may print otherwise, such as the names of cards."""
 Make = Callable[[tuple[str, ...]], Sandbox]
 
@@ -177,7 +177,7 @@ def faults(block: Block, command: Command, sandbox: Sandbox) -> Iterator[str]:
         return
     lost = missing(command.prints, done.stdout)
     shown = [line for line in command.prints if line.strip() not in ("", "…")]
-    allowed = 0 if block.exit_code else MOST_LOST * len(shown)
+    allowed = 0 if block.exit_code else MAX_LOST * len(shown)
     if len(lost) > allowed:
         yield f"{where}\ndoes not print:\n" + "\n".join(lost) + f"\nbut:\n{done.stdout[-3000:]}"
 

@@ -43,7 +43,7 @@ def test_what_is_printed_after_a_bar_is_seen_though_the_bar_began_while_stdout_w
     pty = pytest.importorskip("pty")
     code = (
         "import contextlib, io\n"
-        "from pokeflow import progress; progress.QUICK = 0\n"
+        "from pokeflow import progress; progress.DELAY_SECONDS = 0\n"
         "with progress.bar('cards', 3) as advance:\n"
         "    with contextlib.redirect_stdout(io.StringIO()):\n"
         "        for _ in range(3): advance()\n"
@@ -60,7 +60,7 @@ def test_what_is_printed_after_a_bar_is_seen_though_the_bar_began_while_stdout_w
 def test_a_terminal_gets_a_bar() -> None:
     pty = pytest.importorskip("pty")
     code = (
-        "from pokeflow import progress; progress.QUICK = 0\n"
+        "from pokeflow import progress; progress.DELAY_SECONDS = 0\n"
         "with progress.bar('cards', 3) as advance:\n"
         "    for _ in range(3): advance(text='loss 0.5')\n"
     )
@@ -81,7 +81,7 @@ progress.enable_logging()
 for name in ("pokeflow", "pokeflow_toy.module", "another"):
     for level in ("debug", "info", "warning"):
         getattr(logging.getLogger(name), level)(f"{name} {level}")
-progress.QUICK = 0
+progress.DELAY_SECONDS = 0
 with progress.bar("items", 3) as advance:
     advance()
 """

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow_hailo.shown import MOST, printable
+from pokeflow_hailo.shown import MAX_LENGTH, printable
 
 
 @given(st.text())
@@ -12,9 +12,11 @@ def test_shown_text_is_printable(raw):
     assert printable(raw).isprintable()
 
 
-@pytest.mark.parametrize("raw", ["x" * 2 * MOST, "\x1b[31m" * MOST + "x", "\r" * MOST, "x\n" * MOST])
+@pytest.mark.parametrize(
+    "raw", ["x" * 2 * MAX_LENGTH, "\x1b[31m" * MAX_LENGTH + "x", "\r" * MAX_LENGTH, "x\n" * MAX_LENGTH]
+)
 def test_shown_text_is_bounded(raw):
-    assert len(printable(raw)) <= MOST
+    assert len(printable(raw)) <= MAX_LENGTH
     assert len(printable(raw, 10)) <= 10
 
 

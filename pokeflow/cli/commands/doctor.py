@@ -24,7 +24,7 @@ CHECKS = "pokeflow.doctor"
 """Entry-point group of functions that yield a row ``(status, name, text)`` for each requirement of a plugin."""
 STATUSES = ("ok", "absent", "missing")
 """Status of a row: ``absent`` may be needed by some configuration, ``missing`` is needed by this one (exit code 1)."""
-LITTLE = 5_000_000_000
+MIN_FREE_BYTES = 5_000_000_000
 """Free disk space in bytes below which a run may not finish."""
 Row = tuple[str, str, str]
 
@@ -112,7 +112,7 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
         yield _remote(remote)
     folder = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
     free = shutil.disk_usage(folder).free
-    yield "ok" if free > LITTLE else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(folder).absolute()}"
+    yield "ok" if free > MIN_FREE_BYTES else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(folder).absolute()}"
     yield (
         "ok" if os.access(folder, os.W_OK) else "missing",
         "store",

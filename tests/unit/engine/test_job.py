@@ -124,7 +124,7 @@ def test_a_further_process_that_waits_in_vain_leaves_once_it_is_made(shared, tmp
     task, _ = task_of(shared, "train:teacher", seconds=600.0)
     (tmp_path / "task.json").write_bytes(job.dump(task))
     program = (
-        "import sys; from pokeflow.engine import job; job.POLL = job.GRACE = 0.1; "
+        "import sys; from pokeflow.engine import job; job.POLL_SECONDS = job.GRACE_SECONDS = 0.1; "
         "sys.exit(job.main(['task.json', '--executor', 'elsewhere', '--root', 'waiting']))"
     )
     env = environment(RANK="1")

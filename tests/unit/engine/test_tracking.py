@@ -88,8 +88,8 @@ def test_a_tracker_that_is_away_is_waited_for_once_a_run_and_told_all_by_the_nex
 
 
 def test_a_short_outage_is_made_up_for_in_the_same_run(flow, tracker, monkeypatch) -> None:
-    monkeypatch.setattr(tracking, "PAUSE", 0.0)
-    monkeypatch.setattr(tracking, "PAUSE_FACTOR", 0)
+    monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(tracking, "RETRY_FACTOR", 0)
     tracker.away = lambda task: len(tracker.asked) == 1
 
     ran = run(flow())

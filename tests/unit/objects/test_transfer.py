@@ -50,7 +50,7 @@ def test_items_are_taken_when_a_worker_is_free() -> None:
 
 
 def test_bytes_of_all_workers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(progress, "QUICK", 0.0)
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "pokeflow"):
         each(lambda item, advance: (advance(0), advance(1)), range(100), label="sending", total=101, workers=4)
     assert "sending: 1 of 101" in caplog.text

@@ -95,7 +95,7 @@ def test_who_is_overtaken_reads_again_and_loses_nothing(waits: list[float]) -> N
     found = [int(run["id"], 16) for run in json.loads(objects.held[KEY][0])["runs"]]
     assert found == [1, 101, 102, 103]
     assert len(waits) == 3
-    assert all(wait <= writing.LONGEST_WAIT for wait in waits)
+    assert all(wait <= writing.MAX_WAIT for wait in waits)
 
 
 def test_who_is_always_overtaken_gives_up_with_a_sentence(waits: list[float]) -> None:
@@ -108,7 +108,7 @@ def test_who_is_always_overtaken_gives_up_with_a_sentence(waits: list[float]) ->
     objects.meddle = rival
     with pytest.raises(PokeflowError, match=r"training_history\.json: other writers kept changing it.*run this again"):
         writing.update(objects, KEY, adding(1), SCHEMA)
-    assert len(waits) == writing.TRIES
+    assert len(waits) == writing.MAX_TRIES
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from mlflow_s3_store._settings import FLUSH_SECONDS, seconds
 from pokeflow.errors import PokeflowError
 
 log = logging.getLogger(__package__)
-LONGEST = 60.0
+MAX_RETRY_SECONDS = 60.0
 """Longest time in seconds until an unreachable bucket is tried again."""
 SHARE = 10
 """Pause after publishing, as a multiple of its duration.
@@ -146,7 +146,7 @@ def _run(reference: "weakref.ref[Flusher]") -> None:
         began = time.monotonic()
         is_published = flusher.round()
         took = time.monotonic() - began
-        wait = max(interval, SHARE * took) if is_published else min(LONGEST, 2 * max(wait, interval))
+        wait = max(interval, SHARE * took) if is_published else min(MAX_RETRY_SECONDS, 2 * max(wait, interval))
 
 
 def _flush_all() -> None:

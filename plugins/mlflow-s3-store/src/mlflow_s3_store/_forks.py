@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LONGEST = 30.0
+MAX_WAIT_SECONDS = 30.0
 """Longest time in seconds that a fork waits for calls in progress."""
 _state = threading.Condition(threading.Lock())
 _users, _closing = 0, False
@@ -20,7 +20,7 @@ _closers: list["weakref.WeakMethod[Callable[[], None]]"] = []
 
 @contextmanager
 def in_use() -> Iterator[None]:
-    """Delay forks until the block has ended, for at most ``LONGEST`` seconds."""
+    """Delay forks until the block has ended, for at most ``MAX_WAIT_SECONDS`` seconds."""
     global _users  # noqa: PLW0603 - forks are the process's
     with _state:
         # While calls are in progress others may start: such a call may wait for one of them, and would never end.
@@ -43,7 +43,7 @@ def _before() -> None:
     global _closing  # noqa: PLW0603
     with _state:
         _closing = True
-        _state.wait_for(lambda: not _users, LONGEST)
+        _state.wait_for(lambda: not _users, MAX_WAIT_SECONDS)
     for reference in _closers:
         if close := reference():
             close()

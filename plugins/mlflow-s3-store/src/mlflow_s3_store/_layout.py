@@ -29,7 +29,7 @@ _FOLDERS = {
     DATASETS: "datasets/{}",
     REGISTERED: ".registry/{}",
 }
-_LONGEST, _LONGEST_PART = 180, 250
+_MAX_NAME, _MAX_PART = 180, 250
 """Largest length of a quoted name, and of several names in one part of a key."""
 _STAGE = re.compile(r"(.+)-(stage\d+)")
 
@@ -38,10 +38,10 @@ def quote(name: str) -> str:
     """Return a name as one part of a key: unusual characters become %XX, a long name is cut and gets its hash."""
     text = percent(name, safe=" -_.@+=,").replace("~", "%7E")  # "~" joins several names to one
     text = re.sub(r"^\.", "%2E", text)
-    if len(text) <= _LONGEST and text:
+    if len(text) <= _MAX_NAME and text:
         return text
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return f"{text[: _LONGEST - 40]}~{digest}"
+    return f"{text[: _MAX_NAME - 40]}~{digest}"
 
 
 def experiment_folder(name: str, attempt: int = 1) -> str:
@@ -97,8 +97,8 @@ def locate_unit(kind: str, identity: str, folder: str = "") -> UnitPath:
     parts = identity.split(SEPARATOR)
     name_parts = parts[1:] if kind == DATASETS else parts
     name = "~".join(map(quote, name_parts))
-    if len(name) > _LONGEST_PART:
-        name = f"{name[:_LONGEST]}~{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    if len(name) > _MAX_PART:
+        name = f"{name[:_MAX_NAME]}~{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     return UnitPath(kind, folder if kind in IN_EXPERIMENT else "", name)
 
 

@@ -19,9 +19,9 @@ from mlflow_s3_store._settings import FRESH_SECONDS, seconds
 from pokeflow.errors import PokeflowError
 
 log = logging.getLogger(__package__)
-PAUSE = 60.0
+OUTAGE_PAUSE_SECONDS = 60.0
 """Seconds without refreshes after the bucket did not respond."""
-MOST = 10_000
+MAX_REMEMBERED = 10_000
 """Largest number of items whose freshness is remembered."""
 
 
@@ -67,11 +67,11 @@ class Synchronizer:
                 if self.replica.copy.is_empty():
                     raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
                 log.warning("the bucket is unreachable; using the working copy: %s", error)
-                self._paused_until = time.monotonic() + PAUSE
+                self._paused_until = time.monotonic() + OUTAGE_PAUSE_SECONDS
             now = time.monotonic()
             # With a setting of 0 seconds the item is never fresh.
             self._until[item] = now + (self._seconds and max(self._seconds, SHARE * (now - began)))
-        if len(self._until) > MOST:
+        if len(self._until) > MAX_REMEMBERED:
             with self._lock:
                 self._until = {key: until for key, until in self._until.items() if until > now}
                 self._locks = {key: lock for key, lock in self._locks.items() if key in self._until}

@@ -45,7 +45,7 @@ KINDS: dict[Fault, str] = {
     "orphaned": "in no receipt: left by an interrupted publication, or added by hand",
 }
 """Kinds of problems with their explanations, worst first."""
-ENOUGH = 100
+MAX_PROBLEMS = 100
 """Maximum number of unreadable files before the connection is assumed to be broken."""
 _UNREADABLE = object()
 _BUILD_ERRORS = (PokeflowError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -165,7 +165,7 @@ def _files(contents: Inventory, current: dict[str, tuple[Receipt, PublishedFile]
             )
         except PokeflowError as error:
             unreadable.append(Problem("unreadable", published.path, str(error)))
-            if len(unreadable) > ENOUGH:
+            if len(unreadable) > MAX_PROBLEMS:
                 raise
         else:
             if actual != published.sha256:

@@ -131,7 +131,7 @@ def test_invalid_bundle_json_is_refused(bundle_copy, text):
 
 
 def test_oversized_bundle_json_is_refused(bundle_copy, monkeypatch):
-    monkeypatch.setattr(bundle, "MOST_JSON", 100)
+    monkeypatch.setattr(bundle, "MAX_JSON", 100)
     with pytest.raises(PokeflowError, match="more than 100 bytes"):
         bundle.load_bundle(bundle_copy.folder)
 

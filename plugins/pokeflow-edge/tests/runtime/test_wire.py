@@ -88,7 +88,7 @@ def test_header_value_is_stripped(value):
 
 def test_endless_head_is_refused_at_the_limit():
     async def read() -> wire.Head:
-        reader = asyncio.StreamReader(limit=wire.MOST_HEAD)
+        reader = asyncio.StreamReader(limit=wire.MAX_HEAD)
         reader.feed_data(b"ET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
         return await wire.head(reader, b"G")
 

@@ -16,7 +16,7 @@ ELSEWHERE = {"digest": False}
 """Metadata of a field that only says which file or machine is used: it stays out of the task's digest."""
 LAYER = re.compile(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?")
 """Layer name in model script syntax, ``conv1`` or ``network/conv1``; ``*`` matches any characters."""
-LEAST_IMAGES = 1024
+MIN_IMAGES = 1024
 """Minimum size of the calibration set; with fewer images the compiler lowers the optimisation level."""
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.hef")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}")
@@ -197,12 +197,12 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
             if not LAYER.fullmatch(layer):
                 yield f"script.{name}", f"{layer!r} is not a layer name of letters, digits, '_', '*' and one '/'"
     images = params.calibration_images
-    if images is not None and images < LEAST_IMAGES and script.levels.optimization and not params.allow_downgrade:
+    if images is not None and images < MIN_IMAGES and script.levels.optimization and not params.allow_downgrade:
         yield (
             "calibration_images",
             (
                 f"{images} are too few for optimisation level {script.levels.optimization}, which needs "
-                f"{LEAST_IMAGES:,}; script.preset=fast accepts any number"
+                f"{MIN_IMAGES:,}; script.preset=fast accepts any number"
             ),
         )
     python = params.compiler.python

@@ -2,12 +2,12 @@
 
 import re
 
-MOST = 1000
+MAX_LENGTH = 1000
 """Maximum length of a line in characters."""
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def printable(text: str, most: int = MOST) -> str:
+def printable(text: str, most: int = MAX_LENGTH) -> str:
     """Return the text as one line of at most ``most`` characters, without colour codes.
 
     A space replaces each other unprintable character. Of a progress bar that overwrites its line only the last state

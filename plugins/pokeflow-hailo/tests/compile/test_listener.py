@@ -19,7 +19,7 @@ def test_lines_are_recorded_and_shown_and_relevant_ones_kept(caplog):
         listener("")
         listener("[info] Using dataset with 64 entries for calibration")
     assert kept == ["[info] Building HEF...", "[info] Using dataset with 64 entries for calibration"]
-    assert listener.telling == kept[1:]
+    assert listener.relevant_lines == kept[1:]
     assert [record.message for record in caplog.records] == [f"  hailo: {line}" for line in kept]
 
 
@@ -57,7 +57,7 @@ STRANGE = [
 def test_malformed_progress_messages_are_ignored(message):
     with Listener(print) as listener:
         listener(MARK + message)
-    assert listener.telling == []
+    assert listener.relevant_lines == []
 
 
 def test_many_warnings_are_bounded_and_hide_no_level():
@@ -65,14 +65,14 @@ def test_many_warnings_are_bounded_and_hide_no_level():
         for i in range(10_000):
             listener(f"[warning] {i}")
         listener("[warning] Reducing optimization level to 0 because there's no available GPU")
-    assert len(listener.telling) == log.MOST_WARNINGS + 1
-    assert log.parse_log(listener.telling).optimization_level == 0
+    assert len(listener.relevant_lines) == log.MAX_WARNINGS + 1
+    assert log.parse_log(listener.relevant_lines).optimization_level == 0
 
 
 def test_too_many_relevant_lines_are_refused():
     line = "[info] Using dataset with 64 entries for calibration"
     with Listener(lambda line: None) as listener:
-        for _ in range(log.MOST_TELLING):
+        for _ in range(log.MAX_RELEVANT_LINES):
             listener(line)
         with pytest.raises(PokeflowError, match="not the Dataflow Compiler's"):
             listener(line)

@@ -91,5 +91,5 @@ def test_empty_or_truncated_line_is_ignored(line):
 @given(st.lists(st.text(alphabet="[warning]Reducing optimization level to 0123 because skipped is done\n\x1b(")))
 def test_arbitrary_log_lines_are_parsed(lines):
     parsed = log.parse_log(lines)
-    assert len(parsed.warnings) <= log.MOST_WARNINGS
-    assert all(log.telling(line) for line in lines if log.parse_log([line]) != log.parse_log([]))
+    assert len(parsed.warnings) <= log.MAX_WARNINGS
+    assert all(log.is_relevant(line) for line in lines if log.parse_log([line]) != log.parse_log([]))

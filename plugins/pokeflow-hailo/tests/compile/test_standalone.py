@@ -59,9 +59,9 @@ def test_numpy_values_and_foreign_objects_become_plain():
     assert plain_values["c"] == "<object>"
     assert plain_values["d"] is None
     assert plain_values["7"] == [True, None]
-    assert json.dumps(plain_values["deep"]).count("[") == standalone.DEPTH - 1
-    assert len(standalone.plain("x" * 10_000)) == standalone.LONGEST
-    assert len(standalone.plain([0] * 30_000)) == standalone.MOST
+    assert json.dumps(plain_values["deep"]).count("[") == standalone.MAX_DEPTH - 1
+    assert len(standalone.plain("x" * 10_000)) == standalone.MAX_TEXT
+    assert len(standalone.plain([0] * 30_000)) == standalone.MAX_ITEMS
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 1, 1, 3), (4, 3, 1, 1)])

@@ -62,9 +62,9 @@ def test_missing_clock_is_null_with_a_reason(hailortcli):
 @pytest.mark.parametrize("said", [{"scan": SCAN * 900}, {"identify": IDENTIFY.replace("4.23.0", "4" * 9000)}])
 def test_output_is_bounded(hailortcli, said):
     hailortcli(program(**said))
-    assert len(seen()) <= cli.MOST
+    assert len(seen()) <= cli.MAX_LENGTH
     hailortcli(program(identify=IDENTIFY + EXTENDED.replace("400MHz", "4" * 9000)))
-    assert len(about()["clock"]) == cli.MOST
+    assert len(about()["clock"]) == cli.MAX_LENGTH
 
 
 def test_hanging_hailortcli_is_reported(monkeypatch):

@@ -17,7 +17,7 @@ from pokeflow_migrate.references import References
 
 FIGURES = 200
 """Maximum number of figures of a version."""
-SHOWN = 20
+MAX_LISTED = 20
 """Maximum number of faults of one kind that are reported one by one."""
 
 
@@ -232,10 +232,10 @@ def _target_fault(target: str, origin: str) -> Fault | None:
 
 
 def few(faults: Iterable[Fault]) -> Iterator[Fault]:
-    """Yield the first ``SHOWN`` faults of one kind, and one with the number of the others."""
+    """Yield the first ``MAX_LISTED`` faults of one kind, and one with the number of the others."""
     remaining = 0
     for i, fault in enumerate(faults):
-        if i < SHOWN:
+        if i < MAX_LISTED:
             yield fault
         else:
             remaining += 1

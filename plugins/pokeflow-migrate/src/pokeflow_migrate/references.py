@@ -9,7 +9,7 @@ from pokeflow.objects import Folder, ObjectStore
 
 Location = tuple[str, str]
 """Name of a source and a key in it: ending in ``/`` for a folder, empty for the source itself."""
-LONGEST = 4096
+MAX_PATH = 4096
 """Maximum number of characters of a path; S3 allows keys of 1,024 bytes."""
 _END = r"\s\"'<>|,;()\[\]{}"
 """Characters that end a path within a text, as part of a regular expression."""
@@ -120,7 +120,7 @@ class References:
 
     def _split_root(self, text: str) -> tuple[str, str] | None:
         """Split a text into its longest old prefix and the rest, which is empty or begins with a slash; or None."""
-        end = len(text) if len(text) <= LONGEST else 0
+        end = len(text) if len(text) <= MAX_PATH else 0
         while end > 0:
             if text[:end] in self._roots:
                 return text[:end], text[end:]

@@ -16,7 +16,7 @@ from pokeflow_vision.recognizer import MismatchError, open_recognizer
 if TYPE_CHECKING:
     import numpy as np
 
-TOP, MOST = 5, 1000
+TOP, MAX_TOP = 5, 1000
 MATCHES, EMBEDDING = "matches", "embedding"
 
 
@@ -75,8 +75,8 @@ class PythonModel:
                 "output: the model was registered without a benchmark and has no gallery to search. Request "
                 "'embedding'."
             )
-        if not 1 <= top <= MOST:
-            raise PokeflowError(f"top: {top} is not between 1 and {MOST}")
+        if not 1 <= top <= MAX_TOP:
+            raise PokeflowError(f"top: {top} is not between 1 and {MAX_TOP}")
         return int(top), output
 
 

@@ -154,7 +154,7 @@ LIMITS = {"code/limits.json": b"{}"}
         (bundle_members({"model.onnx": b"x"}), "it lacks code/limits.json"),
         ([("bundle.json", b"[" * 100_000)], "recursion"),
         ([("bundle.json", b"[]")], "not a readable bundle"),
-        ([("bundle.json", b" " * (archive.MOST_JSON + 1))], "the limit is 16,000,000"),
+        ([("bundle.json", b" " * (archive.MAX_JSON + 1))], "the limit is 16,000,000"),
     ],
 )
 def test_bundle_with_invalid_description_is_refused(tmp_path, members, says):

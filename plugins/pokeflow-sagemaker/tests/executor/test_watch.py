@@ -36,7 +36,7 @@ def bars(monkeypatch):
 def test_progress_lines_of_a_job_drive_a_bar(bars, caplog, monkeypatch):
     """The lines come from the code that prints them in the container."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(progress, "QUICK", 0.0)
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 0.0)
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     with progress._lines("train teacher: epoch 1 of 2", 40) as advance:
         for step in range(40):

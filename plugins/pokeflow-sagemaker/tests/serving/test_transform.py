@@ -17,7 +17,7 @@ from ..serving_flow import MODEL, PROJECT, forwarded
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(waiting, "FIRST", 0.05)
-    monkeypatch.setattr(waiting, "LONGEST", 0.1)
+    monkeypatch.setattr(waiting, "MAX_INTERVAL", 0.1)
 
 
 @dataclasses.dataclass

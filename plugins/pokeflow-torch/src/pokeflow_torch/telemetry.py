@@ -28,7 +28,7 @@ from pokeflow.types import TELEMETRY
 log = logging.getLogger(__name__)
 SYSTEM_EVERY = 5.0
 """Seconds between two samples of the system metrics."""
-SHORTEST = 0.1
+MIN_INTERVAL = 0.1
 """Shortest interval, in seconds, over which the utilisation of the processor is measured."""
 
 
@@ -204,8 +204,8 @@ def _watch(folder: Path, device: torch.device, stop: threading.Event) -> None:
     lines, before, sampled_at = _Lines(folder / "system.jsonl"), _network(), -math.inf
     while True:
         # psutil measures since its last call; the first call, or one soon after another, must wait an interval.
-        too_soon = sampled_at < 0 or time.monotonic() - sampled_at < SHORTEST
-        row = machine(folder, SHORTEST if too_soon else None)
+        too_soon = sampled_at < 0 or time.monotonic() - sampled_at < MIN_INTERVAL
+        row = machine(folder, MIN_INTERVAL if too_soon else None)
         row |= {name: now - before[name] for name, now in _network().items() if name in before}
         lines.write(_line({"time": _milliseconds(), **row, **gpus(device)}))
         sampled_at = time.monotonic()

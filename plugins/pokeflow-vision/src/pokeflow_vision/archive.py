@@ -10,12 +10,12 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-MOST_FILES = 1000
-MOST_JSON = 16_000_000
+MAX_FILES = 1000
+MAX_JSON = 16_000_000
 """Largest size of a JSON file in bytes; a JSON file is read as a whole."""
-MOST_AT_ONCE = 4_000_000
+MAX_AT_ONCE = 4_000_000
 """Largest single read by tarfile in bytes: a header that claims more is not one that pokeflow writes."""
-MOST_NAME = 255
+MAX_NAME = 255
 """Longest name in bytes, a length that every file system accepts."""
 UNSOUND = (EOFError, ValueError, TypeError, KeyError, RecursionError, tarfile.TarError, zlib.error)
 """Exceptions of ``extract``, and of reading the JSON files that it unpacked, for an invalid archive."""
@@ -27,7 +27,7 @@ def is_safe(name: str) -> bool:
     plain = name.isprintable() and "\\" not in name and not any(part in ("", ".", "..") for part in parts)
     # A path with a drive letter is absolute on systems that have drives.
     absolute = ":" in parts[0] or PurePosixPath(name).is_absolute()
-    return plain and not absolute and len(name.encode()) <= MOST_NAME
+    return plain and not absolute and len(name.encode()) <= MAX_NAME
 
 
 def extract(file: Path, folder: Path, max_bytes: int, *, executable: bool = False) -> set[str]:
@@ -75,10 +75,10 @@ def require_kinds(label: str, *kinds: tuple[type, Any]) -> None:
 def _require_acceptable(member: tarfile.TarInfo, names: set[str]) -> None:
     if not member.isreg() or member.issparse():
         raise ValueError(f"{member.name!r} is not a regular file")
-    if member.name in names or len(names) >= MOST_FILES:
-        raise ValueError(f"{member.name!r} occurs twice, or the archive has more than {MOST_FILES:,} files")
-    if member.name.endswith(".json") and member.size > MOST_JSON:
-        raise ValueError(f"{member.name!r} has {member.size:,} bytes, the limit is {MOST_JSON:,}")
+    if member.name in names or len(names) >= MAX_FILES:
+        raise ValueError(f"{member.name!r} occurs twice, or the archive has more than {MAX_FILES:,} files")
+    if member.name.endswith(".json") and member.size > MAX_JSON:
+        raise ValueError(f"{member.name!r} has {member.size:,} bytes, the limit is {MAX_JSON:,}")
     if not is_safe(member.name):
         raise ValueError(f"{member.name!r} is not a safe path below the archive's folder")
 
@@ -103,7 +103,7 @@ class _Bounded:
         self._source, self._max_bytes = source, max_bytes
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= MOST_AT_ONCE:
+        if not 0 <= size <= MAX_AT_ONCE:
             raise ValueError("a header is too large")
         data = self._source.read(size)
         self._count()

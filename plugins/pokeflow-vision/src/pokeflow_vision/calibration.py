@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pokeflow_vision.comparison import Embeddings
 
 FILE, CONFIG = "calibration_dataset.npy", "calibration_config.json"
-LEAST_CAPTURES = 32
+MIN_CAPTURES = 32
 """Fewest pictures of a calibration set: fewer do not show the range of activations reliably."""
 MAX_DISTANCE = 2.0
 """Largest allowed distance of a calibration set's mean from that of the val captures, in standard deviations."""
@@ -68,11 +68,11 @@ def rows(data: Dataset, requested: int | None) -> list[int]:
         requested: Number of rows; None returns all.
 
     Raises:
-        PokeflowError: The split has fewer than ``requested`` rows, or fewer than ``LEAST_CAPTURES`` if that is None.
+        PokeflowError: The split has fewer than ``requested`` rows, or fewer than ``MIN_CAPTURES`` if that is None.
 
     """
     captures = data.queries_of(CALIBRATION)
-    count = max(len(captures), LEAST_CAPTURES) if requested is None else requested
+    count = max(len(captures), MIN_CAPTURES) if requested is None else requested
     if len(captures) < count:
         raise PokeflowError(
             f"target.compile.params.calibration_images: {count} are needed, the data set has {len(captures)} "
@@ -142,7 +142,7 @@ def _read_own_pictures(
             f"{file}: contains {pictures.dtype}{list(pictures.shape)}; a calibration set is uint8 [N, {spec.size}, "
             f"{spec.size}, 3], RGB, 0 to 255, not normalised."
         )
-    least = images or LEAST_CAPTURES
+    least = images or MIN_CAPTURES
     if len(pictures) < least:
         raise PokeflowError(f"{file}: contains {len(pictures)} pictures, but {least} are needed. Add more.")
     count = images or len(pictures)

@@ -12,7 +12,7 @@ from pokeflow.text import table
 from pokeflow_browse import configured, search
 from pokeflow_browse.search import Figure, Hits
 
-MOST = 50
+MAX_LISTED = 50
 """Maximum number of lines to print for each kind; for more, their number is printed."""
 
 
@@ -51,8 +51,8 @@ def _tables(hits: Hits) -> list[str]:
 def _table(label: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     if not rows:
         return ""
-    text_table = table(head, [tuple(map(text.strip_control_characters, row)) for row in rows[:MOST]])
-    more = len(rows) - MOST
+    text_table = table(head, [tuple(map(text.strip_control_characters, row)) for row in rows[:MAX_LISTED]])
+    more = len(rows) - MAX_LISTED
     return text_table + (
         f"\n… and {text.format_count(more, f'{label} more', f'{label}s more')}; --json has all" if more > 0 else ""
     )

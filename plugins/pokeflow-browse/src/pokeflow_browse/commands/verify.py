@@ -10,7 +10,7 @@ from pokeflow.text import table
 from pokeflow_browse import configured
 from pokeflow_browse.verify import KINDS, Verdict, verify
 
-MOST = 50
+MAX_LISTED = 50
 """Maximum number of problems to print for each kind; for more, their number is printed."""
 
 
@@ -35,7 +35,7 @@ def _format(verdict: Verdict) -> str:
     rows, counts = [], Counter[str]()
     for problem in verdict.problems:
         counts[problem.kind] += 1
-        if counts[problem.kind] <= MOST:
+        if counts[problem.kind] <= MAX_LISTED:
             rows.append(
                 (
                     problem.kind,
@@ -44,7 +44,7 @@ def _format(verdict: Verdict) -> str:
                 )
             )
     parts = [table(("", "path", "what is wrong"), rows)] if rows else []
-    parts += [f"… and {n - MOST:,} more {kind}; --json has all" for kind, n in counts.items() if n > MOST]
+    parts += [f"… and {n - MAX_LISTED:,} more {kind}; --json has all" for kind, n in counts.items() if n > MAX_LISTED]
     if counts:
         parts.append("\n".join(f"{kind}: {KINDS[kind]}" for kind in KINDS if kind in counts))
     method = "sizes only" if verdict.quick else "every byte read"

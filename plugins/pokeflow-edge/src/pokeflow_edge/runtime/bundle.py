@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow_vision.archive import MOST_JSON
+from pokeflow_vision.archive import MAX_JSON
 
 ABOUT, MODEL, LABELS, LIB = "bundle.json", "model", "labels.csv", "lib"
 FORMAT = 1
@@ -85,8 +85,8 @@ def load_bundle(folder: Path) -> Bundle:
 def read(folder: Path) -> dict[str, Any]:
     """Parse a ``bundle.json`` of any format; raise ValueError, RecursionError or OSError if it is unreadable."""
     file = folder / ABOUT
-    if file.stat().st_size > MOST_JSON:
-        raise ValueError(f"more than {MOST_JSON:,} bytes")
+    if file.stat().st_size > MAX_JSON:
+        raise ValueError(f"more than {MAX_JSON:,} bytes")
     about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return about
 

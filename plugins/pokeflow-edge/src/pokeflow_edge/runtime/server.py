@@ -227,7 +227,7 @@ class Server:
         writer.write_eof()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.patience.linger):
-                while await reader.read(wire.MOST_HEAD):
+                while await reader.read(wire.MAX_HEAD):
                     pass
 
 
@@ -259,7 +259,7 @@ def run(server: Server, listener: socket.socket) -> int:
 async def _run(server: Server, sock: socket.socket) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stopping.set)
-    listener = await asyncio.start_server(server.serve_connection, sock=sock, limit=wire.MOST_HEAD)
+    listener = await asyncio.start_server(server.serve_connection, sock=sock, limit=wire.MAX_HEAD)
     watchdog = asyncio.create_task(_ping_watchdog(server))
     host, port = sock.getsockname()[:2]
     log.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError
 
-MOST_HEAD = 16_384
+MAX_HEAD = 16_384
 """Maximum size in bytes of a request line and its headers."""
 _LINE = re.compile(r"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.([01])")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
@@ -61,14 +61,14 @@ async def head(reader: StreamReader, first: bytes) -> Head:
     try:
         raw = first + await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError as error:
-        raise RequestError(431, f"the request's head has more than {MOST_HEAD:,} bytes.") from error
+        raise RequestError(431, f"the request's head has more than {MAX_HEAD:,} bytes.") from error
     return parse_head(raw)
 
 
 def parse_head(raw: bytes) -> Head:
     """Parse a head, including its final empty line; raise a RequestError if it is invalid."""
-    if len(raw) > MOST_HEAD:
-        raise RequestError(431, f"the request's head has more than {MOST_HEAD:,} bytes.")
+    if len(raw) > MAX_HEAD:
+        raise RequestError(431, f"the request's head has more than {MAX_HEAD:,} bytes.")
     line, *fields = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     match = _LINE.fullmatch(line)
     if not match:

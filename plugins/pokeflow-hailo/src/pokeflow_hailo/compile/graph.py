@@ -34,7 +34,7 @@ INSTEAD = {
     "QuantizeLinear": "Use the float32 network: the compiler quantises it.",
     "DequantizeLinear": "Use the float32 network: the compiler quantises it.",
 }
-MOST_FAULTS = 12
+MAX_FAULTS = 12
 """Maximum number of faults in a message; a wrong graph often has hundreds of the same kind."""
 
 
@@ -58,7 +58,7 @@ def check_and_write(source: Path, target: Path, spec: Preprocessing, allowed: Co
         allowed: Operators to accept in addition to ``OPERATORS``.
 
     Raises:
-        PokeflowError: If the network is invalid; the message names the nodes at fault, at most ``MOST_FAULTS``.
+        PokeflowError: If the network is invalid; the message names the nodes at fault, at most ``MAX_FAULTS``.
 
     """
     model = _load(source)
@@ -69,8 +69,8 @@ def check_and_write(source: Path, target: Path, spec: Preprocessing, allowed: Co
         model = _infer(model, source)
         faults += _of_shapes(model)
     if faults:
-        more = f"\n  … and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-        listing = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS])
+        more = f"\n  … and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        listing = "".join(f"\n  {fault}" for fault in faults[:MAX_FAULTS])
         raise PokeflowError(f"{source}: the Dataflow Compiler cannot compile this network:{listing}{more}")
     onnx.save(model, target)
     return Graph(

@@ -33,7 +33,7 @@ class Listener(contextlib.ExitStack):
 
     def __init__(self, record: Callable[[str], None]) -> None:
         super().__init__()
-        self.telling: list[str] = []
+        self.relevant_lines: list[str] = []
         self.last: deque[str] = deque(maxlen=20)
         self._record, self._lines_seen, self._warnings = record, 0, 0
         self._step, self._done = "", 0
@@ -50,7 +50,7 @@ class Listener(contextlib.ExitStack):
             return
         self._record(line)
         self.last.append(line)
-        if reading.telling(line):
+        if reading.is_relevant(line):
             self._keep(line)
         self._lines_seen += 1
         if self._lines_seen <= MAX_SHOWN:
@@ -61,10 +61,10 @@ class Listener(contextlib.ExitStack):
     def _keep(self, line: str) -> None:
         if reading.is_warning(line):
             self._warnings += 1
-            if self._warnings > reading.MOST_WARNINGS:
+            if self._warnings > reading.MAX_WARNINGS:
                 return
-        self.telling.append(line)
-        if len(self.telling) > reading.MOST_TELLING:
+        self.relevant_lines.append(line)
+        if len(self.relevant_lines) > reading.MAX_RELEVANT_LINES:
             raise PokeflowError(
                 "the log has thousands of lines on levels and steps, so it is not the Dataflow Compiler's."
             )

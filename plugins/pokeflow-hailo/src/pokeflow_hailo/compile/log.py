@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pokeflow_hailo.compile.script import OptimizationLevels
 
-MOST_TELLING = 5000
+MAX_RELEVANT_LINES = 5000
 """Maximum number of relevant lines in one run; a real log has some hundreds."""
-MOST_WARNINGS = 100
+MAX_WARNINGS = 100
 
 _REDUCED = re.compile(r"Reducing optimization level to (\d+)(?: \([^)]*\))?(?: because (.*))?")
 _COMPRESSION = re.compile(r"Reducing compression level to (\d+)")
@@ -16,7 +16,7 @@ _IMAGES = re.compile(r"Using dataset with (\d+) entries for calibration")
 _VERSION = re.compile(r"Hailo DFC Version: ([\w.+-]{1,64})")
 _ALGORITHM = re.compile(r"\[info\] (?:Model Optimization Algorithm )?([A-Z][A-Za-z -]{2,50}?) (skipped|is done)\b")
 _WARNING = re.compile(r"\[warning\] (.*)")
-_TELLING = re.compile("|".join(p.pattern for p in (_REDUCED, _COMPRESSION, _IMAGES, _VERSION, _ALGORITHM, _WARNING)))
+_RELEVANT = re.compile("|".join(p.pattern for p in (_REDUCED, _COMPRESSION, _IMAGES, _VERSION, _ALGORITHM, _WARNING)))
 _NEEDED = {
     2: (("Fine Tune", "Quantization-Aware Fine-Tuning"), "finetune"),
     3: (("Adaround",), "adaround"),
@@ -36,7 +36,7 @@ class LogSummary:
         calibration_images: Number of images that statistics were collected on.
         algorithms: Optimisation algorithms by name, each ``done`` or ``skipped``.
         version: Version of the compiler.
-        warnings: Distinct warnings, at most ``MOST_WARNINGS``.
+        warnings: Distinct warnings, at most ``MAX_WARNINGS``.
 
     """
 
@@ -49,9 +49,9 @@ class LogSummary:
     warnings: tuple[str, ...]
 
 
-def telling(line: str) -> bool:
+def is_relevant(line: str) -> bool:
     """Return whether ``parse_log`` needs this line."""
-    return _TELLING.search(line) is not None
+    return _RELEVANT.search(line) is not None
 
 
 def is_warning(line: str) -> bool:
@@ -76,7 +76,7 @@ def parse_log(lines: Iterable[str]) -> LogSummary:
             version = match[1]
         if match := _ALGORITHM.search(line):
             algorithms[match[1]] = match[2].removeprefix("is ")
-        if (match := _WARNING.search(line)) and len(warnings) < MOST_WARNINGS:
+        if (match := _WARNING.search(line)) and len(warnings) < MAX_WARNINGS:
             warnings[match[1]] = None
     return LogSummary(level, compression, because, images, algorithms, version, tuple(warnings))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pokeflow import PokeflowError
-from pokeflow_hailo.params import LAYER, LEAST_IMAGES, Script
+from pokeflow_hailo.params import LAYER, MIN_IMAGES, Script
 from pokeflow_vision.preprocessing import Preprocessing
 
 
@@ -26,9 +26,9 @@ def resolve_levels(script: Script, images: int) -> OptimizationLevels:
 
 def require_enough(level: int, images: int, allow_downgrade: bool) -> None:
     """Raise a PokeflowError for too few images for the level, which the compiler would report only after its start."""
-    if level and images < LEAST_IMAGES and not allow_downgrade:
+    if level and images < MIN_IMAGES and not allow_downgrade:
         raise PokeflowError(
-            f"target.compile.params: optimisation level {level} needs {LEAST_IMAGES:,} calibration images, but "
+            f"target.compile.params: optimisation level {level} needs {MIN_IMAGES:,} calibration images, but "
             f"there are {images:,}; the compiler would use a lower level. Raise data.queries.calibration, use "
             "script.preset=fast, or set allow_downgrade."
         )

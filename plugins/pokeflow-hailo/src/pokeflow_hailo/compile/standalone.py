@@ -23,7 +23,7 @@ CHUNK = 1024
 """Pictures per call of the emulator: each call sets it up again, and all its pictures are in memory."""
 FAILED = 3
 """Exit code if the compiler raised an exception, which ``result.json`` describes."""
-DEPTH, LONGEST, MOST = 12, 4000, 20_000
+MAX_DEPTH, MAX_TEXT, MAX_ITEMS = 12, 4000, 20_000
 """Limits of a profile: nesting depth, characters of a text, entries of a list or mapping."""
 
 
@@ -152,11 +152,11 @@ def compile(request: dict[str, Any], folder: Path, steps: Steps) -> None:
             estimate = runner.profile(should_use_logical_layers=True, hef_filename=str(folder / "model.hef"))
             profile = {"profile": plain(estimate), "reason": None}
         except Exception as error:  # noqa: BLE001 - a failed estimate leaves a valid HEF; the reason is recorded
-            profile = {"profile": None, "reason": f"the compiler's profiler failed: {error!r}"[:LONGEST]}
+            profile = {"profile": None, "reason": f"the compiler's profiler failed: {error!r}"[:MAX_TEXT]}
         (folder / "profile.json").write_text(json.dumps(profile, sort_keys=True), encoding="utf-8")
 
 
-def plain(value: Any, depth: int = DEPTH) -> Any:
+def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Convert a value, numpy's included, to what JSON can hold.
 
     NaN and infinity become None, long values are truncated, and other types and nesting below ``depth`` become the
@@ -169,11 +169,11 @@ def plain(value: Any, depth: int = DEPTH) -> Any:
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, str):
-        return value[:LONGEST]
+        return value[:MAX_TEXT]
     if depth and isinstance(value, dict):
-        return {str(key)[:LONGEST]: plain(item, depth - 1) for key, item in list(value.items())[:MOST]}
+        return {str(key)[:MAX_TEXT]: plain(item, depth - 1) for key, item in list(value.items())[:MAX_ITEMS]}
     if depth and isinstance(value, list | tuple):
-        return [plain(item, depth - 1) for item in value[:MOST]]
+        return [plain(item, depth - 1) for item in value[:MAX_ITEMS]]
     return f"<{type(value).__name__}>"
 
 
@@ -201,7 +201,7 @@ def work(request_file: Path) -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the compiler may raise any exception, or exit
         traceback.print_exc()
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        result = {"error": {"type": kind, "message": str(error)[:LONGEST], "step": steps.now}}
+        result = {"error": {"type": kind, "message": str(error)[:MAX_TEXT], "step": steps.now}}
     part = folder / "result.json.part"
     part.write_text(json.dumps(result, sort_keys=True), encoding="utf-8")
     part.replace(folder / "result.json")

@@ -164,7 +164,7 @@ def run(
         if digest.sha256(part) != result["files"].get(name):
             raise PokeflowError(f"{host.name}: {name} was altered in transfer. Run it again.")
         part.replace(into / name)
-    return Answer(result["seconds"], reading.parse_log(listener.telling))
+    return Answer(result["seconds"], reading.parse_log(listener.relevant_lines))
 
 
 def _provide(host: Host, name: str, file: Path) -> None:

@@ -26,7 +26,7 @@ LOCAL = "local"
 PART = 1024
 """Pictures uploaded to the device at once: its temporary folder may be in memory."""
 MAX_ANSWER = 64 << 20
-MOST_SAID = 32
+MAX_ENTRIES = 32
 """Maximum number of entries in a chip's description; it normally has ten."""
 
 
@@ -251,7 +251,7 @@ def _parse_measurement(response: Mapping[str, Any], batch_sizes: Sequence[int]) 
 
 def _describe(description: Mapping[str, Any]) -> dict[str, str | None]:
     """Return a chip's description, limited in number and length of entries for a record."""
-    entries = list(description.items())[:MOST_SAID]
+    entries = list(description.items())[:MAX_ENTRIES]
     return {printable(key, 40): None if value is None else printable(str(value), 200) for key, value in entries}
 
 

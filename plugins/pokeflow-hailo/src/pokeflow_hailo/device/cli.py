@@ -6,7 +6,7 @@ from pokeflow_hailo.host import NOT_THERE, Host
 from pokeflow_hailo.shown import printable
 
 ABSENT = "hailortcli is not installed on that machine"
-MOST = 300
+MAX_LENGTH = 300
 """Maximum length of a text from ``hailortcli`` in characters."""
 
 
@@ -19,9 +19,11 @@ def describe_devices(machine: Host) -> str:
     try:
         identities = readings.identify(_run(machine, "fw-control", "identify"))
     except ValueError as error:
-        return f"hailortcli scan shows {', '.join(device_ids)}, but {error}"[:MOST]
+        return f"hailortcli scan shows {', '.join(device_ids)}, but {error}"[:MAX_LENGTH]
     chips = {name: f" ({chip.architecture}, firmware {chip.firmware})" for name, chip in identities.items()}
-    return printable(f"hailortcli scan shows {', '.join(name + chips.get(name, '') for name in device_ids)}", MOST)
+    return printable(
+        f"hailortcli scan shows {', '.join(name + chips.get(name, '') for name in device_ids)}", MAX_LENGTH
+    )
 
 
 def about(machine: Host, device_id: str) -> dict[str, str | None]:
@@ -31,9 +33,9 @@ def about(machine: Host, device_id: str) -> dict[str, str | None]:
         if device_id not in identities:
             raise ValueError(f"hailortcli identify shows {', '.join(identities)}, and not {device_id}")
     except ValueError as error:
-        return {"clock": None, "clock_reason": printable(str(error), MOST)}
+        return {"clock": None, "clock_reason": printable(str(error), MAX_LENGTH)}
     details = {"clock": identities[device_id].clock, "features": identities[device_id].features}
-    entries = {name: value and printable(value, MOST) for name, value in details.items()}
+    entries = {name: value and printable(value, MAX_LENGTH) for name, value in details.items()}
     return entries if entries["clock"] else {**entries, "clock_reason": "hailortcli identify shows no clock rate"}
 
 

@@ -15,13 +15,13 @@ from pokeflow_vision import benchmark, index, jsonfile, preprocessing, retrieval
 from pokeflow_vision.benchmark import FILE, SPLIT, Timing
 from pokeflow_vision.network import model_and_data
 
-SHOWN = 16
+TIMED_PICTURES = 16
 """Test pictures that the timing loops cycle through."""
 TIMING = (
     "latency is the network alone at batch 1, from handing over a frame to having its embedding; throughput has "
     "several batches under way. Resizing and search are in neither: they are the host's"
 )
-MOST = ("latency_p50_ms", "power_w")
+UPPER_BOUNDS = ("latency_p50_ms", "power_w")
 """Requirements that are upper bounds; all others are lower bounds."""
 
 
@@ -47,7 +47,7 @@ def run(task: Task) -> Result:
     with chip.open_chip(params.device, params.python, file) as device:
         gallery = device.embed(data.references, range(len(data.cards)), spec, "gallery")
         query_embeddings = device.embed(data.query_images, queries, spec, f"{SPLIT} queries")
-        squares = preprocessing.to_square(data.query_images[list(queries[:SHOWN])], spec)
+        squares = preprocessing.to_square(data.query_images[list(queries[:TIMED_PICTURES])], spec)
         measurement = device.time(
             squares,
             runs=params.runs,
@@ -103,11 +103,13 @@ def compare_requirements(
         value = values.get(name)
         if required is None:
             continue
-        results[name] = {"at most" if name in MOST else "at least": required, "measured": value}
+        results[name] = {"at most" if name in UPPER_BOUNDS else "at least": required, "measured": value}
         if value is None:
             results[name] |= {"result": "unknown", "reason": reasons.get(name) or "it was not measured"}
         else:
-            results[name]["result"] = "met" if (value <= required if name in MOST else value >= required) else "missed"
+            results[name]["result"] = (
+                "met" if (value <= required if name in UPPER_BOUNDS else value >= required) else "missed"
+            )
     return results
 
 

@@ -17,7 +17,7 @@ from pokeflow_migrate.experiments import MigratedExperiments
 from pokeflow_migrate.plan import load
 from pokeflow_migrate.run import Outcome
 
-MOST = 40
+MAX_LISTED = 40
 """Maximum number of lines to print in each section; the report has all."""
 
 
@@ -143,8 +143,8 @@ def _format_replacements(row: report.Row) -> str:
 
 def _truncate(text: str) -> str:
     lines = text.splitlines()
-    more = len(lines) - MOST - 1
-    return text if more <= 0 else "\n".join([*lines[: MOST + 1], f"  … and {more:,} more; the report has all"])
+    more = len(lines) - MAX_LISTED - 1
+    return text if more <= 0 else "\n".join([*lines[: MAX_LISTED + 1], f"  … and {more:,} more; the report has all"])
 
 
 def _format_conclusion(outcome: Outcome) -> str:

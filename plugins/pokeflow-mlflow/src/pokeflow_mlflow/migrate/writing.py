@@ -14,7 +14,7 @@ from pokeflow_mlflow.migrate.files import Files, checksum
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-POINTS, PAIRS = 1000, 100
+MAX_POINTS, MAX_PAIRS = 1000, 100
 """MLflow's limits per request."""
 OPEN = ("RUNNING", "SCHEDULED")
 Item = TypeVar("Item")
@@ -42,17 +42,17 @@ def write_run(client: "MlflowClient", expected: Run, actual: Run, *, half: bool)
 
     new = actual.id
     params = [entities.Param(key, value) for key, value in expected.params.items() if key not in actual.params]
-    for chunk in _chunks(params, PAIRS):
+    for chunk in _chunks(params, MAX_PAIRS):
         client.log_batch(new, params=chunk)
     tags = {k: v for k, v in expected.tags.items() if k not in actual.tags or (half and actual.tags[k] != v)}
-    for chunk_of_tags in _chunks([entities.RunTag(*pair) for pair in tags.items()], PAIRS):
+    for chunk_of_tags in _chunks([entities.RunTag(*pair) for pair in tags.items()], MAX_PAIRS):
         client.log_batch(new, tags=chunk_of_tags)
     missing = [
         entities.Metric(key, float(point.value), point.time, point.step)
         for key, points in expected.points.items()
         for point in sorted(points - actual.points.get(key, frozenset()))
     ]
-    for points in _chunks(missing, POINTS):
+    for points in _chunks(missing, MAX_POINTS):
         client.log_batch(new, metrics=points)
     for data in sorted(expected.datasets - actual.datasets):
         details = (data.name, data.digest, data.source_type, data.source, data.schema or None, data.profile or None)

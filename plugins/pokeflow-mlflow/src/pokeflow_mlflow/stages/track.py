@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SENT = "pokeflow.points"
 """Tag with the number of points logged so far; sent in one transaction with them, so that none is sent twice."""
 # MLflow's limits per request; the limit of metrics leaves room for one tag.
-METRICS, PAIRS = 999, 100
+MAX_METRICS, MAX_PAIRS = 999, 100
 Item = TypeVar("Item")
 
 
@@ -82,12 +82,12 @@ def _log_run(
     tags = tags_of(record, folder, uri, note) | {
         f"pokeflow.thinned.{file}": of for file, of in task_curves.thinned.items()
     }
-    for chunk in _chunks(flatten(record.params).items(), PAIRS):
+    for chunk in _chunks(flatten(record.params).items(), MAX_PAIRS):
         client.log_batch(run_id, params=[Param(*pair) for pair in chunk])
-    for chunk in _chunks(tags.items(), PAIRS):
+    for chunk in _chunks(tags.items(), MAX_PAIRS):
         client.log_batch(run_id, tags=[RunTag(*pair) for pair in chunk])
     sent_points = int(mlflow_run.data.tags.get(SENT, 0))
-    for points in _chunks(islice(task_curves.points(), sent_points, None), METRICS):
+    for points in _chunks(islice(task_curves.points(), sent_points, None), MAX_METRICS):
         sent_points += len(points)
         client.log_batch(run_id, metrics=[Metric(*point) for point in points], tags=[RunTag(SENT, str(sent_points))])
     artifacts.send(client, run_id, record, folder, uri, note, params)

@@ -38,7 +38,7 @@ METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
 }
-LEAST_OPSET = 13
+MIN_OPSET = 13
 """First opset with per-channel QuantizeLinear."""
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
 
@@ -101,9 +101,9 @@ def require_quantizable(file: Path) -> int:
     except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
         raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if opset < LEAST_OPSET:
+    if opset < MIN_OPSET:
         raise PokeflowError(
-            f"{file}: has opset {opset}, but per-channel INT8 needs {LEAST_OPSET} or later. Export it with opset 17."
+            f"{file}: has opset {opset}, but per-channel INT8 needs {MIN_OPSET} or later. Export it with opset 17."
         )
     kinds = {node.op_type for node in model.graph.node}
     if "QuantizeLinear" in kinds:

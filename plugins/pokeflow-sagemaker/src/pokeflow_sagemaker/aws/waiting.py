@@ -9,7 +9,7 @@ from pokeflow import PokeflowError
 
 log = logging.getLogger("pokeflow")
 TIMEOUT = 3600.0
-FIRST, GROWS, LONGEST = 0.2, 1.5, 10.0
+FIRST_INTERVAL, INTERVAL_FACTOR, MAX_INTERVAL = 0.2, 1.5, 10.0
 """First polling interval in seconds, the factor by which it grows, and its maximum in seconds."""
 SAY_EVERY = 30.0
 
@@ -34,7 +34,7 @@ def until_settled(
         PokeflowError: on timeout.
 
     """
-    began, pause, logged, due = time.monotonic(), FIRST, "", 0.0
+    began, pause, logged, due = time.monotonic(), FIRST_INTERVAL, "", 0.0
     while True:
         description = look()
         if description is None or description[key] not in moving:
@@ -49,4 +49,4 @@ def until_settled(
                 "run this again to wait."
             )
         time.sleep(pause)
-        pause = min(pause * GROWS, LONGEST)
+        pause = min(pause * INTERVAL_FACTOR, MAX_INTERVAL)

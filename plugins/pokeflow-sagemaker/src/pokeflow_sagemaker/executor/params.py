@@ -15,7 +15,7 @@ END_OF_PROFILER = (
     "SageMaker's Debugger takes no new customers, and its Profiler ends on 2027-06-30. Remove profiler: stage "
     "'profile' measures with torch.profiler"
 )
-_LONGEST = 28 * 86_400
+_MAX_SECONDS = 28 * 86_400
 _TRAINS_ONLY = re.compile(r"ml\.(?:(?:c5n|p3dn|p4d|p4de|p5e|p5en|p6[a-z0-9-]*|trn[a-z0-9]*)\.[a-z0-9]+|p5\.48xlarge)")
 """Instance types that SageMaker offers for training jobs but not for processing jobs."""
 
@@ -109,8 +109,8 @@ def check(params: JobParams) -> Iterable[tuple[str, str]]:
     ranges = (
         ("instance_count", params.instance_count, 1, 100),
         ("volume_gb", params.volume_gb, 1, 16_384),
-        ("time_limit_seconds", params.time_limit_seconds, 60, _LONGEST),
-        ("spot_wait_seconds", params.spot_wait_seconds or 0, 0, _LONGEST),
+        ("time_limit_seconds", params.time_limit_seconds, 60, _MAX_SECONDS),
+        ("spot_wait_seconds", params.spot_wait_seconds or 0, 0, _MAX_SECONDS),
         ("container.processes", params.container.processes or 1, 1, 64),
         ("client.at_once", params.client.at_once or 1, 1, 1000),
     )

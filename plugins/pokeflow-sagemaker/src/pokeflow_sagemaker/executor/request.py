@@ -28,7 +28,7 @@ METRICS = (
 LIVE = {"Name": "live:loss", "Regex": r", loss ([0-9.eE+-]+)"}
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 CHECKPOINTS = "/opt/ml/checkpoints"
-_LONGEST_NAME = 63
+_MAX_NAME = 63
 
 
 class TaskId(Protocol):
@@ -80,7 +80,7 @@ class RunsAs:
 def base_name(task: TaskId) -> str:
     """Return the common beginning of all attempts' names: the model's name, cut to AWS's limit, and the digest."""
     model = re.sub(r"[^A-Za-z0-9]+", "-", task.model).strip("-")
-    room = _LONGEST_NAME - len("pokeflow--") - len(task.digest) - len("-999")
+    room = _MAX_NAME - len("pokeflow--") - len(task.digest) - len("-999")
     return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
 
 

@@ -15,7 +15,7 @@ from pokeflow_sagemaker.provision.names import TAG
 
 TIMEOUT = 1800.0
 """Timeout in seconds for a stack or a project; typical is two minutes."""
-SLOWEST = 5.0
+MAX_INTERVAL = 5.0
 _FAILED = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_FAILED")
 """Statuses of a stack whose creation or deletion failed: it can only be deleted and created again."""
 _DENIED = ("not authorized to perform", "AccessDenied", "access denied")
@@ -210,12 +210,12 @@ def _require_success(region: str, stack: Stack, token: str) -> None:
 
 
 def poll(patience: float = TIMEOUT) -> Iterator[None]:
-    """Yield whenever it is time to poll, until the timeout; the intervals grow from 0.1 s to ``SLOWEST``."""
+    """Yield whenever it is time to poll, until the timeout; the intervals grow from 0.1 s to ``MAX_INTERVAL``."""
     began, wait = time.monotonic(), 0.1
     while time.monotonic() - began < patience:
         yield
         time.sleep(wait)
-        wait = min(SLOWEST, wait * 1.5)
+        wait = min(MAX_INTERVAL, wait * 1.5)
 
 
 def timeout_error(resource: str) -> PokeflowError:

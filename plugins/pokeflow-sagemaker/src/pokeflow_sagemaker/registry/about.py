@@ -17,7 +17,7 @@ from pokeflow.types import RECORD
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
 JUDGED = ("metric-", "reason-", "gate-", "pokeflow-gates")
 """Prefixes of the properties that a newer benchmark or changed gates replace."""
-PROPERTIES, VALUE = 50, 256
+MAX_PROPERTIES, MAX_VALUE = 50, 256
 """SageMaker's limits: properties of a model package, and characters of a property's value."""
 ACCURACY = "top1_accuracy"
 UNKNOWN = "NaN"
@@ -136,7 +136,7 @@ def properties(registration: Registration, artifact: str, approval: str) -> dict
         values |= {f"metric-{name}": value for name, value in benchmark.metrics.items()}
         values |= {f"reason-{name}": reason for name, reason in benchmark.reasons.items()}
     cleaned = {plain(name, 128): plain(str(value)) for name, value in values.items() if value not in (None, "")}
-    return dict([(name, value) for name, value in cleaned.items() if value][:PROPERTIES])
+    return dict([(name, value) for name, value in cleaned.items() if value][:MAX_PROPERTIES])
 
 
 def quality(benchmark: Record) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def metadata(registration: Registration, project_id: str | None) -> dict[str, st
     return {name: str(value) for name, value in values.items() if value}
 
 
-def plain(text: str, longest: int = VALUE) -> str:
+def plain(text: str, longest: int = MAX_VALUE) -> str:
     """Reduce text to letters, digits, spaces and ``_.:/=+-@``, the characters that SageMaker allows in a property."""
     characters = (c if unicodedata.category(c)[0] in "LZN" or c in "_.:/=+-@" else " " for c in without_userinfo(text))
     return " ".join("".join(characters).split())[:longest].strip()

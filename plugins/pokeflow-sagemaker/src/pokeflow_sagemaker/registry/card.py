@@ -9,7 +9,7 @@ from pokeflow_sagemaker.registry.about import Registration, printable
 
 EVALUATION = "pokeflow benchmark"
 """Name of pokeflow's own evaluation; all others are kept unchanged."""
-LONG, FIGURES, HYPERPARAMETERS = 1024, 50, 100
+MAX_TEXT, MAX_FIGURES, MAX_HYPERPARAMETERS = 1024, 50, 100
 OWN = "pokeflow "
 """Prefix of the names of pokeflow's own custom details."""
 OPEN = ("Draft", "PendingReview")
@@ -71,10 +71,10 @@ def _training(registration: Registration) -> dict[str, Any]:
     image = record.facts.get("image") or record.environment.get("image")
     details = {
         "training_arn": job if isinstance(job, str) else None,
-        "training_datasets": [uri[:LONG] for uri in registration.data],
-        "training_environment": {"container_image": [image[:LONG]]} if isinstance(image, str) else None,
-        "user_provided_training_metrics": figures[:FIGURES],
-        "user_provided_hyper_parameters": params[:HYPERPARAMETERS],
+        "training_datasets": [uri[:MAX_TEXT] for uri in registration.data],
+        "training_environment": {"container_image": [image[:MAX_TEXT]]} if isinstance(image, str) else None,
+        "user_provided_training_metrics": figures[:MAX_FIGURES],
+        "user_provided_hyper_parameters": params[:MAX_HYPERPARAMETERS],
     }
     summary = (
         f"{record.stage} with {record.backend}, finished {record.finished}, "
@@ -123,10 +123,10 @@ def _evaluation(registration: Registration, benchmark: Record) -> dict[str, Any]
         "evaluation_observation": printable(
             str(benchmark.facts.get("protocol") or "The benchmark reports no protocol."), 2096
         ),
-        "datasets": [uri[:LONG] for uri in registration.data[:10]],
+        "datasets": [uri[:MAX_TEXT] for uri in registration.data[:10]],
         "metadata": {**{name: printable(str(value)) for name, value in facts.items()}, **verdicts},
         "metric_groups": [
-            {"name": _name(f"{benchmark.backend} benchmark", 63), "metric_data": (measured + unknown)[:FIGURES]}
+            {"name": _name(f"{benchmark.backend} benchmark", 63), "metric_data": (measured + unknown)[:MAX_FIGURES]}
         ],
     }
 

@@ -95,7 +95,7 @@ def _ensure_configuration(params: DeployParams, bundle: Bundle, at: AccountRegio
         variant |= {"InitialVariantWeight": 1.0, "ModelDataDownloadTimeoutInSeconds": PULL_S}
         variant |= {"ContainerStartupHealthCheckTimeoutInSeconds": PULL_S}
         request |= {"KmsKeyId": account.kms_key} if account.kms_key else {}
-    configuration = model.name_by_content(name[: model.LONGEST - model.HASH - 1], request)
+    configuration = model.name_by_content(name[: model.MAX_NAME_LENGTH - model.HASH_LENGTH - 1], request)
     sagemaker, resource = aws.client("sagemaker", at.region), f"endpoint configuration {configuration}"
     try:
         aws.ask(sagemaker.describe_endpoint_config, resource, EndpointConfigName=configuration)

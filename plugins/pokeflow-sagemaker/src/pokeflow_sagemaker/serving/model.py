@@ -15,7 +15,7 @@ from pokeflow_sagemaker.provision.names import AccountRegion
 from pokeflow_sagemaker.serving.bundles import Bundle
 
 log = logging.getLogger("pokeflow")
-LONGEST, HASH = 63, 16
+MAX_NAME_LENGTH, HASH_LENGTH = 63, 16
 _SENTENCES = {
     "Rejected": "Its gates failed, or a person rejected it.",
     "PendingManualApproval": "It awaits a decision.",
@@ -34,7 +34,7 @@ def account_region(shared: RemoteStore | None, account: Account) -> AccountRegio
 
 def base(project: str, name: str) -> str:
     """Return the common prefix of the names of a model's resources: project and model; it is the endpoint's name."""
-    return fit_name(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
+    return fit_name(f"{names.slug(project)}-{name}", MAX_NAME_LENGTH - HASH_LENGTH - 1)
 
 
 def fit_name(text: str, max_length: int) -> str:
@@ -51,7 +51,7 @@ def fit_name(text: str, max_length: int) -> str:
 def name_by_content(base: str, content: Any) -> str:
     """Return ``base`` with a hash of content as suffix, so that equal content leads to the same name."""
     text = json.dumps(content, sort_keys=True)
-    return f"{base}-{hashlib.sha256(text.encode()).hexdigest()[:HASH]}"
+    return f"{base}-{hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]}"
 
 
 def tags(bundle: Bundle, account: Account) -> list[dict[str, str]]:

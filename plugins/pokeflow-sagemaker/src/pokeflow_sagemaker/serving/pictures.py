@@ -7,7 +7,7 @@ from pokeflow import ConfigError, Fault
 from pokeflow_sagemaker import aws
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-SHOWN, PAGE = 5, 1000
+MAX_LISTED, PAGE_SIZE = 5, 1000
 """Number of names in a fault's message, and of objects per page of a listing."""
 
 
@@ -25,7 +25,7 @@ def list_objects(region: str, uri: str) -> Iterator[S3Object]:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     s3, token = aws.client("s3", region), dict[str, str]()
     while True:
-        page = aws.ask(s3.list_objects_v2, uri, Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **token)
+        page = aws.ask(s3.list_objects_v2, uri, Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_SIZE, **token)
         for row in page.get("Contents", ()):
             if not row["Key"].endswith("/"):
                 yield S3Object(row["Key"], int(row["Size"]), str(row["ETag"]).strip('"'))
@@ -63,8 +63,8 @@ def list_pictures(region: str, uri: str, max_bytes: int) -> list[S3Object]:
 def _fault(uri: str, keys: list[str], why: str) -> Fault | None:
     if not keys:
         return None
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    names = ", ".join(repr(key) for key in keys[:SHOWN])
+    more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
+    names = ", ".join(repr(key) for key in keys[:MAX_LISTED])
     return Fault(
         "source", f"{uri}: {names}{more}: {why}. Each of them would fail the whole job. Move them out of this prefix."
     )

@@ -12,7 +12,7 @@ def remove(region: str, name: str) -> dict[str, Any]:
     """Delete the endpoint and its own resources, and return their names; the bundle stays in the bucket."""
     sagemaker = aws.client("sagemaker", region)
     deleted = [f"endpoint {name}"] if endpoint.delete(region, name) else []
-    base = name[: model.LONGEST - model.HASH - 1]
+    base = name[: model.MAX_NAME_LENGTH - model.HASH_LENGTH - 1]
     rows = aws.pages(
         sagemaker, "list_endpoint_configs", "EndpointConfigs", f"configurations of {name}", NameContains=base
     )
@@ -32,7 +32,7 @@ def remove(region: str, name: str) -> dict[str, Any]:
 
 def _is_ours(name: str, base: str) -> bool:
     """Return whether ``model.name_by_content`` built a name from ``base``."""
-    return re.fullmatch(rf"{re.escape(base)}-[0-9a-f]{{{model.HASH}}}", name) is not None
+    return re.fullmatch(rf"{re.escape(base)}-[0-9a-f]{{{model.HASH_LENGTH}}}", name) is not None
 
 
 def _delete(resource: str, call: Callable[..., Any], **parameters: str) -> list[str]:

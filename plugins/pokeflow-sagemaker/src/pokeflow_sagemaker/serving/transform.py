@@ -117,7 +117,7 @@ def _complete(
             if not (missing := _unanswered_pictures(at.region, job_request)):
                 return name, description, change
             if change == "created":
-                examples = ", ".join(missing[: pictures.SHOWN])
+                examples = ", ".join(missing[: pictures.MAX_LISTED])
                 raise PokeflowError(
                     f"transform job {name}: it completed, but these images have no response: {examples}."
                 )

@@ -10,8 +10,8 @@ from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime.update.sources import Source
 
 ABOUT, SIGNATURE, KEYS = "release.json", "release.json.sig", "release.pub"
-MOST_ABOUT, SIGNATURE_BYTES, MOST_KEYS = 65_536, 64, 65_536
-MOST_ARCHIVE = 4_000_000_000
+MAX_ABOUT, SIGNATURE_BYTES, MAX_KEYS = 65_536, 64, 65_536
+MAX_ARCHIVE = 4_000_000_000
 _BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
 _ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar\.gz")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,7 +45,7 @@ class Release:
 
 def read(source: Source, keys: Path) -> Release:
     """Return the release of a source; raise ReleaseRejectedError unless a trusted key signed its exact bytes."""
-    content = source.small(ABOUT, MOST_ABOUT)
+    content = source.small(ABOUT, MAX_ABOUT)
     signature = source.small(SIGNATURE, SIGNATURE_BYTES)
     verify(content, signature, read_public_keys(keys), f"{source.label}/{ABOUT}")
     return parse_release(content)
@@ -55,7 +55,7 @@ def read_public_keys(file: Path) -> tuple[bytes, ...]:
     """Return the PEM blocks of a file of public keys; raise a PokeflowError if it has none."""
     try:
         with file.open("rb") as source:
-            blocks = tuple(_BLOCK.findall(source.read(MOST_KEYS)))
+            blocks = tuple(_BLOCK.findall(source.read(MAX_KEYS)))
     except OSError as error:
         raise PokeflowError(
             f"{file}: cannot read the public key ({error.strerror}). Install the bundle again."
@@ -111,7 +111,7 @@ def parse_release(about: bytes) -> Release:
     checks = {
         "archive": _ARCHIVE.fullmatch(release.archive),
         "sha256": _SHA256.fullmatch(release.sha256),
-        "size": 0 < release.size <= MOST_ARCHIVE,
+        "size": 0 < release.size <= MAX_ARCHIVE,
         "sequence": 0 < release.sequence < 1 << 53,
     }
     if invalid := [name for name, valid in checks.items() if not valid]:

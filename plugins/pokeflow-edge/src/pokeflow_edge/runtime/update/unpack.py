@@ -10,10 +10,10 @@ from pokeflow_edge.runtime.bundle import ABOUT
 from pokeflow_edge.runtime.update.releases import ReleaseRejectedError
 from pokeflow_vision import archive
 
-MOST_BYTES = 8_000_000_000
+MAX_BYTES = 8_000_000_000
 
 
-def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
+def unpack(file: Path, folder: Path, most: int = MAX_BYTES) -> dict[str, Any]:
     """Unpack an archive into a new folder and return its ``bundle.json``.
 
     Raises:
