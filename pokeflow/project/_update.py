@@ -19,10 +19,10 @@ MAX_TRIES, MAX_SECONDS = 50, 60.0
 FIRST_WAIT, MAX_WAIT = 0.05, 3.0
 
 Document = dict[str, Any]
-Change = Callable[[Document | None], Mapping[str, Any]]
+Rebuild = Callable[[Document | None], Mapping[str, Any]]
 
 
-def update(objects: ObjectStore, key: str, change: Change, schema: Schema | None, *, derived: bool = False) -> bool:
+def update(objects: ObjectStore, key: str, change: Rebuild, schema: Schema | None, *, derived: bool = False) -> bool:
     """Replace a document by the result of ``change``; return whether anything was written.
 
     ``change`` takes the current document or None, and may be called many times. It must do all other reads itself:

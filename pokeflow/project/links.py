@@ -38,8 +38,8 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Target of a link: its files, with paths relative to ``objects``.
+class LinkTarget:
+    """LinkTarget of a link: its files, with paths relative to ``objects``.
 
     The checksum of a file is empty if unknown. ``record`` is that of the task that produced the files, if any.
     """
@@ -113,7 +113,7 @@ def open_target(link: Link, tree: Tree) -> tuple[ObjectStore, str]:
     return open_related(tree.store, folder), unquote(name) if folder.startswith("file:") else name
 
 
-def follow(link: Link, tree: Tree, location: str) -> Target:
+def follow(link: Link, tree: Tree, location: str) -> LinkTarget:
     """Resolve a link; raise NotFoundError if the target does not exist, IntegrityError if its record is damaged."""
     objects, prefix = open_target(link, tree)
     in_task = split_task_path(prefix) if link.relative else None
@@ -124,15 +124,15 @@ def follow(link: Link, tree: Tree, location: str) -> Target:
         if in_task:
             raise NotFoundError(f"{location}: its target, {link.target}, is not a finished task: it has no {RECORD}.")
         if files := _list_files(objects, prefix):
-            return Target(objects, files)
+            return LinkTarget(objects, files)
     else:
         files = tuple(f for f in record.files if not inner or f.path == inner or f.path.startswith(f"{inner}/"))
         if files:
-            return Target(objects.with_prefix(base.removesuffix("/")) if base else objects, files, record)
+            return LinkTarget(objects.with_prefix(base.removesuffix("/")) if base else objects, files, record)
     raise NotFoundError(f"{location}: its target, {link.target}, does not exist.")
 
 
-def difference(link: Link, target: Target) -> str | None:
+def difference(link: Link, target: LinkTarget) -> str | None:
     """Describe how the target differs from the linked content; None if it is the same, or if that is unknown."""
     record = target.record
     if record is None or link.fingerprint is None:

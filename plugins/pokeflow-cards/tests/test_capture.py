@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pokeflow_cards import capture as module
 from pokeflow_cards.capture import capture
-from pokeflow_cards.chance import Purpose, generator
+from pokeflow_cards.random_streams import Purpose, generator
 
 
 def rng(view: int = 0) -> np.random.Generator:

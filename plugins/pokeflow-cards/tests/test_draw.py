@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pokeflow_cards import draw
-from pokeflow_cards.chance import Purpose, generator
 from pokeflow_cards.draw import Face
+from pokeflow_cards.random_streams import Purpose, generator
 
 FACE = Face("Mirotor", "fire", 120, "DRW1", "004/060", 0, False, "none", (("Draw Two", 40, "Flip two coins"),))
 

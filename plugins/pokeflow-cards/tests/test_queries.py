@@ -6,8 +6,8 @@ import pytest
 
 from pokeflow_cards import queries, splits
 from pokeflow_cards.capture import capture
-from pokeflow_cards.chance import Purpose, generator
 from pokeflow_cards.params import Queries
+from pokeflow_cards.random_streams import Purpose, generator
 from pokeflow_cards.scans import Scans
 from pokeflow_vision.dataset import Card
 from pokeflow_vision.preprocessing import Preprocessing

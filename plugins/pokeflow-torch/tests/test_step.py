@@ -11,7 +11,7 @@ from torch import nn
 from pokeflow import PokeflowError
 from pokeflow_torch import augment, distributed, step
 from pokeflow_torch.params import Optim
-from pokeflow_torch.step import Cards, Learner, Plan, Stepper
+from pokeflow_torch.step import Cards, Learner, Stepper, StepSettings
 
 MEAN, STD = (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)
 TOTAL = 10
@@ -57,7 +57,7 @@ def stepper(machine, cards):
     """stepper(learner, phase, **optim) → a Stepper ready for its first step, on clean cards."""
 
     def make(learner=None, phase=None, strength=0.0, **optim):
-        plan = Plan(cards, Optim(**{"lr": 0.1, "warmup": 0.0, **optim}), strength, 3, TOTAL)
+        plan = StepSettings(cards, Optim(**{"lr": 0.1, "warmup": 0.0, **optim}), strength, 3, TOTAL)
         trainer = Stepper(machine, "train:m", learner or Recorder(), plan, **({"phase": phase} if phase else {}))
         trainer.begin()
         return trainer
@@ -144,7 +144,7 @@ def test_larger_part_of_the_batch_weighs_more(stepper, machine, cards, monkeypat
     agreed = distributed.StepSummary({"loss": 1.0}, None)
     monkeypatch.setattr(distributed, "reduce_step", lambda *_: agreed)
     monkeypatch.setattr(distributed, "share_moments", lambda *_: None)
-    half = Stepper(Half(machine), "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    half = Stepper(Half(machine), "train:m", Recorder(), StepSettings(cards, Optim(), 0.0, 3, TOTAL))
     half.begin()
     # It has three of the five views; an equal part would be a half.
     assert half.train_step(0, batch).norm.item() == pytest.approx(1.2 * alone.norm.item(), rel=1e-5)
@@ -153,7 +153,7 @@ def test_larger_part_of_the_batch_weighs_more(stepper, machine, cards, monkeypat
 def test_resumed_state_is_shared_with_other_processes(machine, cards, monkeypatch):
     shared = []
     monkeypatch.setattr(distributed, "share_moments", lambda _, optimizer: shared.append(optimizer))
-    trainer = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    trainer = Stepper(machine, "train:m", Recorder(), StepSettings(cards, Optim(), 0.0, 3, TOTAL))
     trainer.begin()
     assert shared == [trainer.optimizer.optimizer]
 
@@ -238,7 +238,7 @@ def test_convolution_weights_use_channels_last(machine, cards):
     learner = Recorder()
     learner.network.convolutional = True
     learner.extra = nn.Conv2d(3, 4, 3)
-    plan = Plan(cards, Optim(), 0.0, 3, TOTAL)
+    plan = StepSettings(cards, Optim(), 0.0, 3, TOTAL)
     trainer = Stepper(machine, "train:m", learner, plan)
     trainer.begin()
     trainer.train_step(0, LABELS)
@@ -258,7 +258,7 @@ def test_loss_scale_is_restored_from_the_saved_state(machine, cards, saved, scal
             self.loaded = state
 
     machine.scaler = Scaler()
-    trainer = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    trainer = Stepper(machine, "train:m", Recorder(), StepSettings(cards, Optim(), 0.0, 3, TOTAL))
     trainer.begin({**trainer.state(), "scaler": saved} if saved else None)
     assert machine.scaler.loaded == {"scale": scale}
     assert trainer.state()["scaler"] == {"scale": 2.0}

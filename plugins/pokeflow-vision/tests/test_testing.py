@@ -11,7 +11,7 @@ from pokeflow_testkit.support import TOY
 from pokeflow_vision import retrieval
 from pokeflow_vision.preprocessing import normalize, to_square
 from pokeflow_vision.testing import TargetSuite, data, network
-from pokeflow_vision.testing.bench import Bench
+from pokeflow_vision.testing.harness import TargetHarness
 
 pytest_plugins = ("pytester",)
 TOY_TARGET = TOY.with_name("toy_target")
@@ -39,7 +39,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     plugins.manager.cache_clear()
 
 
-def outcome(suite: TargetSuite, name: str, bench: Bench) -> dict[str, str]:
+def outcome(suite: TargetSuite, name: str, bench: TargetHarness) -> dict[str, str]:
     """Run a test of the suite; return {its name: the violation or the reason for skipping}, empty if it passes."""
     test: Callable[..., None] = getattr(suite, name)
     values = [mark.args[1] for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
@@ -58,7 +58,7 @@ def outcomes(tmp_path: Path, *overrides: str, apart: bool = False, **more: objec
     """Run the suite on the faulty target; return the violations and skip reasons."""
     target = str(more.get("target", "faulty"))
     kind = type("TestFaulty", (TargetSuite,), {"overrides": overrides, "target": target, **more})
-    bench, names = Bench(target, overrides, tmp_path), [name for name in RULES if apart or name not in APART]
+    bench, names = TargetHarness(target, overrides, tmp_path), [name for name in RULES if apart or name not in APART]
     return {key: said for name in names for key, said in outcome(kind(), name, bench).items()}
 
 
@@ -164,7 +164,7 @@ def test_configuration_fault_fails_its_rule(overrides: str, rules: set[str], tmp
 
 def test_heavy_plugin_import_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAULTY_HEAVY", "1")
-    said = outcome(TargetSuite(), "test_hooks_import_no_heavy_packages", Bench("faulty", (), tmp_path))
+    said = outcome(TargetSuite(), "test_hooks_import_no_heavy_packages", TargetHarness("faulty", (), tmp_path))
     assert "importing pokeflow_faulty loads numpy" in said["test_hooks_import_no_heavy_packages"]
 
 

@@ -67,7 +67,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyResult:
     """Result of a verification: problems, worst first, and counts; ``size`` is the total of all receipts in bytes."""
 
     problems: tuple[Problem, ...]
@@ -79,7 +79,7 @@ class Verdict:
     quick: bool
 
 
-def verify(tree: Tree, *, quick: bool = False) -> Verdict:
+def verify(tree: Tree, *, quick: bool = False) -> VerifyResult:
     """Verify a whole tree, without writing; ``quick`` compares listed sizes instead of reading published files."""
     contents = inventory.scan(tree)
     document_items = [item for item in contents.items if item.kind == "document"]
@@ -102,7 +102,7 @@ def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     problems.sort(key=lambda problem: (order[problem.kind], problem.path))
     size = sum(published.size for _, published in current.values())
     read = sum(1 for item in document_items if not (quick and item.published))
-    return Verdict(tuple(problems), len(current), size, len(contents.receipts), read, len(link_items), quick)
+    return VerifyResult(tuple(problems), len(current), size, len(contents.receipts), read, len(link_items), quick)
 
 
 def _empty(contents: Inventory) -> Iterator[Problem]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pokeflow import progress
 from pokeflow_cards.capture import capture
-from pokeflow_cards.chance import Purpose, generator
 from pokeflow_cards.params import Queries
+from pokeflow_cards.random_streams import Purpose, generator
 from pokeflow_cards.scans import Scans, array, shape
 from pokeflow_cards.splits import order
 from pokeflow_vision.dataset import CALIBRATION, Query

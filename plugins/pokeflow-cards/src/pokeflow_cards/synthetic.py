@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pokeflow import progress
 from pokeflow_cards import draw
-from pokeflow_cards.chance import Purpose, generator
 from pokeflow_cards.draw import Face
 from pokeflow_cards.params import SyntheticParams
+from pokeflow_cards.random_streams import Purpose, generator
 from pokeflow_cards.scans import Scans, array, shape
 from pokeflow_vision.dataset import Card
 

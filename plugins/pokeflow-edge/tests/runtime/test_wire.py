@@ -10,7 +10,7 @@ from pokeflow_edge.runtime import wire
 from pokeflow_edge.runtime.wire import RequestError
 
 
-def head(text: str) -> wire.Head:
+def head(text: str) -> wire.RequestHead:
     return wire.parse_head(text.replace("\n", "\r\n").encode("latin-1"))
 
 
@@ -87,7 +87,7 @@ def test_header_value_is_stripped(value):
 
 
 def test_endless_head_is_refused_at_the_limit():
-    async def read() -> wire.Head:
+    async def read() -> wire.RequestHead:
         reader = asyncio.StreamReader(limit=wire.MAX_HEAD)
         reader.feed_data(b"ET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
         return await wire.head(reader, b"G")

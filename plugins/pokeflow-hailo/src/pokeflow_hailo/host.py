@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from pokeflow import PokeflowError
-from pokeflow_hailo.shown import printable
+from pokeflow_hailo.sanitize import printable
 
 CONFIG = "POKEFLOW_SSH_CONFIG"
 """Environment variable that names a configuration file for ssh, instead of ``~/.ssh/config``."""

@@ -39,7 +39,7 @@ def test_valid_answer_is_accepted(chip_flow):
             np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1
         )
     assert (measurement.latencies, measurement.power.value, opened.simulated) == ((1.0, 2.0), 1.5, False)
-    assert measurement.idle == chip.Watts(None, "refused")
+    assert measurement.idle == chip.PowerReading(None, "refused")
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def left(hailortcli, tmp_path, monkeypatch):
         hailortcli(script)
         monkeypatch.chdir(tmp_path)
         said = measure.command_line({"hef": "model.hef", "max_seconds": 1}, NO_CLI)
-        refused = chip.Watts(None, "Python was refused it")
+        refused = chip.PowerReading(None, "Python was refused it")
         return measured.figures(chip.Measurement((1.0,), (), (), "", refused, refused, said), simulated=True)
 
     return run

@@ -10,7 +10,7 @@ from pokeflow.project import Project, Receipt, producing_record, version_sort_ke
 from pokeflow.project import newest as newest_of
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
-from pokeflow_metadata import costs, models, published, units
+from pokeflow_metadata import costs, formats, models, published
 from pokeflow_metadata.fields import fact, first, first_metric, first_stated
 from pokeflow_metadata.forms import project_manifest as forms
 from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, fill, plain
@@ -78,7 +78,7 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
 
 def _moments(times: Iterable[str]) -> list[str]:
     try:
-        return [units.instant(moment) for moment in times]
+        return [formats.instant(moment) for moment in times]
     except ValueError as error:
         raise PokeflowError(f"invalid timestamp in a record ({error}). Run 'pokeflow verify'.") from error
 

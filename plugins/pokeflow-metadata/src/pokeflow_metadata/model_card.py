@@ -11,7 +11,7 @@ from typing import Any
 from pokeflow.project import Version
 from pokeflow.redaction import redact
 from pokeflow.types import Record
-from pokeflow_metadata import limitations, loading, units
+from pokeflow_metadata import formats, limitations, loading
 from pokeflow_metadata.facts import facts_of
 from pokeflow_metadata.fields import day_of, fact, first, first_metric
 from pokeflow_metadata.lineage import relation
@@ -49,7 +49,7 @@ def model_card(version: Version) -> bytes:
 def _opening(version: Version) -> Lines:
     producer = version.producer
     how = PRODUCED.get(producer.stage, f"Produced by stage {producer.stage}")
-    on = day_of(producer, units.day)
+    on = day_of(producer, formats.day)
     day = "" if isinstance(on, Unknown) else f" on {on}"
     of = f" from `{version.parents[0]}`" if version.parents else ""
     yield f"A model of type {version.type} in the project {_cell(version.about.name)}. {how}{of}{day}."
@@ -62,9 +62,9 @@ def _details(version: Version) -> Lines:
     bench = version.records.get("benchmark")
     rows = {
         "Architecture": fact(producer, "architecture"),
-        "Parameters": fact(producer, "parameters", lambda number: f"{units.count(number)} ({number:,})"),
+        "Parameters": fact(producer, "parameters", lambda number: f"{formats.count(number)} ({number:,})"),
         "Parameters counted": fact(producer, "parameters_counted"),
-        "Input": first(fact(producer, "input_size", units.square), fact(bench, "input_size", units.square)),
+        "Input": first(fact(producer, "input_size", formats.square), fact(bench, "input_size", formats.square)),
         "Output": fact(producer, "embedding_dim", "an embedding of {:,} numbers".format),
         "Framework": fact(producer, "framework"),
         "Format": fact(producer, "format"),
@@ -105,7 +105,7 @@ def _use(version: Version) -> Lines:
         yield "The record of its producer does not state the sizes of input and output."
         return
     yield (
-        f"It converts a picture of {units.square(size)} pixels to an embedding of {length} numbers. A picture is "
+        f"It converts a picture of {formats.square(size)} pixels to an embedding of {length} numbers. A picture is "
         "recognised as the reference whose embedding has the highest cosine similarity; the references must be "
         "embedded by this exact version."
     )

@@ -6,7 +6,7 @@ from typing import Any
 from pokeflow.project import Receipt, Versions, producing_record, version_name
 from pokeflow.project import records as records_of
 from pokeflow.types import About, Record
-from pokeflow_metadata import benchmarks, published, units
+from pokeflow_metadata import benchmarks, formats, published
 from pokeflow_metadata.facts import NOT_RECORDED, facts_of
 from pokeflow_metadata.fields import NUMBER, day_of, fact, first, first_metric, first_stated
 from pokeflow_metadata.forms import models as forms
@@ -68,7 +68,7 @@ def model(about: About, receipt: Receipt, all_versions: Versions) -> forms.Entry
         fields["training_approach"] = published.approach(receipt)
     fields |= {"metrics": _metrics(receipt, all_versions), "performance": _performance(receipt)}
     form = forms.OF_TYPE.get(receipt.type, forms.Model)
-    return fill(form, {name: lost if _is_untold(value) else value for name, value in fields.items()})
+    return fill(form, {name: lost if _is_not_recorded(value) else value for name, value in fields.items()})
 
 
 def _network(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) -> Object:
@@ -77,8 +77,8 @@ def _network(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) ->
     return {
         "architecture": first(fact(producer, "architecture"), first_stated(receipt_facts, "architecture")),
         "parameters": first(
-            fact(producer, "parameters", units.count),
-            first_stated(receipt_facts, "parameters", kind=(int, str), form=units.count),
+            fact(producer, "parameters", formats.count),
+            first_stated(receipt_facts, "parameters", kind=(int, str), form=formats.count),
         ),
         "parameters_count": _parameters(records, receipt_facts),
         "embedding_dim": first(
@@ -87,9 +87,9 @@ def _network(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) ->
             first_stated(receipt_facts, "embedding_dim", kind=int, least=1),
         ),
         "input_size": first(
-            fact(producer, "input_size", units.square),
-            fact(bench, "input_size", units.square),
-            first_stated(receipt_facts, "input_size", kind=(int, str), form=units.square),
+            fact(producer, "input_size", formats.square),
+            fact(bench, "input_size", formats.square),
+            first_stated(receipt_facts, "input_size", kind=(int, str), form=formats.square),
         ),
         "framework": first(fact(producer, "framework"), first_stated(receipt_facts, "framework")),
     }
@@ -109,15 +109,15 @@ def _of_type(type_: str, records: Mapping[str, Record], receipt_facts: Mapping[s
     trained = {
         "training_job": first(fact(producer, "training_job"), first_stated(receipt_facts, "training_job")),
         "training_date": first(
-            day_of(producer, units.day), first_stated(receipt_facts, "training_date", "finished", form=units.day)
+            day_of(producer, formats.day), first_stated(receipt_facts, "training_date", "finished", form=formats.day)
         ),
     }
     if type_ == "teacher":
         return trained
     if type_ == "student":
         kinds = (int, float, str)
-        ratio = first_stated(receipt_facts, "compression_ratio", kind=kinds, form=units.ratio)
-        return {**trained, "compression_ratio": first(fact(producer, "compression_ratio", units.ratio), ratio)}
+        ratio = first_stated(receipt_facts, "compression_ratio", kind=kinds, form=formats.ratio)
+        return {**trained, "compression_ratio": first(fact(producer, "compression_ratio", formats.ratio), ratio)}
     if type_ != "optimized":
         return {}
     size = first(first_metric(producer, "size_mb"), first_metric(bench, "size_mb"), absent="")
@@ -125,8 +125,8 @@ def _of_type(type_: str, records: Mapping[str, Record], receipt_facts: Mapping[s
         "format": first(fact(producer, "format"), first_stated(receipt_facts, "format")),
         "quantization": first(fact(producer, "quantization"), first_stated(receipt_facts, "quantization")),
         "size": first(
-            size if isinstance(size, Unknown) else units.megabytes(size),
-            first_stated(receipt_facts, "size", "size_mb", kind=(int, float, str), form=units.megabytes),
+            size if isinstance(size, Unknown) else formats.megabytes(size),
+            first_stated(receipt_facts, "size", "size_mb", kind=(int, float, str), form=formats.megabytes),
         ),
         "target_hardware": first(
             fact(producer, "target_hardware"),
@@ -134,12 +134,12 @@ def _of_type(type_: str, records: Mapping[str, Record], receipt_facts: Mapping[s
             first_stated(receipt_facts, "target_hardware", "device"),
         ),
         "compilation_date": first(
-            day_of(producer, units.day), first_stated(receipt_facts, "compilation_date", "finished", form=units.day)
+            day_of(producer, formats.day), first_stated(receipt_facts, "compilation_date", "finished", form=formats.day)
         ),
     }
 
 
-def _is_untold(value: Any) -> bool:
+def _is_not_recorded(value: Any) -> bool:
     """Return whether a value is unknown only because no record contains it."""
     return isinstance(value, Unknown) and value.reason == NOT_RECORDED
 
@@ -166,7 +166,7 @@ def _compression(receipt: Receipt, all_versions: Versions, recorded: str | Unkno
             reason = count.reason if isinstance(count, Unknown) else "it has no parameters"
             return recorded if isinstance(recorded, str) else Unknown(f"{version_name(version)}: {reason}")
         counts.append(count)
-    return units.ratio(counts[0] / counts[1])
+    return formats.ratio(counts[0] / counts[1])
 
 
 def _metrics(receipt: Receipt, all_versions: Versions) -> forms.Metrics:

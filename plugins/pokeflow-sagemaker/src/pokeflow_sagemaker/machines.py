@@ -9,7 +9,7 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class VpcConfig:
     """The VPC that jobs run in; ``encrypt`` turns on encryption of the traffic between their instances."""
 
     subnets: tuple[str, ...]
@@ -41,7 +41,7 @@ def is_role(arn: str) -> bool:
 
 
 def faults(
-    instance_type: str, account: Account, network: Network | None, prices: Mapping[str, float]
+    instance_type: str, account: Account, network: VpcConfig | None, prices: Mapping[str, float]
 ) -> Iterable[tuple[str, str]]:
     """Yield the faults of these parameters, as (parameter name, message) pairs."""
     if not _INSTANCE.fullmatch(instance_type):

@@ -45,7 +45,7 @@ def test_ray_replica_checks_health_and_answers_like_the_server(served, tmp_path)
     (tmp_path / "picture").write_bytes(png(small_data().references[9]))
     (application,) = yaml.safe_load((served.folder / "config.yaml").read_text())["applications"]
     assert application["route_prefix"] == "/"
-    assert [d["name"] for d in application["deployments"]] == ["Recogniser"]
+    assert [d["name"] for d in application["deployments"]] == ["Recognizer"]
     command = [sys.executable, "-c", CLIENT, application["import_path"], str(tmp_path / "picture")]
     path = f"{served.folder}:{served.folder / 'code'}:{tmp_path}"
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": path}, check=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from pokeflow import ConfigError
-from pokeflow_sagemaker.executor.params import Account, Client, Container, JobParams, Network, check
+from pokeflow_sagemaker.executor.params import Account, Client, Container, JobParams, VpcConfig, check
 
 from ..jobs_flow import Launcher
 
@@ -19,7 +19,7 @@ from ..jobs_flow import Launcher
         ({"container": Container(processes=65)}, "container.processes"),
         ({"client": Client(at_once=0)}, "client.at_once"),
         ({"client": Client(poll_seconds=0)}, "client.poll_seconds"),
-        ({"network": Network((), ("sg-1",))}, "network"),
+        ({"network": VpcConfig((), ("sg-1",))}, "network"),
         ({"account": Account(role="job")}, "account.role"),
         ({"prices": {"ml.m5.large": -1.0}}, "prices.ml.m5.large"),
         ({"profiler": {}}, "profiler"),

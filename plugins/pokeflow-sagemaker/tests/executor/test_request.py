@@ -20,16 +20,16 @@ from pokeflow_sagemaker.executor.params import (
     Client,
     Container,
     JobParams,
-    Network,
+    VpcConfig,
     check,
     kind_of,
 )
-from pokeflow_sagemaker.executor.request import Files, RunsAs
+from pokeflow_sagemaker.executor.request import ExecutionRole, Files
 from pokeflow_testkit.cloud import validation
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/job"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c"
-WHERE = RunsAs("us-east-1", ROLE)
+WHERE = ExecutionRole("us-east-1", ROLE)
 NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True)
 HEX = st.text("0123456789abcdef", min_size=16, max_size=16)
 STAGES = ("prepare", "train", "distill", "compile", "benchmark", "bundle", "register", "profile")
@@ -55,7 +55,7 @@ accounts = st.builds(
     kms_key=st.none() | st.just(KEY),
 )
 networks = st.builds(
-    Network,
+    VpcConfig,
     subnets=st.lists(ids.map("subnet-{}".format), min_size=1, max_size=5).map(tuple),
     security_groups=st.lists(ids.map("sg-{}".format), min_size=1, max_size=5).map(tuple),
     encrypt=st.booleans(),
@@ -127,8 +127,8 @@ def changed(**change: Any) -> str:
         ({"container": Container(image="1.dkr.ecr.eu-west-1.amazonaws.com/x")}, '1.dkr.ecr.eu-west-1.amazonaws.com/x"'),
         ({"container": Container(install=False)}, '"as-it-is"'),
         ({"container": Container(processes=4)}, '"4"'),
-        ({"network": Network(("subnet-12345678",), ("sg-12345678",), True)}, '"EnableInterContainerTrafficEncryption"'),
-        ({"network": Network(("subnet-12345678",), ("sg-12345678",))}, '"subnet-12345678"'),
+        ({"network": VpcConfig(("subnet-12345678",), ("sg-12345678",), encrypt=True)}, '"EnableInterContainer'),
+        ({"network": VpcConfig(("subnet-12345678",), ("sg-12345678",))}, '"subnet-12345678"'),
         ({"account": Account(project="mine")}, '"mine"'),
         ({"account": Account(kms_key=KEY)}, f'"VolumeKmsKeyId": "{KEY}"'),
     ],

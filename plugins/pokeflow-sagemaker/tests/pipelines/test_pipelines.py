@@ -16,7 +16,7 @@ import pokeflow
 from pokeflow import ConfigError, PokeflowError, RemoteStore
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.bundle import inference
-from pokeflow_sagemaker.pipelines import control, lineage, text
+from pokeflow_sagemaker.pipelines import codegen, control, lineage
 from pokeflow_sagemaker.pipelines.steps import Endpoint, Gates, Pipeline, Register, Run, Transform
 from pokeflow_sagemaker.serving import model
 
@@ -63,7 +63,7 @@ def test_shipped_lineage_has_six_pipelines(owners):
 
 def test_a_written_file_rebuilds_its_pipeline(owners):
     for name, pipeline in owners.pipelines.items():
-        assert rebuilt(text.file(name, pipeline)) == pipeline
+        assert rebuilt(codegen.render_module(name, pipeline)) == pipeline
 
 
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3))
@@ -71,7 +71,7 @@ def test_written_file_rebuilds_arbitrary_descriptions(about, properties):
     step = Register("register-x", "g", "k", "i", about, properties, ("image/jpeg",), ("ml.m5.large",), ())
     pipeline = Pipeline("p", "about", "x", RemoteStore("s3://b"), None, (step,))
 
-    assert rebuilt(text.file("p", pipeline)).steps == (step,)
+    assert rebuilt(codegen.render_module("p", pipeline)).steps == (step,)
 
 
 WRAPPERS = [str, lambda text: f'{text}"""\nraise SystemExit\n"""', lambda text: f"{text}\\\\", lambda text: f'{text}"']
@@ -80,7 +80,7 @@ WRAPPERS = [str, lambda text: f'{text}"""\nraise SystemExit\n"""', lambda text: 
 @given(st.text(), st.text(), st.sampled_from(WRAPPERS), st.sampled_from(WRAPPERS))
 def test_no_text_becomes_code(project, about, around_project, around_about):
     pipeline = Pipeline("p", around_about(about), around_project(project), RemoteStore("s3://b"), None, ())
-    source = text.file("p", pipeline)
+    source = codegen.render_module("p", pipeline)
 
     assert [type(part).__name__ for part in ast.parse(source).body] == ["Expr", *["ImportFrom"] * 2, "Assign", "If"]
     assert rebuilt(source) == pipeline
@@ -90,8 +90,8 @@ def test_written_files_depend_only_on_the_configuration(owners):
     again = written("store=s3", "store.remote=s3://bucket/p", "store.region=us-east-1", "registry=sagemaker")
 
     assert again == owners
-    assert {n: text.file(n, p) for n, p in again.pipelines.items()} == {
-        n: text.file(n, p) for n, p in owners.pipelines.items()
+    assert {n: codegen.render_module(n, p) for n, p in again.pipelines.items()} == {
+        n: codegen.render_module(n, p) for n, p in owners.pipelines.items()
     }
 
 
@@ -339,7 +339,7 @@ def test_written_file_can_upsert_and_print_its_pipeline(run, cloud, capsys, monk
     roles = (f"cloud.pipeline.params.role={role}", f"{JOB_ROLE}={cloud.role}")
     flow = resolved(*TOY, *bucket, *roles, "lineage.gates={latency_p50_ms: {max: 1}}")
     pipeline = lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines["teacher_pipeline"]
-    control.main(rebuilt(text.file("teacher_pipeline", pipeline)), ["upsert"])
+    control.main(rebuilt(codegen.render_module("teacher_pipeline", pipeline)), ["upsert"])
     assert capsys.readouterr().out.strip().endswith("unchanged")
     control.main(pipeline, ["print"])
     assert [step["Name"] for step in json.loads(capsys.readouterr().out)["Steps"]] == [

@@ -21,7 +21,7 @@ from pokeflow.types import Task
 from pokeflow_torch import checkpoint, distributed, telemetry
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Loop, Optim
-from pokeflow_torch.step import Cards, Learner, Plan, Stepper
+from pokeflow_torch.step import Cards, Learner, Stepper, StepSettings
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def fit(
     """
     batch, per_epoch = batches(loop, len(cards.images))
     total, first = per_epoch * loop.epochs, accelerator.is_main_process
-    stepper = Stepper(accelerator, task.name, learner, Plan(cards, optim, strength, loop.seed, total))
+    stepper = Stepper(accelerator, task.name, learner, StepSettings(cards, optim, strength, loop.seed, total))
     resume_state = checkpoint.latest(task.work, task.digest) if first else None
     stepper.begin(resume_state)
     initial: dict[str, Any] = {"step": 0, "sums": {}, "history": []}

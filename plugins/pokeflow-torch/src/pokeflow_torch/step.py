@@ -41,7 +41,7 @@ class Learner(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StepSettings:
     """Settings common to all steps: cards, optimiser, augmentation strength, seed and total number of steps."""
 
     cards: Cards
@@ -75,7 +75,7 @@ class Stepper:
         accelerator: Accelerator,
         task: str,
         learner: Learner,
-        plan: Plan,
+        plan: StepSettings,
         phase: Callable[[str], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.accelerator, self.task, self.plan, self.phase = accelerator, task, plan, phase

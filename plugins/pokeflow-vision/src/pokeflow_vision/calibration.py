@@ -217,7 +217,7 @@ def _cohens_d(first: "np.ndarray", second: "np.ndarray") -> list[float]:
     return [float(a / max(p, 1e-3)) for a, p in zip(differences, deviations, strict=True)]
 
 
-def by_host(spec: preprocessing.Preprocessing) -> dict[str, Any]:
+def host_normalization(spec: preprocessing.Preprocessing) -> dict[str, Any]:
     """Return the arguments of ``config`` for a target whose network takes floats that the host normalises.
 
     They name who normalises, and the network's input for the channel values 0 and 255.

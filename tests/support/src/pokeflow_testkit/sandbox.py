@@ -133,8 +133,8 @@ def add_cards(sandbox: Sandbox) -> None:
     from PIL import Image
 
     from pokeflow_cards import draw, synthetic
-    from pokeflow_cards.chance import Purpose, generator
     from pokeflow_cards.params import SyntheticParams
+    from pokeflow_cards.random_streams import Purpose, generator
 
     folder = sandbox.home / "cards"
     (folder / "images").mkdir(parents=True)

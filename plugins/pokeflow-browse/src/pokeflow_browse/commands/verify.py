@@ -8,7 +8,7 @@ from collections import Counter
 from pokeflow import text
 from pokeflow.text import table
 from pokeflow_browse import configured
-from pokeflow_browse.verify import KINDS, Verdict, verify
+from pokeflow_browse.verify import KINDS, VerifyResult, verify
 
 MAX_LISTED = 50
 """Maximum number of problems to print for each kind; for more, their number is printed."""
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return int(bool(verdict.problems))
 
 
-def _format(verdict: Verdict) -> str:
+def _format(verdict: VerifyResult) -> str:
     rows, counts = [], Counter[str]()
     for problem in verdict.problems:
         counts[problem.kind] += 1

@@ -25,7 +25,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime import systemd, wire
 from pokeflow_edge.runtime.metrics import Tally
 from pokeflow_edge.runtime.recognizer import BundleRecognizer, ImageRejectedError
-from pokeflow_edge.runtime.wire import Head, RequestError
+from pokeflow_edge.runtime.wire import RequestError, RequestHead
 from pokeflow_vision.recognizer import Answer
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ RETRY = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ServerLimits:
     """Timeouts in seconds, and bounds of the load.
 
     Attributes:
@@ -66,7 +66,7 @@ class Server:
     """A recogniser with its single thread, its connections and its pictures in progress."""
 
     recognizer: BundleRecognizer
-    patience: Patience = field(default_factory=Patience)
+    limits: ServerLimits = field(default_factory=ServerLimits)
     tally: Tally = field(default_factory=Tally)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "recognition"))
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,7 +80,7 @@ class Server:
     def stuck(self) -> bool:
         """True if the current recognition exceeds its timeout."""
         since = self.since
-        return since is not None and time.monotonic() - since > self.patience.answer
+        return since is not None and time.monotonic() - since > self.limits.answer
 
     @property
     def under_way(self) -> int:
@@ -94,7 +94,7 @@ class Server:
         assert task is not None  # this coroutine runs as a task
         self.connections.add(task)
         try:
-            if len(self.connections) > self.patience.connections:
+            if len(self.connections) > self.limits.connections:
                 await self._refuse(
                     reader, writer, RequestError(503, "too many connections. Try again in a moment.", RETRY)
                 )
@@ -102,7 +102,7 @@ class Server:
                 while (first := await self._first(reader)) and await self._serve_request(first, reader, writer):
                     pass
             writer.close()
-            async with asyncio.timeout(self.patience.read):
+            async with asyncio.timeout(self.limits.read):
                 await writer.wait_closed()
         except (ConnectionError, EOFError, TimeoutError):
             pass  # the client has disconnected or does not read, so no response is possible
@@ -114,7 +114,7 @@ class Server:
         """Return the first byte of the next request, or b'' if none arrives in time or the service stops."""
         first_byte = asyncio.ensure_future(reader.read(1))
         stop = asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait({first_byte, stop}, timeout=self.patience.idle, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({first_byte, stop}, timeout=self.limits.idle, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if first_byte.done():
             return first_byte.result()
@@ -125,7 +125,7 @@ class Server:
         """Answer one request; return whether another one may follow on this connection."""
         try:
             try:
-                async with asyncio.timeout(self.patience.read):
+                async with asyncio.timeout(self.limits.read):
                     head = await wire.head(reader, first)
             except TimeoutError as error:
                 raise self._timeout_error("head") from error
@@ -138,12 +138,12 @@ class Server:
         if "matches" in payload:
             self.tally.took({**payload["milliseconds"], "request": round((time.perf_counter() - began) * 1000, 3)})
         close = not head.keep or self.stopping.is_set()
-        async with asyncio.timeout(self.patience.read):
+        async with asyncio.timeout(self.limits.read):
             await wire.answer(writer, status, payload, close=close, headers=headers)
         return not close
 
     async def _handle(
-        self, head: Head, reader: StreamReader, writer: StreamWriter
+        self, head: RequestHead, reader: StreamReader, writer: StreamWriter
     ) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
         if head.path not in PATHS:
             routes = ", ".join(f"{method} {path}" for path, method in PATHS.items())
@@ -165,31 +165,31 @@ class Server:
         status = "stuck" if self.stuck else "stopping" if self.stopping.is_set() else "ok"
         return 200 if status == "ok" else 503, {"status": status, **self.recognizer.bundle.describe}, {}
 
-    def _accept_length(self, head: Head) -> int:
+    def _accept_length(self, head: RequestHead) -> int:
         """Return the size in bytes of the picture to receive; raise a RequestError if it is not accepted."""
         if head.kind not in IMAGES:
             raise RequestError(415, f"content type {head.kind[:80]!r} is not supported. Send {' or '.join(IMAGES)}.")
         length, limit = head.length(), self.recognizer.limits.max_bytes
         if length > limit:
             raise RequestError(413, f"the request has {length:,} bytes; the limit is {limit:,}.")
-        if self.held and self.held + length > self.patience.held:
+        if self.held and self.held + length > self.limits.held:
             raise RequestError(503, "too many bytes are in progress. Try again in a moment.", RETRY)
         return length
 
-    async def _body(self, length: int, head: Head, reader: StreamReader, writer: StreamWriter) -> bytes:
+    async def _body(self, length: int, head: RequestHead, reader: StreamReader, writer: StreamWriter) -> bytes:
         expected = head.headers.get("expect", "").lower()
         if expected not in ("", "100-continue"):
             raise RequestError(417, f"expectation {expected[:80]!r} cannot be met.")
         if expected:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            async with asyncio.timeout(self.patience.read):
+            async with asyncio.timeout(self.limits.read):
                 return await reader.readexactly(length)
         except TimeoutError as error:
             raise self._timeout_error("body") from error
 
     async def _recognize(self, body: bytes) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
-        overloaded = self.under_way > self.patience.waiting
+        overloaded = self.under_way > self.limits.waiting
         if overloaded or self.stuck:
             message = (
                 "too many pictures at once. Try again in a moment." if overloaded else "the model does not respond."
@@ -198,9 +198,9 @@ class Server:
         work = self.pool.submit(self._recognize_now, body)
         self.busy.add(work)
         try:
-            answer = await asyncio.wait_for(asyncio.wrap_future(work), self.patience.answer)
+            answer = await asyncio.wait_for(asyncio.wrap_future(work), self.limits.answer)
         except TimeoutError:
-            return 504, {"error": f"no result within {self.patience.answer:g} seconds."}, RETRY
+            return 504, {"error": f"no result within {self.limits.answer:g} seconds."}, RETRY
         except ImageRejectedError as error:
             return error.status, {"error": str(error)}, {}
         except PokeflowError as error:
@@ -219,14 +219,14 @@ class Server:
             self.since = None
 
     def _timeout_error(self, part: str) -> RequestError:
-        return RequestError(408, f"the request's {part} did not arrive within {self.patience.read:g} seconds.")
+        return RequestError(408, f"the request's {part} did not arrive within {self.limits.read:g} seconds.")
 
     async def _refuse(self, reader: StreamReader, writer: StreamWriter, fault: RequestError) -> None:
         self.tally.answers[fault.status] += 1
         await wire.answer(writer, fault.status, {"error": str(fault)}, close=True, headers=fault.headers)
         writer.write_eof()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.patience.linger):
+            async with asyncio.timeout(self.limits.linger):
                 while await reader.read(wire.MAX_HEAD):
                     pass
 
@@ -249,7 +249,7 @@ def run(server: Server, listener: socket.socket) -> int:
     finished = asyncio.run(_run(server, listener))
     server.pool.shutdown(wait=False, cancel_futures=True)
     if not finished:
-        log.error("open requests did not finish within %g seconds", server.patience.stop)
+        log.error("open requests did not finish within %g seconds", server.limits.stop)
         # A normal exit would wait for the recognition thread, possibly for ever.
         logging.shutdown()
         os._exit(1)
@@ -268,7 +268,7 @@ async def _run(server: Server, sock: socket.socket) -> bool:
     systemd.notify(systemd.STOPPING)
     listener.close()
     under_way = server.connections.copy()
-    _, late = await asyncio.wait(under_way, timeout=server.patience.stop) if under_way else ((), ())
+    _, late = await asyncio.wait(under_way, timeout=server.limits.stop) if under_way else ((), ())
     watchdog.cancel()
     return not late
 

@@ -31,7 +31,7 @@ class RequestError(PokeflowError):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """A request without its body; header names are in lower case, ``keep`` keeps the connection open."""
 
     method: str
@@ -56,7 +56,7 @@ class Head:
         return int(value)
 
 
-async def head(reader: StreamReader, first: bytes) -> Head:
+async def head(reader: StreamReader, first: bytes) -> RequestHead:
     """Read a head after its first byte; raise RequestError if it is invalid, EOFError if the client disconnects."""
     try:
         raw = first + await reader.readuntil(b"\r\n\r\n")
@@ -65,7 +65,7 @@ async def head(reader: StreamReader, first: bytes) -> Head:
     return parse_head(raw)
 
 
-def parse_head(raw: bytes) -> Head:
+def parse_head(raw: bytes) -> RequestHead:
     """Parse a head, including its final empty line; raise a RequestError if it is invalid."""
     if len(raw) > MAX_HEAD:
         raise RequestError(431, f"the request's head has more than {MAX_HEAD:,} bytes.")
@@ -89,7 +89,7 @@ def parse_head(raw: bytes) -> Head:
         raise RequestError(400, "the request has no Host.")
     options = {wish.strip().lower() for wish in headers.get("connection", "").split(",")}
     keep = "close" not in options if is_http_1_1 else "keep-alive" in options
-    return Head(match[1], match[2].partition("?")[0], headers, keep)
+    return RequestHead(match[1], match[2].partition("?")[0], headers, keep)
 
 
 async def answer(

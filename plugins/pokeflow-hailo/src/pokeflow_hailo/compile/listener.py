@@ -11,7 +11,7 @@ from typing import Any
 from pokeflow import PokeflowError, progress
 from pokeflow_hailo.compile import log as reading
 from pokeflow_hailo.compile.standalone import MARK
-from pokeflow_hailo.shown import printable
+from pokeflow_hailo.sanitize import printable
 
 log = logging.getLogger("pokeflow")
 

@@ -19,7 +19,7 @@ from pokeflow_vision import comparison, jsonfile, retrieval
 from pokeflow_vision.network import inherited_facts
 
 if TYPE_CHECKING:
-    from pokeflow_hailo.compile.toolchain import Answer, Toolchain
+    from pokeflow_hailo.compile.toolchain import CompilerOutput, Toolchain
     from pokeflow_vision.comparison import Embeddings
 
 log = logging.getLogger("pokeflow")
@@ -83,7 +83,7 @@ def write_report(
     work: PreparedModel,
     compiler: "Toolchain",
     header: Header,
-    runs: "tuple[Answer, Answer]",
+    runs: "tuple[CompilerOutput, CompilerOutput]",
     embeddings: "Mapping[str, Embeddings]",
 ) -> Result:
     """Write ``compilation_report.json`` and return the task's result."""

@@ -14,7 +14,7 @@ from pokeflow_hailo.compile.listener import Listener, parse_line
 from pokeflow_hailo.compile.log import LogSummary
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import NOT_THERE, Host
-from pokeflow_hailo.shown import printable
+from pokeflow_hailo.sanitize import printable
 
 SCRIPT = Path(standalone.__file__)
 PYTHONS = ("python3", "python3.12", "python3.11", "python3.10")
@@ -104,7 +104,7 @@ def _require_usable(versions: Mapping[str, Any], host: Host, python: str) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CompilerOutput:
     """The result of a compiler run: the seconds of its steps, and the summary of its log."""
 
     seconds: Mapping[str, float]
@@ -120,7 +120,7 @@ def run(
     *,
     hours: float,
     record: Callable[[str], None],
-) -> Answer:
+) -> CompilerOutput:
     """Run one request of the compiler on a host: upload the inputs, run it, and download the results.
 
     A file is renamed to its final name only once its checksum matches the compiler side's.
@@ -164,7 +164,7 @@ def run(
         if digest.sha256(part) != result["files"].get(name):
             raise PokeflowError(f"{host.name}: {name} was altered in transfer. Run it again.")
         part.replace(into / name)
-    return Answer(result["seconds"], reading.parse_log(listener.relevant_lines))
+    return CompilerOutput(result["seconds"], reading.parse_log(listener.relevant_lines))
 
 
 def _provide(host: Host, name: str, file: Path) -> None:

@@ -17,7 +17,7 @@ from pokeflow_hailo.device import cli
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import NOT_THERE, Host
 from pokeflow_hailo.network import BATCH, INSTALL, explain_error, status
-from pokeflow_hailo.shown import printable
+from pokeflow_hailo.sanitize import printable
 from pokeflow_vision import npyfile
 from pokeflow_vision.preprocessing import Preprocessing, to_square
 
@@ -44,7 +44,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Watts:
+class PowerReading:
     """Power in watts, or None with the reason."""
 
     value: float | None
@@ -70,8 +70,8 @@ class Measurement:
     passes: tuple[Pass, ...]
     temperatures: tuple[float, ...]
     temperature_reason: str
-    power: Watts
-    idle: Watts
+    power: PowerReading
+    idle: PowerReading
     said: Mapping[str, Any]
 
 
@@ -267,8 +267,8 @@ def _cli_outputs(outputs: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _watts(value: Any, reason: Any) -> Watts:
-    return Watts(None if value is None else _figure(value), printable(str(reason or ""), 500))
+def _watts(value: Any, reason: Any) -> PowerReading:
+    return PowerReading(None if value is None else _figure(value), printable(str(reason or ""), 500))
 
 
 def _times(values: Sequence[Any]) -> tuple[float, ...]:

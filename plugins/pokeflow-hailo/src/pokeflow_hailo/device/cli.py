@@ -3,7 +3,7 @@
 from pokeflow import PokeflowError
 from pokeflow_hailo.device import readings
 from pokeflow_hailo.host import NOT_THERE, Host
-from pokeflow_hailo.shown import printable
+from pokeflow_hailo.sanitize import printable
 
 ABSENT = "hailortcli is not installed on that machine"
 MAX_LENGTH = 300

@@ -16,7 +16,7 @@ from pokeflow_hailo import hef, host
 from pokeflow_hailo.compile import emulation, report, script, toolchain
 from pokeflow_hailo.compile import log as reading
 from pokeflow_hailo.compile.log import LogSummary
-from pokeflow_hailo.compile.toolchain import Answer, Toolchain
+from pokeflow_hailo.compile.toolchain import CompilerOutput, Toolchain
 from pokeflow_hailo.compile.work import PreparedModel, prepare_model
 from pokeflow_vision import calibration, index, jsonfile
 from pokeflow_vision.network import INPUT
@@ -61,7 +61,9 @@ def run(task: Task) -> Result:
     return report.write_report(work, compiler, header, (first, second), embeddings)
 
 
-def _optimize(work: PreparedModel, compiler: Toolchain, record: Callable[[str], None]) -> tuple[Path, Answer, bool]:
+def _optimize(
+    work: PreparedModel, compiler: Toolchain, record: Callable[[str], None]
+) -> tuple[Path, CompilerOutput, bool]:
     """Return the folder of a finished optimisation, the compiler's answer, and whether it ran just now.
 
     The folder is named by a digest of all inputs, so that a run that was killed afterwards resumes from it. A result
@@ -114,13 +116,13 @@ def _optimize(work: PreparedModel, compiler: Toolchain, record: Callable[[str], 
     return folder, result, True
 
 
-def _load_finished(folder: Path) -> Answer | None:
+def _load_finished(folder: Path) -> CompilerOutput | None:
     try:
         document = json.loads((folder / DONE).read_text(encoding="utf-8"))
         if any(digest.sha256(folder / name) != sha256 for name, sha256 in document["files"].items()):
             return None  # damaged after it was written
         summary = {**document["heard"], "warnings": tuple(document["heard"]["warnings"])}
-        return Answer(document["seconds"], LogSummary(**summary))
+        return CompilerOutput(document["seconds"], LogSummary(**summary))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not finished, or by another version of this program
 
@@ -138,7 +140,7 @@ def _require_requested(work: PreparedModel, summary: LogSummary) -> None:
 
 def _compile(
     work: PreparedModel, compiler: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]
-) -> Answer:
+) -> CompilerOutput:
     """Compile the quantised HAR, and write HEF, HARs and profile to the task's output."""
     into = work.task.work / "compiled"
     shutil.rmtree(into, ignore_errors=True)

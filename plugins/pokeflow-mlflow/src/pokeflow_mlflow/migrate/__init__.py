@@ -5,7 +5,7 @@ files       artifacts of one run or model, in a folder, in a bucket or on a serv
 folder      reads an ``mlruns`` folder, on this machine or in a bucket
 store       reads any store that MLflow opens
 sources     opens a URI with one of these two
-copying     creates what is missing in the target, and completes what a kill left half copied
+copying     creates what is missing in the target, and completes what a kill left copied only in part
 registry    does so for registered models
 compare     compares two entities: losses, and changes made since
 migration   the whole migration: the entry point in the group ``pokeflow_migrate.experiments``

@@ -1,8 +1,8 @@
 """Comparison of an entity as it should be with the entity as it is: losses, and changes made since.
 
 Data are lost if the target lacks them, or has another value that must not change there. Values that people
-may change after a migration (tags, descriptions, names) count as lost only if they are missing or the entity is half
-copied.
+may change after a migration (tags, descriptions, names) count as lost only if they are missing or an
+earlier copy is incomplete.
 """
 
 from collections import Counter
@@ -32,25 +32,25 @@ class Differences:
         if expected not in (None, "") and expected != actual:
             self.lost.append(f"{label} is {_short(actual)} in the target, but {_short(expected)} in the source")
 
-    def compare_editable(self, label: str, expected: Any, actual: Any, *, half: bool) -> None:
+    def compare_editable(self, label: str, expected: Any, actual: Any, *, incomplete: bool) -> None:
         """Compare a value that people may change.
 
-        A difference is a loss if the entity is half copied or the target has no value.
+        A difference is a loss if the entity was copied only in part or the target has no value.
         """
         if expected not in (None, "") and expected != actual:
-            (self.lost if half or actual in (None, "") else self.changed).append(
+            (self.lost if incomplete or actual in (None, "") else self.changed).append(
                 f"{label} is {_short(actual)} in the target, but {_short(expected)} in the source"
             )
 
     def compare_pairs(
-        self, label: str, expected: Mapping[str, Any], actual: Mapping[str, Any], *, half: bool = True
+        self, label: str, expected: Mapping[str, Any], actual: Mapping[str, Any], *, incomplete: bool = True
     ) -> None:
-        """Compare named values; with ``half`` False people may have changed them."""
+        """Compare named values; with ``incomplete`` False people may have changed them."""
         for key, value in expected.items():
             if key not in actual:
                 self.lost.append(f"{label} {key!r} is missing")
             elif actual[key] != value:
-                self.compare_editable(f"{label} {key!r}", value, actual[key], half=half)
+                self.compare_editable(f"{label} {key!r}", value, actual[key], incomplete=incomplete)
 
     def compare_members(self, label: str, expected: Set[Any], actual: Set[Any]) -> None:
         """Compare two sets; members that are missing in the target are lost."""
@@ -60,17 +60,17 @@ class Differences:
 
 
 def runs(
-    expected: Run, actual: Run, files: Mapping[str, int], actual_files: Mapping[str, int], *, half: bool
+    expected: Run, actual: Run, files: Mapping[str, int], actual_files: Mapping[str, int], *, incomplete: bool
 ) -> Differences:
     """Compare a run as it should be with the run as it is."""
     differences = Differences()
-    differences.compare_editable("name", expected.name, actual.name, half=half)
-    differences.compare_editable("status", expected.status, actual.status, half=half)
+    differences.compare_editable("name", expected.name, actual.name, incomplete=incomplete)
+    differences.compare_editable("status", expected.status, actual.status, incomplete=incomplete)
     differences.compare_value("start", expected.start, actual.start)
-    differences.compare_editable("end", expected.end, actual.end, half=half)
+    differences.compare_editable("end", expected.end, actual.end, incomplete=incomplete)
     differences.compare_value("user", expected.user, actual.user)
     differences.compare_pairs("param", expected.params, actual.params)
-    differences.compare_pairs("tag", expected.tags, actual.tags, half=half)
+    differences.compare_pairs("tag", expected.tags, actual.tags, incomplete=incomplete)
     for key, points in expected.points.items():
         differences.compare_members(f"points of metric {key!r}", points, actual.points.get(key, frozenset()))
     differences.compare_members("data sets", expected.datasets, actual.datasets)
@@ -81,16 +81,16 @@ def runs(
 
 
 def models(
-    expected: Model, actual: Model, files: Mapping[str, int], actual_files: Mapping[str, int], *, half: bool
+    expected: Model, actual: Model, files: Mapping[str, int], actual_files: Mapping[str, int], *, incomplete: bool
 ) -> Differences:
     """Compare a logged model as it should be with the model as it is."""
     differences = Differences()
     differences.compare_value("name", expected.name, actual.name)
     differences.compare_value("run", expected.run, actual.run)
     differences.compare_value("type", expected.type, actual.type)
-    differences.compare_editable("status", expected.status, actual.status, half=half)
+    differences.compare_editable("status", expected.status, actual.status, incomplete=incomplete)
     differences.compare_pairs("param", expected.params, actual.params)
-    differences.compare_pairs("tag", expected.tags, actual.tags, half=half)
+    differences.compare_pairs("tag", expected.tags, actual.tags, incomplete=incomplete)
     differences.compare_members("figures", expected.scores, actual.scores)
     differences.compare_pairs("size of artifact", files, actual_files)
     return differences
@@ -101,9 +101,9 @@ def versions(expected: Version, actual: Version) -> Differences:
     differences = Differences()
     differences.compare_value("source", expected.source, actual.source)
     differences.compare_value("run", expected.run, actual.run)
-    differences.compare_editable("description", expected.description, actual.description, half=False)
-    differences.compare_editable("stage", expected.stage, actual.stage, half=False)
-    differences.compare_pairs("tag", expected.tags, actual.tags, half=False)
+    differences.compare_editable("description", expected.description, actual.description, incomplete=False)
+    differences.compare_editable("stage", expected.stage, actual.stage, incomplete=False)
+    differences.compare_pairs("tag", expected.tags, actual.tags, incomplete=False)
     return differences
 
 

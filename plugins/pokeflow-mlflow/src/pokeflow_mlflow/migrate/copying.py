@@ -1,4 +1,4 @@
-"""Copying of experiments, runs and logged models: missing ones are created, half copied ones completed.
+"""Copying of experiments, runs and logged models: missing ones are created, copied only in part ones completed.
 
 A run or logged model is created together with tags that record its source, and is found by these again, so that none
 is copied twice. Its last tag marks it as complete: after that only missing data are added, and none are overwritten.
@@ -15,7 +15,7 @@ from pokeflow import PokeflowError
 from pokeflow_mlflow.connection import Connection
 from pokeflow_mlflow.migrate import compare, writing
 from pokeflow_mlflow.migrate.compare import OWN, VERSIONS, Differences
-from pokeflow_mlflow.migrate.entities import Experiment, Model, Reading, Run
+from pokeflow_mlflow.migrate.entities import Experiment, Model, Run, SourceStore
 from pokeflow_mlflow.migrate.report import Report, Row
 from pokeflow_mlflow.migrate.store import Store
 
@@ -69,7 +69,7 @@ class Copier:
     """
 
     name: str
-    source: Reading
+    source: SourceStore
     target: Store
     connection: Connection
     work: Path
@@ -193,20 +193,20 @@ class Copier:
             self.locations[experiment.id, old] = Relocation(
                 experiment.id, old, source.artifact_uri, new, actual.artifact_uri
             )
-            half, actual_files = actual.tags.get(STATE) != COMPLETE, actual.files.sizes()
-            differences = compare.runs(expected, actual, files, actual_files, half=half)
-            if half or differences.lost:
-                writing.write_run(client, expected, actual, half=half)
-                sides = writing.Side(source.files, files), writing.Side(actual.files, actual_files)
-                writing.send(*sides, partial(client.log_artifact, new), self.work, half=half)
+            incomplete, actual_files = actual.tags.get(STATE) != COMPLETE, actual.files.sizes()
+            differences = compare.runs(expected, actual, files, actual_files, incomplete=incomplete)
+            if incomplete or differences.lost:
+                writing.write_run(client, expected, actual, incomplete=incomplete)
+                sides = writing.ArtifactSet(source.files, files), writing.ArtifactSet(actual.files, actual_files)
+                writing.send(*sides, partial(client.log_artifact, new), self.work, incomplete=incomplete)
                 writing.end(client, expected, actual)
                 actual = self.target.run(experiment, new)
                 actual_files = actual.files.sizes()
-                differences = compare.runs(expected, actual, files, actual_files, half=half)
-                if half and not differences.lost:
+                differences = compare.runs(expected, actual, files, actual_files, incomplete=incomplete)
+                if incomplete and not differences.lost:
                     client.set_tag(new, STATE, COMPLETE)
             counts = compare.count_run(source, files, source), compare.count_run(actual, actual_files, source)
-            self._report_entity(label, f"{experiment.name}/{new}", "run", differences, counts, half=half)
+            self._report_entity(label, f"{experiment.name}/{new}", "run", differences, counts, incomplete=incomplete)
 
     def fill_model(self, experiment: Experiment, source: Model) -> None:
         """Copy everything that a logged model lacks, read it back and compare."""
@@ -221,21 +221,21 @@ class Copier:
             self.locations[experiment.id, source.id] = Relocation(
                 experiment.id, source.id, source.artifact_uri, new, actual.artifact_uri
             )
-            half, actual_files = actual.tags.get(STATE) != COMPLETE, actual.files.sizes()
-            differences = compare.models(expected, actual, files, actual_files, half=half)
-            if half or differences.lost:
+            incomplete, actual_files = actual.tags.get(STATE) != COMPLETE, actual.files.sizes()
+            differences = compare.models(expected, actual, files, actual_files, incomplete=incomplete)
+            if incomplete or differences.lost:
                 writing.write_model(client, expected, actual)
-                sides = writing.Side(source.files, files), writing.Side(actual.files, actual_files)
-                writing.send(*sides, partial(client.log_model_artifact, new), self.work, half=half)
+                sides = writing.ArtifactSet(source.files, files), writing.ArtifactSet(actual.files, actual_files)
+                writing.send(*sides, partial(client.log_model_artifact, new), self.work, incomplete=incomplete)
                 if (end := expected.status) in ("READY", "FAILED") and actual.status != end:
                     client.finalize_logged_model(new, "READY" if end == "READY" else "FAILED")
                 actual = self.target.model(client.get_logged_model(new))
                 actual_files = actual.files.sizes()
-                differences = compare.models(expected, actual, files, actual_files, half=half)
-                if half and not differences.lost:
+                differences = compare.models(expected, actual, files, actual_files, incomplete=incomplete)
+                if incomplete and not differences.lost:
                     client.set_logged_model_tags(new, {STATE: COMPLETE})
             counts = compare.count_model(source, files), compare.count_model(actual, actual_files)
-            self._report_entity(label, f"{experiment.name}/{new}", "model", differences, counts, half=half)
+            self._report_entity(label, f"{experiment.name}/{new}", "model", differences, counts, incomplete=incomplete)
 
     def _report_links(self, label: str, run: Run) -> None:
         parent = run.tags.get(PARENT)
@@ -252,11 +252,11 @@ class Copier:
         differences: Differences,
         counts: Sequence[Counter[str]],
         *,
-        half: bool,
+        incomplete: bool,
     ) -> None:
         self.report.count(*counts)
         self.report.problems += [(f"{self.name}: {label}", text) for text in differences.lost]
-        action = "failed" if differences.lost else "copied" if half else "there already"
+        action = "failed" if differences.lost else "copied" if incomplete else "there already"
         note = "; ".join([*differences.lost, *differences.changed, *compare.extras(*counts)])
         artifact_bytes = counts[0]["artifact bytes"]
         verified = ", ".join(

@@ -129,7 +129,7 @@ class RegisteredModel:
     versions: tuple[Version, ...]
 
 
-class Reading(Protocol):
+class SourceStore(Protocol):
     """A store to read. ``problems`` lists data that cannot be read, ``left`` data that are left out on purpose."""
 
     left: list[tuple[str, str]]

@@ -12,7 +12,7 @@ from pokeflow_mlflow.address import database, faults, redact
 from pokeflow_mlflow.connection import Connection, connect
 from pokeflow_mlflow.migrate import compare, registry, sources
 from pokeflow_mlflow.migrate.copying import FROM, ID, Copier
-from pokeflow_mlflow.migrate.entities import Experiment, Reading
+from pokeflow_mlflow.migrate.entities import Experiment, SourceStore
 from pokeflow_mlflow.migrate.files import ArtifactResolver, local
 from pokeflow_mlflow.migrate.report import Report, Row
 from pokeflow_mlflow.migrate.store import Store
@@ -91,7 +91,7 @@ class Migration:
         return report
 
 
-def _choose_experiments(migration: Migration, reading: Reading) -> list[tuple[Experiment, str]]:
+def _choose_experiments(migration: Migration, reading: SourceStore) -> list[tuple[Experiment, str]]:
     """Return the experiments to copy, each with its name in the target."""
     chosen = []
     for experiment in reading.experiments():
@@ -105,7 +105,7 @@ def _choose_experiments(migration: Migration, reading: Reading) -> list[tuple[Ex
 
 def _copy_all(
     migration: Migration,
-    reading: Reading,
+    reading: SourceStore,
     experiments: list[tuple[Experiment, str]],
     connection: Connection,
     work: Path,
@@ -144,13 +144,13 @@ def _publish(connection: Connection, target_uri: str, report: Report) -> None:
         )
 
 
-def _report_traces(experiment: Experiment, reading: Reading, report: Report) -> None:
+def _report_traces(experiment: Experiment, reading: SourceStore, report: Report) -> None:
     if count := reading.traces(experiment):
         report.left.append((f"{count:,} traces of {experiment.name}", "traces are not migrated"))
 
 
 def _report_dry_run(
-    migration: Migration, reading: Reading, experiments: list[tuple[Experiment, str]], report: Report
+    migration: Migration, reading: SourceStore, experiments: list[tuple[Experiment, str]], report: Report
 ) -> None:
     """Report what a run would copy; a destination database that does not exist is not created."""
     file, target_uri, source_uri = database(migration.destination), migration.target, migration.reader.uri

@@ -13,7 +13,7 @@ from pokeflow.errors import unknown
 from pokeflow.objects import Folder, open_uri
 from pokeflow_mlflow import address
 from pokeflow_mlflow.connection import connect
-from pokeflow_mlflow.migrate.entities import Reading
+from pokeflow_mlflow.migrate.entities import SourceStore
 from pokeflow_mlflow.migrate.files import ArtifactResolver, local
 from pokeflow_mlflow.migrate.folder import META, Mlruns
 from pokeflow_mlflow.migrate.store import Store
@@ -91,7 +91,7 @@ class Source:
         return (self.base / self.at.removeprefix("sqlite:///").partition("?")[0]).resolve()
 
     @contextmanager
-    def open(self, work: Path) -> Iterator[Reading]:
+    def open(self, work: Path) -> Iterator[SourceStore]:
         """Yield the store for reading; copies that reading needs are written to ``work``."""
         if self.at.startswith("sqlite:"):
             with self._client(self._copy_database(work), (self._file().parent,)) as store:

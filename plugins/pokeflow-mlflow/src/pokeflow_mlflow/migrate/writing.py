@@ -1,4 +1,4 @@
-"""Writing of missing data to the target; existing data are overwritten only if a kill left the entity half copied."""
+"""Writing of missing data to the target; existing data are overwritten only if a kill left an incomplete copy."""
 
 import posixpath
 import tempfile
@@ -21,21 +21,21 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ArtifactSet:
     """Artifacts of the source or the target, and their sizes in bytes by path."""
 
     files: Files
     sizes: Mapping[str, int]
 
 
-def write_run(client: "MlflowClient", expected: Run, actual: Run, *, half: bool) -> None:
+def write_run(client: "MlflowClient", expected: Run, actual: Run, *, incomplete: bool) -> None:
     """Write the parameters, tags, histories, data sets and links to logged models that a run lacks.
 
     Args:
         client: the client of the target.
         expected: the run as it should be.
         actual: the run as it is.
-        half: the run is half copied, so tags with another value are overwritten.
+        incomplete: the run was copied only in part, so tags with another value are overwritten.
 
     """
     from mlflow import entities
@@ -44,7 +44,7 @@ def write_run(client: "MlflowClient", expected: Run, actual: Run, *, half: bool)
     params = [entities.Param(key, value) for key, value in expected.params.items() if key not in actual.params]
     for chunk in _chunks(params, MAX_PAIRS):
         client.log_batch(new, params=chunk)
-    tags = {k: v for k, v in expected.tags.items() if k not in actual.tags or (half and actual.tags[k] != v)}
+    tags = {k: v for k, v in expected.tags.items() if k not in actual.tags or (incomplete and actual.tags[k] != v)}
     for chunk_of_tags in _chunks([entities.RunTag(*pair) for pair in tags.items()], MAX_PAIRS):
         client.log_batch(new, tags=chunk_of_tags)
     missing = [
@@ -88,7 +88,9 @@ def end(client: "MlflowClient", expected: Run, actual: Run) -> None:
         client.update_run(actual.id, expected.status)
 
 
-def send(source: Side, target: Side, put: Callable[[str, str | None], None], work: Path, *, half: bool) -> None:
+def send(
+    source: ArtifactSet, target: ArtifactSet, put: Callable[[str, str | None], None], work: Path, *, incomplete: bool
+) -> None:
     """Upload the artifacts that are missing, and compare checksums where these are cheap to read.
 
     Args:
@@ -96,14 +98,14 @@ def send(source: Side, target: Side, put: Callable[[str, str | None], None], wor
         target: the artifacts in the target.
         put: uploads a local file to an artifact folder.
         work: a folder for downloads.
-        half: the entity is half copied, so artifacts that differ are uploaded again.
+        incomplete: the entity was copied only in part, so artifacts that differ are uploaded again.
 
     Raises:
         PokeflowError: an artifact arrived with another checksum.
 
     """
     for path, size in source.sizes.items():
-        if path in target.sizes and not half:
+        if path in target.sizes and not incomplete:
             continue
         if target.sizes.get(path) == size and _may_be_same(source.files.sha256(path), target.files.sha256(path)):
             continue

@@ -214,5 +214,5 @@ def calibration_config(
         method=params.method,
         percentile=params.percentile if uses_percentile else None,
         batch_size=params.batch_size,
-        **calibration.by_host(data.preprocessing),
+        **calibration.host_normalization(data.preprocessing),
     )

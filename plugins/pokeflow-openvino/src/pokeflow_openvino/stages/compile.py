@@ -56,7 +56,7 @@ def run(task: Task) -> Result:
         domain=domain,
         preset=params.preset,
         bias_correction=params.bias_correction,
-        **calibration.by_host(spec),
+        **calibration.host_normalization(spec),
     )
     jsonfile.write(task.output / calibration.CONFIG, description)
     facts: dict[str, Any] = {

@@ -15,7 +15,7 @@ from ray import serve  # type: ignore[import-not-found]  # installed in the cont
 from starlette.responses import Response
 
 
-class Recogniser:
+class Recognizer:
     """An open bundle. Ray sends requests only after the constructor, which has the model answer a test image."""
 
     def __init__(self) -> None:
@@ -34,4 +34,4 @@ class Recogniser:
         inference.prove(self.model)
 
 
-app = serve.deployment(Recogniser).bind()
+app = serve.deployment(Recognizer).bind()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pokeflow_sagemaker import machines
-from pokeflow_sagemaker.machines import Account, Network
+from pokeflow_sagemaker.machines import Account, VpcConfig
 
 Kind = Literal["training", "processing"]
 TRAINED = ("train", "distill")
@@ -80,7 +80,7 @@ class JobParams:
     spot_wait_seconds: int | None = None
     job: Kind | None = None
     container: Container = field(default_factory=Container)
-    network: Network | None = None
+    network: VpcConfig | None = None
     account: Account = field(default_factory=Account)
     client: Client = field(default_factory=Client)
     prices: dict[str, float] = field(default_factory=dict)

@@ -70,7 +70,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class RunsAs:
+class ExecutionRole:
     """The region of a job, and the ARN of its execution role."""
 
     region: str
@@ -115,22 +115,24 @@ def tags(project: str, task: TaskId) -> list[dict[str, str]]:
     return names.tags(project, model=task.model, version=task.version, stage=task.stage, run=task.digest)
 
 
-def request(kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:
+def request(
+    kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, execution_role: ExecutionRole
+) -> dict[str, Any]:
     """Return the request that creates a training or processing job."""
     build = training if kind == "training" else processing
-    return build(name, task, params, files, runs_as)
+    return build(name, task, params, files, execution_role)
 
 
-def training(name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:
+def training(name: str, task: TaskId, params: JobParams, files: Files, execution_role: ExecutionRole) -> dict[str, Any]:
     """Return the request of ``CreateTrainingJob``."""
     stop = {"MaxRuntimeInSeconds": params.time_limit_seconds}
     if params.spot_wait_seconds is not None:
         stop["MaxWaitTimeInSeconds"] = params.time_limit_seconds + params.spot_wait_seconds
     body: dict[str, Any] = {
         "TrainingJobName": name,
-        "RoleArn": runs_as.role,
+        "RoleArn": execution_role.role,
         "AlgorithmSpecification": {
-            "TrainingImage": image(params, runs_as.region),
+            "TrainingImage": image(params, execution_role.region),
             "TrainingInputMode": "File",
             "ContainerEntrypoint": ["bash", "/opt/ml/input/data/code/container.sh"],
             "ContainerArguments": arguments(params, task.stage, "/opt/ml/input/data/task", "/opt/ml/output/failure"),
@@ -159,13 +161,15 @@ def training(name: str, task: TaskId, params: JobParams, files: Files, runs_as: 
     return body
 
 
-def processing(name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:
+def processing(
+    name: str, task: TaskId, params: JobParams, files: Files, execution_role: ExecutionRole
+) -> dict[str, Any]:
     """Return the request of ``CreateProcessingJob``."""
     body: dict[str, Any] = {
         "ProcessingJobName": name,
-        "RoleArn": runs_as.role,
+        "RoleArn": execution_role.role,
         "AppSpecification": {
-            "ImageUri": image(params, runs_as.region),
+            "ImageUri": image(params, execution_role.region),
             "ContainerEntrypoint": ["bash", "/opt/ml/processing/code/container.sh"],
             "ContainerArguments": arguments(params, task.stage, "/opt/ml/processing/task", "/opt/ml/output/message"),
         },

@@ -17,7 +17,7 @@ from pokeflow_sagemaker.executor import code, jobs, watch
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.jobs import NAMES, RUNNING, Job
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
-from pokeflow_sagemaker.executor.request import Files, RunsAs
+from pokeflow_sagemaker.executor.request import ExecutionRole, Files
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     assert task.shared is not None  # remote executors require a shared store
     bucket = task.shared
     region = aws.region(params.account.region)
-    runs_as = RunsAs(region, params.account.role or default_role(params.account.project, region))
+    execution_role = ExecutionRole(region, params.account.role or default_role(params.account.project, region))
     objects = open_shared(bucket)
     files = requests.files_of(bucket, task, run_key(task), code.send(objects, backend), send(objects, task))
-    job = _attach_or_start(task, params, files, runs_as, objects)
+    job = _attach_or_start(task, params, files, execution_role, objects)
     try:
         described = watch.wait(job, params.client.poll_seconds)
     except KeyboardInterrupt:
@@ -75,14 +75,16 @@ def default_role(project: str, region: str) -> str:
     return names.here(region).role(names.role(project, "job"))
 
 
-def _attach_or_start(task: Task, params: JobParams, files: Files, runs_as: RunsAs, objects: ObjectStore) -> Job:
+def _attach_or_start(
+    task: Task, params: JobParams, files: Files, execution_role: ExecutionRole, objects: ObjectStore
+) -> Job:
     """Return the running job of this very task, even if another process started it, or start a new one.
 
     A running job of the same task with other inputs is waited for first.
     """
     kind, base = kind_of(params, task.stage), requests.base_name(task)
     while True:
-        earlier = jobs.attempts(kind, base, runs_as.region)
+        earlier = jobs.attempts(kind, base, execution_role.region)
         number = earlier[-1][0] if earlier else 0
         if earlier and earlier[-1][2] in RUNNING:
             job = earlier[-1][1]
@@ -92,16 +94,16 @@ def _attach_or_start(task: Task, params: JobParams, files: Files, runs_as: RunsA
             log.info("%s: %s runs the same task on other inputs, waiting for its end", task.name, job.label)
             watch.wait(job, params.client.poll_seconds)
             continue
-        job = Job(kind, jobs.attempt_name(base, number + 1), runs_as.region)
-        body = requests.request(kind, job.name, task, params, files, runs_as)
+        job = Job(kind, jobs.attempt_name(base, number + 1), execution_role.region)
+        body = requests.request(kind, job.name, task, params, files, execution_role)
         try:
-            with _job_slot(params, runs_as.region, objects):
-                aws.ask(getattr(aws.client("sagemaker", runs_as.region), NAMES[kind].create), job.label, **body)
+            with _job_slot(params, execution_role.region, objects):
+                aws.ask(getattr(aws.client("sagemaker", execution_role.region), NAMES[kind].create), job.label, **body)
         except aws.AlreadyExistsError:
             jobs.pause(params.client.poll_seconds)
             continue  # another launcher has created the job: attach to it
         except aws.RefusedError as error:
-            raise _explain_role(error, runs_as, params) from error
+            raise _explain_role(error, execution_role, params) from error
         machines = f"{requests.instances(params, task.stage)} × {params.instance_type}"
         log.info("%s: %s on %s %s", task.name, job.label, machines, job.console)
         return job
@@ -127,12 +129,12 @@ def _job_slot(params: JobParams, region: str, objects: ObjectStore) -> Iterator[
         yield
 
 
-def _explain_role(error: aws.RefusedError, runs_as: RunsAs, params: JobParams) -> PokeflowError:
+def _explain_role(error: aws.RefusedError, execution_role: ExecutionRole, params: JobParams) -> PokeflowError:
     """Return the error, extended by the origin of the default role if it mentions a role."""
     if "role" not in str(error).lower() or params.account.role:
         return error
     return PokeflowError(
-        f"{error} The role {runs_as.role} is the default, created by 'pokeflow provision'. "
+        f"{error} The role {execution_role.role} is the default, created by 'pokeflow provision'. "
         "Set executor.params.account.role to use another."
     )
 

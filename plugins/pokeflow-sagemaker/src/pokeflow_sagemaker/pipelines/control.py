@@ -12,7 +12,7 @@ from pokeflow.objects import ObjectStore, open_shared
 from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code
-from pokeflow_sagemaker.executor.request import RunsAs
+from pokeflow_sagemaker.executor.request import ExecutionRole
 from pokeflow_sagemaker.pipelines.steps import Pipeline, RunSettings
 from pokeflow_sagemaker.provision import names
 
@@ -75,15 +75,15 @@ def prepare(pipeline: Pipeline, objects: ObjectStore) -> RunSettings:
     role = pipeline.job_role or _role(pipeline, region, "job")
     code_prefixes = {plugin: code.send_package(objects, plugin) for plugin in pipeline.plugins()}
     cache = {"CacheConfig": {"Enabled": True, "ExpireAfter": f"P{pipeline.cache_days}D"}}
-    return RunSettings(pipeline.store, RunsAs(region, role), code_prefixes, cache)
+    return RunSettings(pipeline.store, ExecutionRole(region, role), code_prefixes, cache)
 
 
 def upsert(pipeline: Pipeline, objects: ObjectStore, settings: RunSettings) -> UpsertResult:
     """Create a pipeline, or update it if its definition or role differs; an equal one stays unchanged."""
     _require_tasks(pipeline, objects)
-    client, resource = aws.client("sagemaker", settings.runs_as.region), f"pipeline {pipeline.name}"
+    client, resource = aws.client("sagemaker", settings.execution_role.region), f"pipeline {pipeline.name}"
     text = json.dumps(pipeline.definition(settings), sort_keys=True)
-    role = pipeline.role or _role(pipeline, settings.runs_as.region, "pipeline")
+    role = pipeline.role or _role(pipeline, settings.execution_role.region, "pipeline")
     request = {"PipelineName": pipeline.name, "PipelineDefinition": text, "RoleArn": role}
     description = pipeline.about[:3000]
     try:
@@ -124,7 +124,7 @@ def start(pipeline: Pipeline, objects: ObjectStore, settings: RunSettings, argum
     """
     values = parameters(pipeline, arguments)
     require_needed(pipeline, objects)
-    client, resource = aws.client("sagemaker", settings.runs_as.region), f"pipeline {pipeline.name}"
+    client, resource = aws.client("sagemaker", settings.execution_role.region), f"pipeline {pipeline.name}"
     modified = aws.ask(client.describe_pipeline, resource, PipelineName=pipeline.name)["LastModifiedTime"]
     listing = {"PipelineName": pipeline.name}
     before = list(aws.pages(client, "list_pipeline_executions", "PipelineExecutionSummaries", resource, **listing))

@@ -54,7 +54,7 @@ def bring(
         facts["execution"] = control.start(pipeline, objects, settings, start)
         total = [usd for usd in costs.values() if usd is not None]
         facts["at_most_usd"] = f"{sum(total):,.2f}" if len(total) == len(costs) else "unknown: a price is not known"
-    region = settings.runs_as.region
+    region = settings.execution_role.region
     facts["console"] = (
         f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/pipelines/{pipeline.name}"
     )

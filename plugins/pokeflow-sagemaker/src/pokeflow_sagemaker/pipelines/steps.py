@@ -12,7 +12,7 @@ from pokeflow.gates import key
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
-from pokeflow_sagemaker.executor.request import RunsAs
+from pokeflow_sagemaker.executor.request import ExecutionRole
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.serving.model import fit_name
 from pokeflow_sagemaker.serving.params import VARIANT
@@ -45,7 +45,7 @@ class Run:
         """Yield the definition of the step."""
         kind = kind_of(self.machine, self.stage)
         files = requests.files_of(settings.shared, self, requests.run_key(), settings.code[self.plugin], self.task)
-        arguments = requests.request(kind, "", self, self.machine, files, settings.runs_as)
+        arguments = requests.request(kind, "", self, self.machine, files, settings.execution_role)
         arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")
         step: dict[str, Any] = {"Name": self.name, "Type": kind.capitalize(), "Arguments": arguments}
         if self.gates:
@@ -138,7 +138,7 @@ class CreateModel:
     def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the step."""
         container = _container(self, settings)
-        arguments: dict[str, Any] = {"ExecutionRoleArn": settings.runs_as.role, "PrimaryContainer": container}
+        arguments: dict[str, Any] = {"ExecutionRoleArn": settings.execution_role.role, "PrimaryContainer": container}
         if self.network:
             groups, subnets = list(self.network.security_groups), list(self.network.subnets)
             arguments["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
@@ -262,14 +262,14 @@ class RunSettings:
     """Settings to run a pipeline with: store, region and role of its jobs, key prefixes of the code by package."""
 
     shared: RemoteStore
-    runs_as: RunsAs
+    execution_role: ExecutionRole
     code: Mapping[str, str]
     cache: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _container(step: Register | CreateModel, settings: RunSettings) -> dict[str, str]:
     return {
-        "Image": images.address(step.image, settings.runs_as.region),
+        "Image": images.address(step.image, settings.execution_role.region),
         "ModelDataUrl": f"{settings.shared.uri}/{step.bundle}",
     }
 

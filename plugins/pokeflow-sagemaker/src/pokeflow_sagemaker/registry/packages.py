@@ -13,8 +13,8 @@ from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.registry import card
 from pokeflow_sagemaker.registry.about import (
     JUDGED,
-    PENDING,
     MAX_PROPERTIES,
+    PENDING,
     Registration,
     encode_json,
     marker,
@@ -184,7 +184,9 @@ def _bring_up_to_date(client: Any, package: Mapping[str, Any], registration: Reg
     # The request contains all properties, so it is right whether AWS merges or replaces; people's own take precedence.
     merged = {
         **remaining,
-        **dict([(n, v) for n, v in generated.items() if n in remaining or len(remaining) < MAX_PROPERTIES][:MAX_PROPERTIES]),
+        **dict(
+            [(n, v) for n, v in generated.items() if n in remaining or len(remaining) < MAX_PROPERTIES][:MAX_PROPERTIES]
+        ),
     }
     changes: dict[str, Any] = {}
     if merged != existing:

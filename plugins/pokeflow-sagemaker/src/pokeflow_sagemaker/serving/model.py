@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pokeflow import ConfigError, Fault, PokeflowError, RemoteStore
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images, waiting
-from pokeflow_sagemaker.machines import Account, Network
+from pokeflow_sagemaker.machines import Account, VpcConfig
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.names import AccountRegion
 from pokeflow_sagemaker.serving.bundles import Bundle
@@ -61,7 +61,7 @@ def tags(bundle: Bundle, account: Account) -> list[dict[str, str]]:
 
 
 def ensure(
-    bundle: Bundle, at: AccountRegion, account: Account, network: Network | None, image: str, source: Source
+    bundle: Bundle, at: AccountRegion, account: Account, network: VpcConfig | None, image: str, source: Source
 ) -> str:
     """Create the SageMaker model that runs a bundle, unless it exists, and return its name."""
     sagemaker = aws.client("sagemaker", at.region)

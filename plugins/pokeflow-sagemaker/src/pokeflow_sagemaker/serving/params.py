@@ -8,7 +8,7 @@ from typing import Literal
 
 from pokeflow_sagemaker import machines
 from pokeflow_sagemaker.aws.images import RAY_SERVE
-from pokeflow_sagemaker.machines import Account, Network
+from pokeflow_sagemaker.machines import Account, VpcConfig
 
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)
 """Memory sizes of a serverless endpoint in MB."""
@@ -79,7 +79,7 @@ class DeployParams:
     serverless: bool = False
     serverless_config: Serverless = field(default_factory=Serverless)
     rollback: Rollback = field(default_factory=Rollback)
-    network: Network | None = None
+    network: VpcConfig | None = None
     prices: dict[str, float] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ class TransformParams:
     instance_type: str = "ml.m5.xlarge"
     instances: int = 1
     at_once: int = 4
-    network: Network | None = None
+    network: VpcConfig | None = None
     prices: dict[str, float] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ from pokeflow_torch.learners import DistillLearner, MarginLearner, centres, trai
 from pokeflow_torch.loop import batches, epoch_order
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import DistillParams, Loop, TrainParams
-from pokeflow_torch.step import Cards, Learner, Plan
+from pokeflow_torch.step import Cards, Learner, StepSettings
 from pokeflow_vision import dataset
 from pokeflow_vision.dataset import Dataset
 
@@ -35,7 +35,7 @@ class Subject:
     """
 
     learner: Learner
-    plan: Plan
+    plan: StepSettings
     loop: Loop
     first: int
     state: dict[str, Any] | None
@@ -109,7 +109,7 @@ def build(task: Task, accelerator: Accelerator, steps: int) -> Subject:
     _, per_epoch = batches(params.loop, len(cards.images))
     total = per_epoch * params.loop.epochs
     first = max(0, total - steps)
-    plan = Plan(cards, params.optim, params.augment, params.loop.seed, max(total, first + steps))
+    plan = StepSettings(cards, params.optim, params.augment, params.loop.seed, max(total, first + steps))
     return Subject(learner, plan, params.loop, first, state, began_at, left_out)
 
 

@@ -9,16 +9,16 @@ from pokeflow.errors import PokeflowError, UnavailableError
 from pokeflow_vision import index, retrieval
 from pokeflow_vision.network import embed
 from pokeflow_vision.on_device import ON_DEVICE, list_imports
-from pokeflow_vision.testing.bench import Bench
-from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
+from pokeflow_vision.testing.harness import TargetHarness
+from pokeflow_vision.testing.violations import ContractViolationError, NotApplicableError
 
 CLOSE = 0.999
 """Least cosine between an adapter's embedding and the index's row; both come from the same model."""
 
 
-def imports_little(bench: Bench) -> None:
+def imports_little(harness: TargetHarness) -> None:
     """Check that the adapter imports only modules of pokeflow that a device has, and none of its own plugin."""
-    name = _adapter(bench)
+    name = _adapter(harness)
     rule = f"an adapter imports from pokeflow only {', '.join(ON_DEVICE)}, and no other module of its plugin"
     try:
         spec = find_spec(name)
@@ -35,11 +35,11 @@ def imports_little(bench: Bench) -> None:
         raise ContractViolationError(rule, f"it imports {', '.join(forbidden)}", remedy)
 
 
-def gives_the_index(bench: Bench) -> None:
+def gives_the_index(harness: TargetHarness) -> None:
     """Check that the adapter opens the compiled folder, and computes the embeddings that the index holds."""
     import numpy as np
 
-    name, compiled, data = _adapter(bench), bench.compiled_model, bench.data
+    name, compiled, data = _adapter(harness), harness.compiled_model, harness.data
     rule = "the adapter's open_network(folder, preprocessing, threads) returns the embeddings in index.npz"
     remedy = "open the model with this same function in compile and benchmark."
     try:
@@ -64,8 +64,8 @@ def gives_the_index(bench: Bench) -> None:
         )
 
 
-def _adapter(bench: Bench) -> str:
-    params = bench.work("package").get("params") or {}
+def _adapter(harness: TargetHarness) -> str:
+    params = harness.work("package").get("params") or {}
     if not params.get("adapter"):
         raise NotApplicableError("the target's YAML sets no package.params.adapter: it has no edge bundle")
     return str(params["adapter"])

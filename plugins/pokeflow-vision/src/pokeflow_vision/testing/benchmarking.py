@@ -11,9 +11,9 @@ from pokeflow.errors import PokeflowError, UnavailableError
 from pokeflow_vision import benchmark, index, retrieval
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.testing import network
-from pokeflow_vision.testing.bench import BENCHMARK, Bench
-from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
 from pokeflow_vision.testing.compiling import is_simulated, require_done, require_sound_figures
+from pokeflow_vision.testing.harness import BENCHMARK, TargetHarness
+from pokeflow_vision.testing.violations import ContractViolationError, NotApplicableError
 
 DROP = 0.05
 """Largest allowed difference of top-1 accuracy between the float32 network and the compiled model, as a fraction."""
@@ -28,21 +28,21 @@ FIGURES = {
 RUN = "call pokeflow_vision.benchmark.run with the target's opener, which does all of this."
 
 
-def benchmarks(bench: Bench, available: bool | None = None) -> None:
+def benchmarks(harness: TargetHarness, available: bool | None = None) -> None:
     """Check that the compiled model can be measured, or that the backend says in a sentence why not here."""
-    assert bench.compiled_model
+    assert harness.compiled_model
     rule = "benchmark measures the compiled model, or raises pokeflow.Unavailable"
-    require_done(bench.measurement, rule, f"open the files that compile wrote; {RUN}", available)
+    require_done(harness.measurement, rule, f"open the files that compile wrote; {RUN}", available)
 
 
-def figures_are_sound(bench: Bench) -> None:
+def figures_are_sound(harness: TargetHarness) -> None:
     """Check that every metric of benchmark is a finite number, or None with a reason, and that facts are plain data."""
-    require_sound_figures(bench.benchmark_result, "benchmark")
+    require_sound_figures(harness.benchmark_result, "benchmark")
 
 
-def figures_are_there(bench: Bench) -> None:
+def figures_are_there(harness: TargetHarness) -> None:
     """Check that accuracy, latency, throughput and size are reported; unknown ones are None."""
-    metrics = _metrics(bench)
+    metrics = _metrics(harness)
     missing = [f"{name} ({description})" for name, description in FIGURES.items() if name not in metrics]
     if not any(name.startswith("throughput_fps_batch") for name in metrics):
         missing.append("throughput_fps_batch1 (pictures per second)")
@@ -57,9 +57,9 @@ def figures_are_there(bench: Bench) -> None:
         raise ContractViolationError(f"{rule}: an accuracy is a share, 0 to 1", f"they are {shares}", RUN)
 
 
-def figures_have_sources(bench: Bench) -> None:
+def figures_have_sources(harness: TargetHarness) -> None:
     """Check that ``performance.json`` states the source of each known metric, and a reason for each unknown one."""
-    outcome, metrics = bench.benchmark_result, _metrics(bench)
+    outcome, metrics = harness.benchmark_result, _metrics(harness)
     rule = f"{benchmark.FILE} has a source for every known metric, and a reason for every unknown one"
     try:
         report = json.loads((outcome.folder / benchmark.FILE).read_text(encoding="utf-8"))
@@ -71,18 +71,18 @@ def figures_have_sources(bench: Bench) -> None:
         raise ContractViolationError(rule, f"it has neither for {', '.join(missing)}", RUN)
 
 
-def every_run_is_kept(bench: Bench) -> None:
+def every_run_is_kept(harness: TargetHarness) -> None:
     """Check that ``latencies.csv`` has a row for every run, and that latency_p50_ms is their median."""
     import numpy as np
 
-    outcome = bench.benchmark_result
+    outcome = harness.benchmark_result
     rule = "latencies.csv has one row per run (what, batch, run, milliseconds), and latency_p50_ms is their median"
     try:
         with (outcome.folder / "latencies.csv").open(newline="", encoding="utf-8") as source:
             rows = [(row["what"], int(row["batch"]), float(row["milliseconds"])) for row in csv.DictReader(source)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ContractViolationError(rule, f"it cannot be read ({error!r})", RUN) from error
-    if (p50 := _metrics(bench).get("latency_p50_ms")) is None:
+    if (p50 := _metrics(harness).get("latency_p50_ms")) is None:
         raise NotApplicableError("latency_p50_ms is unknown")
     durations = [milliseconds for step, batch, milliseconds in rows if (step, batch) == ("network", 1)]
     if not durations or not np.isclose(np.percentile(durations, 50), p50, rtol=1e-3):
@@ -97,11 +97,11 @@ def every_run_is_kept(bench: Bench) -> None:
         )
 
 
-def accuracy_is_kept(bench: Bench) -> None:
+def accuracy_is_kept(harness: TargetHarness) -> None:
     """Check that the compiled model answers about as many queries correctly as the float32 network does."""
-    if is_simulated(bench.compiled_model) or is_simulated(bench.benchmark_result):
+    if is_simulated(harness.compiled_model) or is_simulated(harness.benchmark_result):
         raise NotApplicableError("the metrics come from a simulator")
-    data, accuracy = bench.data, _metrics(bench).get("top1_accuracy")
+    data, accuracy = harness.data, _metrics(harness).get("top1_accuracy")
     if accuracy is None:
         raise NotApplicableError("top1_accuracy is unknown")
     rows = data.queries_of(benchmark.SPLIT)
@@ -118,31 +118,31 @@ def accuracy_is_kept(bench: Bench) -> None:
         )
 
 
-def gallery_is_written(bench: Bench) -> None:
+def gallery_is_written(harness: TargetHarness) -> None:
     """Check that the benchmark writes the gallery in which recognition looks cards up."""
     rule = f"a benchmark writes {index.FILE}: recognition and serving look cards up in it"
     try:
-        gallery = index.read(bench.benchmark_result.folder)
+        gallery = index.read(harness.benchmark_result.folder)
     except PokeflowError as error:
         raise ContractViolationError(rule, str(error), RUN) from error
-    if gallery.preprocessing != bench.data.preprocessing.hash or len(gallery.card_ids) != len(bench.data.cards):
+    if gallery.preprocessing != harness.data.preprocessing.hash or len(gallery.card_ids) != len(harness.data.cards):
         raise ContractViolationError(
             rule, f"it has {len(gallery.card_ids)} rows and preprocessing {gallery.preprocessing}", RUN
         )
 
 
-def other_preprocessing_is_refused(bench: Bench) -> None:
+def other_preprocessing_is_refused(harness: TargetHarness) -> None:
     """Check that the benchmark refuses a compiled model with another preprocessing than the data set."""
     import shutil
 
-    source = bench.as_input(bench.compiled_model)
-    spec = Preprocessing(bench.data.preprocessing.size, (0.5,) * 3, (0.5,) * 3)
+    source = harness.as_input(harness.compiled_model)
+    spec = Preprocessing(harness.data.preprocessing.size, (0.5,) * 3, (0.5,) * 3)
 
     def fill(folder: Any) -> None:
         shutil.copytree(source.folder, folder, dirs_exist_ok=True)
         spec.write(folder)
 
-    outcome = bench.run(bench.task(BENCHMARK, (bench.input("compile", "optimized", fill), bench.data_input)))
+    outcome = harness.run(harness.task(BENCHMARK, (harness.input("compile", "optimized", fill), harness.data_input)))
     rule = "benchmark refuses a model whose preprocessing is not the data set's"
     remedy = "preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), …); " + RUN
     if isinstance(outcome.error, UnavailableError):
@@ -151,6 +151,6 @@ def other_preprocessing_is_refused(bench: Bench) -> None:
         raise ContractViolationError(rule, error_message(outcome.error) if outcome.error else "it was measured", remedy)
 
 
-def _metrics(bench: Bench) -> Mapping[str, float | None]:
-    result = bench.benchmark_result.result
+def _metrics(harness: TargetHarness) -> Mapping[str, float | None]:
+    result = harness.benchmark_result.result
     return getattr(result, "metrics", {})

@@ -12,8 +12,8 @@ from pokeflow.store import list_files
 from pokeflow_vision import calibration, index, preprocessing, retrieval
 from pokeflow_vision.network import ONNX
 from pokeflow_vision.testing import network
-from pokeflow_vision.testing.bench import Bench, TaskOutcome
-from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
+from pokeflow_vision.testing.harness import TargetHarness, TaskOutcome
+from pokeflow_vision.testing.violations import ContractViolationError, NotApplicableError
 
 SIMILAR = 0.9
 """Least cosine between a card's embedding before and after compiling; a wrong colour order stays below it."""
@@ -22,9 +22,9 @@ KNOWN = {preprocessing.FILE, index.FILE, calibration.FILE, calibration.CONFIG, R
 """Files of a compiled model's folder that are not the model."""
 
 
-def compiles(bench: Bench, available: bool | None = None) -> None:
+def compiles(harness: TargetHarness, available: bool | None = None) -> None:
     """Check that the network compiles, or that the backend says in a sentence why not here."""
-    outcome = bench.compilation
+    outcome = harness.compilation
     rule = "compile converts a valid float32 ONNX to the target's format, or raises pokeflow.Unavailable"
     if isinstance(outcome.error, UnavailableError):
         _require_readable(outcome)
@@ -76,17 +76,17 @@ def _require_readable(outcome: TaskOutcome) -> None:
         raise ContractViolationError(rule, str(error), "write each file completely, or not at all.") from error
 
 
-def works(bench: Bench, work: str) -> None:
+def works(harness: TargetHarness, work: str) -> None:
     """Check that another section of the YAML, ``profile`` or ``package``, works on the compiled model."""
-    outcome = bench.run_section(work)
+    outcome = harness.run_section(work)
     rule = f"{work}, if the YAML has it, runs on the compiled model, or raises pokeflow.Unavailable"
-    require_done(outcome, rule, f"run pokeflow target={bench.target} stages=[{work}], and read its log.", None)
+    require_done(outcome, rule, f"run pokeflow target={harness.target} stages=[{work}], and read its log.", None)
     require_sound_figures(outcome, work)
 
 
-def figures_are_sound(bench: Bench) -> None:
+def figures_are_sound(harness: TargetHarness) -> None:
     """Check that every metric of compile is a finite number, or None with a reason, and that facts are plain data."""
-    require_sound_figures(bench.compiled_model, "compile")
+    require_sound_figures(harness.compiled_model, "compile")
 
 
 def require_sound_figures(outcome: TaskOutcome, work: str) -> None:
@@ -98,44 +98,44 @@ def require_sound_figures(outcome: TaskOutcome, work: str) -> None:
         raise ContractViolationError(rule, str(error), "return Result(metrics, facts, reasons).") from error
 
 
-def preprocessing_is_kept(bench: Bench) -> None:
+def preprocessing_is_kept(harness: TargetHarness) -> None:
     """Check that the folder holds the data set's preprocessing."""
     rule = f"a compiled model's folder contains the data set's {preprocessing.FILE}"
     remedy = "data.preprocessing.write(task.output)."
     try:
-        spec = preprocessing.read(bench.compiled_model.folder)
+        spec = preprocessing.read(harness.compiled_model.folder)
     except PokeflowError as error:
         raise ContractViolationError(rule, str(error), remedy) from error
-    if spec.hash != bench.data.preprocessing.hash:
+    if spec.hash != harness.data.preprocessing.hash:
         raise ContractViolationError(
-            rule, f"its hash is {spec.hash}, the data set's {bench.data.preprocessing.hash}", remedy
+            rule, f"its hash is {spec.hash}, the data set's {harness.data.preprocessing.hash}", remedy
         )
 
 
-def model_is_there(bench: Bench) -> None:
+def model_is_there(harness: TargetHarness) -> None:
     """Check that the folder holds the target's own file or files."""
-    files = [file for file in list_files(bench.compiled_model.folder) if file.path not in KNOWN]
+    files = [file for file in list_files(harness.compiled_model.folder) if file.path not in KNOWN]
     if not any(file.size for file in files):
-        names = ", ".join(file.path for file in list_files(bench.compiled_model.folder)) or "nothing"
+        names = ", ".join(file.path for file in list_files(harness.compiled_model.folder)) or "nothing"
         rule = "a compiled model's folder contains the model that the target's runtime opens"
         raise ContractViolationError(rule, f"it contains {names}", "write the compiled network into task.output.")
 
 
-def cloud_bundle_is_declared(bench: Bench) -> None:
+def cloud_bundle_is_declared(harness: TargetHarness) -> None:
     """Check that a target without an ONNX model says which backend bundles it for the cloud, or that none does."""
-    has_onnx = ONNX in {file.path for file in list_files(bench.compiled_model.folder)}
-    if not has_onnx and "bundle" not in bench.composition["target"]:
+    has_onnx = ONNX in {file.path for file in list_files(harness.compiled_model.folder)}
+    if not has_onnx and "bundle" not in harness.composition["target"]:
         rule = f"a target without {ONNX} says which backend bundles its model for the cloud, or that none does"
         raise ContractViolationError(
             rule, "its YAML has no bundle", "write bundle: {backend: null} into the target's YAML."
         )
 
 
-def index_is_the_gallery(bench: Bench) -> None:
+def index_is_the_gallery(harness: TargetHarness) -> None:
     """Check that the index has one row per card, with embeddings close to those of the float32 network."""
     import numpy as np
 
-    outcome, data = bench.compiled_model, bench.data
+    outcome, data = harness.compiled_model, harness.data
     rule = f"{index.FILE} is the gallery in the compiled model's embeddings: one row per card, in the data set's order"
     remedy = "index.write(task.output, gallery(network, data)), with the network opened as the benchmark opens it."
     try:
@@ -164,28 +164,28 @@ def index_is_the_gallery(bench: Bench) -> None:
         )
 
 
-def calibration_is_kept(bench: Bench) -> None:
+def calibration_is_kept(harness: TargetHarness) -> None:
     """Check that the calibration set is kept, with the information that is needed to use it again."""
-    outcome = bench.compiled_model
-    if not calibrates(bench):
+    outcome = harness.compiled_model
+    if not calibrates(harness):
         raise NotApplicableError(
             "the target is not calibrated: it has no calibration files and no fact calibration_images"
         )
     rule = f"a calibrated target writes {calibration.FILE} and {calibration.CONFIG} with its sha256 and preprocessing"
     remedy = "call calibration.write(task.output, data, …), and write calibration.config(…) as JSON."
     try:
-        configuration = _calibration(outcome.folder, bench.data.preprocessing.size)
+        configuration = _calibration(outcome.folder, harness.data.preprocessing.size)
     except (PokeflowError, ValueError, OSError) as error:
         raise ContractViolationError(rule, str(error), remedy) from error
-    if configuration.get("preprocessing") != bench.data.preprocessing.hash:
+    if configuration.get("preprocessing") != harness.data.preprocessing.hash:
         raise ContractViolationError(
             rule, f"the configuration's preprocessing is {configuration.get('preprocessing')}", remedy
         )
 
 
-def calibrates(bench: Bench) -> bool:
+def calibrates(harness: TargetHarness) -> bool:
     """Return whether the compiled model was calibrated, according to its files or its facts."""
-    outcome = bench.compiled_model
+    outcome = harness.compiled_model
     facts = outcome.result.facts if outcome.result else {}
     files = {calibration.FILE, calibration.CONFIG} & {file.path for file in list_files(outcome.folder)}
     return bool(files or facts.get("calibration_images"))
@@ -216,12 +216,12 @@ def is_simulated(outcome: TaskOutcome) -> bool:
     return bool(outcome.result and outcome.result.facts.get("simulated"))
 
 
-def says_whether_simulated(bench: Bench, declared: bool) -> None:
+def says_whether_simulated(harness: TargetHarness, declared: bool) -> None:
     """Check that a result from a simulator says so, and that no other does."""
     rule = 'a result of a simulator, and no other, has facts["simulated"] = True'
     remedy = "set the fact in the simulator's result; set simulated = True in the test class if it uses a simulator."
-    benchmarks = [("benchmark", bench.measurement)] if bench.compilation.error is None else []
-    for work, outcome in [("compile", bench.compiled_model), *benchmarks]:
+    benchmarks = [("benchmark", harness.measurement)] if harness.compilation.error is None else []
+    for work, outcome in [("compile", harness.compiled_model), *benchmarks]:
         simulated = (outcome.result.facts if outcome.result else {}).get("simulated")
         if outcome.error is None and (simulated not in (None, True) or bool(simulated) != declared):
             raise ContractViolationError(

@@ -17,34 +17,34 @@ from pokeflow.config import composition
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.schema import hints
 from pokeflow.types import load_params
-from pokeflow_vision.testing.bench import BENCHMARK, CHOSEN, COMPILE, Bench, python_path
-from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
+from pokeflow_vision.testing.harness import BENCHMARK, CHOSEN, COMPILE, TargetHarness, python_path
+from pokeflow_vision.testing.violations import ContractViolationError, NotApplicableError
 
 WORKS = {"compile": COMPILE, "benchmark": BENCHMARK}
 PLAIN = (bool, int, float, str, type(None))
 
 
-def resolves(bench: Bench) -> None:
+def resolves(harness: TargetHarness) -> None:
     """Check that ``target=…`` composes, its backends are installed, and its parameters fit their types."""
-    if isinstance(bench.flow_or_error, PokeflowError):
+    if isinstance(harness.flow_or_error, PokeflowError):
         raise ContractViolationError(
-            f"target={bench.target} composes and resolves: its YAML sets installed backends and valid parameters",
-            str(bench.flow_or_error),
-            f"correct conf/target/{bench.target}.yaml, or set the overrides of the test class.",
+            f"target={harness.target} composes and resolves: its YAML sets installed backends and valid parameters",
+            str(harness.flow_or_error),
+            f"correct conf/target/{harness.target}.yaml, or set the overrides of the test class.",
         )
 
 
-def misspelling_is_refused(bench: Bench) -> None:
+def misspelling_is_refused(harness: TargetHarness) -> None:
     """Check that a parameter with an extra letter is refused, with the nearest name, before anything runs."""
-    assert bench.flow
+    assert harness.flow
     for work in WORKS:
-        for path in _names(bench.work(work).get("params") or {}, ()):
+        for path in _names(harness.work(work).get("params") or {}, ()):
             rule = f"a misspelt parameter of {work} is refused before anything runs, with the nearest name"
             remedy = "use a dataclass for the parameters and for each nested mapping: pokeflow refuses unknown fields."
             *outer, name = path
             misspelt = ".".join([*outer, f"{name}{name[-1]}"])
             try:
-                bench.resolve_flow(_with(bench.composition, work, [*outer, f"{name}{name[-1]}"]))
+                harness.resolve_flow(_with(harness.composition, work, [*outer, f"{name}{name[-1]}"]))
             except ConfigError as error:
                 if f"{name!r}" not in str(error):
                     raise ContractViolationError(
@@ -77,10 +77,10 @@ def _with(data: Mapping[str, Any], work: str, path: Sequence[str]) -> Mapping[st
     return configuration
 
 
-def parameters_are_plain(bench: Bench) -> None:
+def parameters_are_plain(harness: TargetHarness) -> None:
     """Check that the parameters' dataclass is frozen, and that its fields are plain data."""
     for work, task in WORKS.items():
-        kind = load_params(bench.step(task).backend)
+        kind = load_params(harness.step(task).backend)
         rule = f"the parameters of {work} are a frozen dataclass of plain data: they are hashed and sent as JSON"
         for label, problem in _unplain(kind, kind.__name__):
             remedy = "use @dataclass(frozen=True, slots=True) with numbers, text, booleans, None, Literal, tuples, "
@@ -105,20 +105,20 @@ def _unplain(kind: Any, label: str) -> Iterator[tuple[str, str]]:
         yield label, f"is of type {kind}"
 
 
-def yaml_names_every_parameter(bench: Bench) -> None:
+def yaml_names_every_parameter(harness: TargetHarness) -> None:
     """Check that the target's YAML lists each parameter with its value, since people look there for the options."""
-    steps = {work: bench.step(task) for work, task in WORKS.items()}
+    steps = {work: harness.step(task) for work, task in WORKS.items()}
     configuration = (
-        composition.compose_config([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composition
+        composition.compose_config([f"target={harness.target}", *CHOSEN]) if harness.overrides else harness.composition
     )
     for work, step in steps.items():
         params = configuration["target"][work].get("params") or {}
         missing = [name for name in hints(load_params(step.backend)) if name not in params]
         if missing:
             raise ContractViolationError(
-                f"the YAML of target={bench.target} lists every parameter: people look for the options in it",
+                f"the YAML of target={harness.target} lists every parameter: people look for the options in it",
                 f"{work}.params lacks {', '.join(missing)}",
-                f"list each in conf/target/{bench.target}.yaml with its default, and a comment if the name does "
+                f"list each in conf/target/{harness.target}.yaml with its default, and a comment if the name does "
                 "not explain it.",
             )
 
@@ -135,9 +135,9 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 """
 
 
-def plugin_is_light(bench: Bench) -> None:
+def plugin_is_light(harness: TargetHarness) -> None:
     """Check that importing the plugin and calling its hooks loads no package but its own and pokeflow's."""
-    plugin = _plugin(bench)
+    plugin = _plugin(harness)
     process = subprocess.run(
         [sys.executable, "-c", LIGHT, plugin],
         env={**os.environ, "PYTHONPATH": python_path()},
@@ -157,8 +157,8 @@ def plugin_is_light(bench: Bench) -> None:
         raise ContractViolationError(rule, f"importing {plugin} loads {', '.join(sorted(heavy))}", remedy)
 
 
-def _plugin(bench: Bench) -> str:
-    backend, pm = bench.step(COMPILE).backend, plugins.manager()
+def _plugin(harness: TargetHarness) -> str:
+    backend, pm = harness.step(COMPILE).backend, plugins.manager()
     for impl in pm.hook.pokeflow_backends.get_hookimpls():
         backends: Any = impl.function()
         if any((b.stage, b.name) == (backend.stage, backend.name) for b in backends):

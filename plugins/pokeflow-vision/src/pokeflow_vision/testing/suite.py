@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pytest
 
 from pokeflow_vision.testing import adapting, benchmarking, compiling, configuration, refusing, repeating
-from pokeflow_vision.testing.bench import Bench
-from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
+from pokeflow_vision.testing.harness import TargetHarness
+from pokeflow_vision.testing.violations import ContractViolationError, NotApplicableError
 
 Check = Callable[..., None]
 
@@ -30,113 +30,113 @@ class TargetSuite:
     simulated: ClassVar[bool] = False
     available: ClassVar[bool | None] = None
 
-    _benches: ClassVar[dict[type, Bench]] = {}
+    _benches: ClassVar[dict[type, TargetHarness]] = {}
 
     @pytest.fixture
-    def bench(self, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    def harness(self, tmp_path_factory: pytest.TempPathFactory) -> TargetHarness:
         """Return the target's workbench with its results so far, which the tests of a class share."""
         kind = type(self)
         if kind not in self._benches:
-            self._benches[kind] = Bench(self.target, self.overrides, tmp_path_factory.mktemp(self.target))
+            self._benches[kind] = TargetHarness(self.target, self.overrides, tmp_path_factory.mktemp(self.target))
         return self._benches[kind]
 
-    def test_configuration_composes_and_resolves(self, bench: Bench) -> None:
-        _check(configuration.resolves, bench)
+    def test_configuration_composes_and_resolves(self, harness: TargetHarness) -> None:
+        _check(configuration.resolves, harness)
 
-    def test_misspelt_parameter_is_refused_with_a_suggestion(self, bench: Bench) -> None:
-        _check(configuration.misspelling_is_refused, bench)
+    def test_misspelt_parameter_is_refused_with_a_suggestion(self, harness: TargetHarness) -> None:
+        _check(configuration.misspelling_is_refused, harness)
 
-    def test_parameters_are_frozen_dataclasses_of_plain_data(self, bench: Bench) -> None:
-        _check(configuration.parameters_are_plain, bench)
+    def test_parameters_are_frozen_dataclasses_of_plain_data(self, harness: TargetHarness) -> None:
+        _check(configuration.parameters_are_plain, harness)
 
-    def test_yaml_names_every_parameter(self, bench: Bench) -> None:
-        _check(configuration.yaml_names_every_parameter, bench)
+    def test_yaml_names_every_parameter(self, harness: TargetHarness) -> None:
+        _check(configuration.yaml_names_every_parameter, harness)
 
-    def test_hooks_import_no_heavy_packages(self, bench: Bench) -> None:
-        _check(configuration.plugin_is_light, bench)
+    def test_hooks_import_no_heavy_packages(self, harness: TargetHarness) -> None:
+        _check(configuration.plugin_is_light, harness)
 
-    def test_compile_succeeds_or_reports_that_it_cannot(self, bench: Bench) -> None:
-        _check(compiling.compiles, bench, self.available)
+    def test_compile_succeeds_or_reports_that_it_cannot(self, harness: TargetHarness) -> None:
+        _check(compiling.compiles, harness, self.available)
 
-    def test_compile_reports_finite_figures_or_reasons(self, bench: Bench) -> None:
-        _check(compiling.figures_are_sound, bench)
+    def test_compile_reports_finite_figures_or_reasons(self, harness: TargetHarness) -> None:
+        _check(compiling.figures_are_sound, harness)
 
-    def test_compiled_folder_contains_the_model(self, bench: Bench) -> None:
-        _check(compiling.model_is_there, bench)
+    def test_compiled_folder_contains_the_model(self, harness: TargetHarness) -> None:
+        _check(compiling.model_is_there, harness)
 
-    def test_bundler_of_a_model_that_is_not_onnx_is_declared(self, bench: Bench) -> None:
-        _check(compiling.cloud_bundle_is_declared, bench)
+    def test_bundler_of_a_model_that_is_not_onnx_is_declared(self, harness: TargetHarness) -> None:
+        _check(compiling.cloud_bundle_is_declared, harness)
 
-    def test_compile_writes_the_preprocessing_of_the_data(self, bench: Bench) -> None:
-        _check(compiling.preprocessing_is_kept, bench)
+    def test_compile_writes_the_preprocessing_of_the_data(self, harness: TargetHarness) -> None:
+        _check(compiling.preprocessing_is_kept, harness)
 
-    def test_compiled_gallery_has_the_models_embeddings(self, bench: Bench) -> None:
-        _check(compiling.index_is_the_gallery, bench)
+    def test_compiled_gallery_has_the_models_embeddings(self, harness: TargetHarness) -> None:
+        _check(compiling.index_is_the_gallery, harness)
 
-    def test_calibration_set_is_kept(self, bench: Bench) -> None:
-        _check(compiling.calibration_is_kept, bench)
+    def test_calibration_set_is_kept(self, harness: TargetHarness) -> None:
+        _check(compiling.calibration_is_kept, harness)
 
-    def test_two_runs_write_identical_files(self, bench: Bench) -> None:
-        _check(repeating.same_twice, bench, self._unsteady)
+    def test_two_runs_write_identical_files(self, harness: TargetHarness) -> None:
+        _check(repeating.same_twice, harness, self._unsteady)
 
-    def test_another_process_writes_identical_files(self, bench: Bench) -> None:
-        _check(repeating.same_elsewhere, bench, self._unsteady)
+    def test_another_process_writes_identical_files(self, harness: TargetHarness) -> None:
+        _check(repeating.same_elsewhere, harness, self._unsteady)
 
-    def test_run_after_a_kill_writes_identical_files(self, bench: Bench) -> None:
-        _check(repeating.same_after_a_kill, bench, self._unsteady)
+    def test_run_after_a_kill_writes_identical_files(self, harness: TargetHarness) -> None:
+        _check(repeating.same_after_a_kill, harness, self._unsteady)
 
-    def test_only_own_folders_are_written(self, bench: Bench) -> None:
-        _check(repeating.own_folders_only, bench)
+    def test_only_own_folders_are_written(self, harness: TargetHarness) -> None:
+        _check(repeating.own_folders_only, harness)
 
-    def test_compile_refuses_other_preprocessing(self, bench: Bench) -> None:
-        _check(refusing.other_preprocessing, bench)
+    def test_compile_refuses_other_preprocessing(self, harness: TargetHarness) -> None:
+        _check(refusing.other_preprocessing, harness)
 
     @pytest.mark.parametrize("how", refusing.DAMAGED)
-    def test_compile_refuses_a_damaged_network(self, bench: Bench, how: str) -> None:
-        _check(refusing.damaged_file_is_refused, bench, how)
+    def test_compile_refuses_a_damaged_network(self, harness: TargetHarness, how: str) -> None:
+        _check(refusing.damaged_file_is_refused, harness, how)
 
-    def test_compile_refuses_a_network_with_nan_weights(self, bench: Bench) -> None:
-        _check(refusing.nan_weights, bench)
+    def test_compile_refuses_a_network_with_nan_weights(self, harness: TargetHarness) -> None:
+        _check(refusing.nan_weights, harness)
 
-    def test_compile_refuses_data_without_calibration_captures(self, bench: Bench) -> None:
-        _check(refusing.no_calibration, bench)
+    def test_compile_refuses_data_without_calibration_captures(self, harness: TargetHarness) -> None:
+        _check(refusing.no_calibration, harness)
 
-    def test_benchmark_succeeds_or_reports_that_it_cannot(self, bench: Bench) -> None:
-        _check(benchmarking.benchmarks, bench, self.available)
+    def test_benchmark_succeeds_or_reports_that_it_cannot(self, harness: TargetHarness) -> None:
+        _check(benchmarking.benchmarks, harness, self.available)
 
-    def test_benchmark_reports_finite_figures_or_reasons(self, bench: Bench) -> None:
-        _check(benchmarking.figures_are_sound, bench)
+    def test_benchmark_reports_finite_figures_or_reasons(self, harness: TargetHarness) -> None:
+        _check(benchmarking.figures_are_sound, harness)
 
-    def test_benchmark_reports_accuracy_latency_throughput_size(self, bench: Bench) -> None:
-        _check(benchmarking.figures_are_there, bench)
+    def test_benchmark_reports_accuracy_latency_throughput_size(self, harness: TargetHarness) -> None:
+        _check(benchmarking.figures_are_there, harness)
 
-    def test_benchmark_reports_the_source_of_each_figure(self, bench: Bench) -> None:
-        _check(benchmarking.figures_have_sources, bench)
+    def test_benchmark_reports_the_source_of_each_figure(self, harness: TargetHarness) -> None:
+        _check(benchmarking.figures_have_sources, harness)
 
-    def test_benchmark_keeps_every_run(self, bench: Bench) -> None:
-        _check(benchmarking.every_run_is_kept, bench)
+    def test_benchmark_keeps_every_run(self, harness: TargetHarness) -> None:
+        _check(benchmarking.every_run_is_kept, harness)
 
-    def test_benchmark_writes_the_gallery(self, bench: Bench) -> None:
-        _check(benchmarking.gallery_is_written, bench)
+    def test_benchmark_writes_the_gallery(self, harness: TargetHarness) -> None:
+        _check(benchmarking.gallery_is_written, harness)
 
-    def test_benchmark_refuses_other_preprocessing(self, bench: Bench) -> None:
-        _check(benchmarking.other_preprocessing_is_refused, bench)
+    def test_benchmark_refuses_other_preprocessing(self, harness: TargetHarness) -> None:
+        _check(benchmarking.other_preprocessing_is_refused, harness)
 
-    def test_compiling_keeps_the_accuracy(self, bench: Bench) -> None:
-        _check(benchmarking.accuracy_is_kept, bench)
+    def test_compiling_keeps_the_accuracy(self, harness: TargetHarness) -> None:
+        _check(benchmarking.accuracy_is_kept, harness)
 
-    def test_simulated_results_are_marked(self, bench: Bench) -> None:
-        _check(compiling.says_whether_simulated, bench, self.simulated)
+    def test_simulated_results_are_marked(self, harness: TargetHarness) -> None:
+        _check(compiling.says_whether_simulated, harness, self.simulated)
 
     @pytest.mark.parametrize("work", ["profile", "package"])
-    def test_other_stages_in_the_yaml_run(self, bench: Bench, work: str) -> None:
-        _check(compiling.works, bench, work)
+    def test_other_stages_in_the_yaml_run(self, harness: TargetHarness, work: str) -> None:
+        _check(compiling.works, harness, work)
 
-    def test_edge_adapter_imports_only_what_a_device_has(self, bench: Bench) -> None:
-        _check(adapting.imports_little, bench)
+    def test_edge_adapter_imports_only_what_a_device_has(self, harness: TargetHarness) -> None:
+        _check(adapting.imports_little, harness)
 
-    def test_edge_adapter_computes_the_gallery_embeddings(self, bench: Bench) -> None:
-        _check(adapting.gives_the_index, bench)
+    def test_edge_adapter_computes_the_gallery_embeddings(self, harness: TargetHarness) -> None:
+        _check(adapting.gives_the_index, harness)
 
     @property
     def _unsteady(self) -> str | None:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pokeflow_cards.chance import Purpose, generator
+from pokeflow_cards.random_streams import Purpose, generator
 
 
 def test_generator_is_reproducible() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow_hailo.shown import MAX_LENGTH, printable
+from pokeflow_hailo.sanitize import MAX_LENGTH, printable
 
 
 @given(st.text())

@@ -20,12 +20,12 @@ Generated from the lineage of {project}. {command!r} generates it again and uplo
 '''
 
 
-def file(name: str, pipeline: Pipeline) -> str:
+def render_module(name: str, pipeline: Pipeline) -> str:
     """Return the text of a pipeline's Python file."""
     body = _text(pipeline, 0, len("PIPELINE = "))
     classes = sorted(name for name in _names(pipeline) if name != "RemoteStore")
     shared = ["from pokeflow import RemoteStore"] if "RemoteStore" in _names(pipeline) else []
-    imports = [*shared, f"from pokeflow_sagemaker.pipelines.words import {', '.join([*classes, 'main'])}"]
+    imports = [*shared, f"from pokeflow_sagemaker.pipelines.api import {', '.join([*classes, 'main'])}"]
     head = HEAD.format(
         summary=textwrap.fill(_escape(f"{pipeline.name}: {pipeline.about}"), WIDTH - 3, break_long_words=False),
         project=_escape(pipeline.project),

@@ -21,7 +21,7 @@ from pokeflow.store import list_files
 from pokeflow.types import Backend, Input, NoParams, Record, Result, Task
 from pokeflow_vision.testing import data as cards
 from pokeflow_vision.testing import network
-from pokeflow_vision.testing.breach import NotApplicableError
+from pokeflow_vision.testing.violations import NotApplicableError
 
 if TYPE_CHECKING:
     from pokeflow_vision.dataset import Dataset
@@ -48,7 +48,7 @@ class TaskOutcome:
         return self.task.output
 
 
-class Bench:
+class TargetHarness:
     """One target with its results so far, each computed once, because most checks use the same compiled model."""
 
     def __init__(self, target: str, overrides: Sequence[str], root: Path) -> None:

@@ -1,7 +1,7 @@
 """Names that generated pipeline files import: ``Pipeline``, its steps and their parameters, and ``main``."""
 
 from pokeflow_sagemaker.executor.params import Container, JobParams
-from pokeflow_sagemaker.machines import Account, Network
+from pokeflow_sagemaker.machines import Account, VpcConfig
 from pokeflow_sagemaker.pipelines.control import main
 from pokeflow_sagemaker.pipelines.steps import (
     CreateModel,
@@ -21,11 +21,11 @@ __all__ = [
     "Endpoint",
     "Gates",
     "JobParams",
-    "Network",
     "Parameter",
     "Pipeline",
     "Register",
     "Run",
     "Transform",
+    "VpcConfig",
     "main",
 ]

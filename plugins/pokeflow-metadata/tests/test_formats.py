@@ -2,7 +2,7 @@
 
 import pytest
 
-from pokeflow_metadata import units
+from pokeflow_metadata import formats
 
 
 @pytest.mark.parametrize(
@@ -13,14 +13,14 @@ from pokeflow_metadata import units
     ],
 )  # fmt: skip
 def test_parameter_counts_are_abbreviated(number: int, text: str) -> None:
-    assert units.count(number) == text
+    assert formats.count(number) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(64.6809, "64.7x"), (1.0, "1.0x"), (0.3869, "0.387x"), ("3.5x", "3.5x")])
 def test_ratios_are_abbreviated(value: float | str, text: str) -> None:
-    assert units.ratio(value) == text
+    assert formats.ratio(value) == text
 
 
 def test_times_are_written_in_utc() -> None:
-    assert units.instant("2026-01-10T01:30:00.9+02:00") == "2026-01-09T23:30:00Z"
-    assert units.day("2026-01-10") == "2026-01-10"
+    assert formats.instant("2026-01-10T01:30:00.9+02:00") == "2026-01-09T23:30:00Z"
+    assert formats.day("2026-01-10") == "2026-01-10"
