@@ -49,13 +49,13 @@ class Step:
         work: Path,
         output: Path,
         *,
-        shared: RemoteStore | None = None,
+        remote_store: RemoteStore | None = None,
         replaces: str | None = None,
     ) -> Task:
         """Return the task that runs this step on finished inputs, in these folders.
 
-        ``shared`` is the bucket that holds the inputs and receives the result, if there is one; ``replaces`` is the
-        start time of the record that the new one replaces.
+        ``remote_store`` is the bucket that holds the inputs and receives the result, if there is one; ``replaces`` is
+        the start time of the record that the new one replaces.
         """
         return Task(
             stage=self.stage,
@@ -68,7 +68,7 @@ class Step:
             inputs=inputs,
             work=work,
             output=output,
-            shared=shared,
+            remote_store=remote_store,
             fingerprint=self.fingerprint,
             replaces=replaces,
         )
@@ -96,7 +96,7 @@ class Flow:
     """A resolved configuration as plain data, without unresolved names or open handles, so that it can be pickled.
 
     ``steps`` are in topological order. ``parents`` maps each model to its parents; the first one is its lineage
-    parent. ``root`` is this machine's store folder; ``shared`` is the bucket for shared results, if there is one, used
+    parent. ``root`` is this machine's store folder; ``remote_store`` is the bucket for shared results, if any, used
     over so many ``connections`` at once. ``tree`` is the path in the store to which the project is published, and
     ``leaves`` are the layout entries of this tree. ``cloud`` holds the parameters of commands that work in the cloud,
     by command. ``budget`` limits the cost of a run. ``force`` holds the names of models to redo. ``command`` (the
@@ -109,7 +109,7 @@ class Flow:
     parents: Mapping[str, tuple[str, ...]]
     root: Path
     executors: Mapping[str, Any] = field(default_factory=dict)
-    shared: RemoteStore | None = None
+    remote_store: RemoteStore | None = None
     connections: int = 16
     tree: str = "project"
     leaves: tuple[LayoutEntry, ...] = ()

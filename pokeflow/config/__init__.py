@@ -70,7 +70,7 @@ def open_store(data: Any) -> "Store":
     from pathlib import Path
 
     from pokeflow import store
-    from pokeflow.config.resolver import resolve_store, shared_of
+    from pokeflow.config.resolver import remote_store_of, resolve_store
 
     settings = resolve_store(data)
-    return store.open_at(Path(settings.root).expanduser(), shared_of(settings), settings.connections)
+    return store.open_at(Path(settings.root).expanduser(), remote_store_of(settings), settings.connections)

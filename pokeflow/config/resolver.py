@@ -81,7 +81,7 @@ def _flow(
     settings: Settings, steps: tuple[Step, ...], executors: Mapping[str, Any], leaves: list[LayoutEntry], **fields: Any
 ) -> Flow:
     """Build the flow from valid settings."""
-    shared = shared_of(settings.store)
+    remote_store = remote_store_of(settings.store)
     return Flow(
         project=settings.project.name,
         steps=steps,
@@ -89,11 +89,11 @@ def _flow(
         # Absolute, since a backend may change the current folder.
         root=Path(settings.store.root).expanduser().absolute(),
         executors=executors,
-        shared=shared,
+        remote_store=remote_store,
         connections=settings.store.connections,
         tree=settings.layout.root,
         leaves=tuple(leaves),
-        about=_describe_project(settings, shared, executors),
+        about=_describe_project(settings, remote_store, executors),
         budget=Budget.of(settings.project.budget_usd),
         objective=settings.lineage.objective,
         publish=settings.publish,
@@ -118,7 +118,7 @@ def resolve_store(data: Any) -> Store:
     return settings
 
 
-def shared_of(store: Store) -> RemoteStore | None:
+def remote_store_of(store: Store) -> RemoteStore | None:
     """Return the bucket behind a store as plain data; None if the store names no bucket."""
     if store.remote is None:
         return None
@@ -152,16 +152,16 @@ def _with_all_tasks(step: Step, steps: tuple[Step, ...]) -> Step:
     return with_digest(dataclasses.replace(step, params=dataclasses.replace(step.params, tasks=tasks)), {})
 
 
-def _describe_project(settings: Settings, shared: RemoteStore | None, executors: Mapping[str, Any]) -> About:
+def _describe_project(settings: Settings, remote_store: RemoteStore | None, executors: Mapping[str, Any]) -> About:
     """Return the description of the project for its metadata; the tree's URI is included only if it is shared."""
     project, uri = settings.project, settings.tracking.get("uri")
-    bucket = shared.uri.removeprefix("s3://").partition("/")[0] if shared else None
+    bucket = remote_store.uri.removeprefix("s3://").partition("/")[0] if remote_store else None
     return About(
         name=project.name,
         description=project.description,
         version=project.version,
         id=project.id,
-        uri=f"{shared.uri}/{settings.layout.root}" if shared else "",
+        uri=f"{remote_store.uri}/{settings.layout.root}" if remote_store else "",
         bucket=bucket,
         region=settings.store.region,
         tracking_uri=uri if isinstance(uri, str) and not uri.startswith("sqlite:") else None,

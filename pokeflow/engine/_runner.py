@@ -90,7 +90,7 @@ class Runner:
         step = item.step
         reused = (item.decision or self.decide(step)).record
         if reused is not None:
-            self.store.share(reused)
+            self.store.upload(reused)
             outbox.fetch_remote(step, reused)
         record = self._with_cost(step, reused or self.run_once(step))
         if step.name in self.ran and not record.simulated:
@@ -122,7 +122,7 @@ class Runner:
         work, output = store.begin(step)
         self.note.write(work, store.folder(step))
         inputs = tuple(Input(self.done[need], store.fetch(self.done[need])) for need in step.needs)
-        task = step.task(inputs, work, output, shared=self.flow.shared)
+        task = step.task(inputs, work, output, remote_store=self.flow.remote_store)
         log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.executor, decision.reason)
         started, clock = now(), time.perf_counter()
         with records.log_file(work / LOG):
@@ -151,9 +151,9 @@ class Runner:
         self.note.write(work, store.folder(step))
         inputs = tuple(Input(self.done[need], store.folder(self.done[need])) for need in step.needs)
         for item in inputs:
-            store.require_shared(item.record)
+            store.require_uploaded(item.record)
         replaces = decision.superseded.started if decision.superseded else None
-        task = step.task(inputs, work, work / "output", shared=self.flow.shared, replaces=replaces)
+        task = step.task(inputs, work, work / "output", remote_store=self.flow.remote_store, replaces=replaces)
         log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.executor, decision.reason)
         records.require_real(task)
         tracking.enqueue_expected(self.flow, store, step, replaces)
@@ -161,7 +161,7 @@ class Runner:
             executor(task, step.backend, step.executor_params)
             record = store.adopt_remote(step)
             if record is None:
-                uri = self.flow.shared and self.flow.shared.uri
+                uri = self.flow.remote_store and self.flow.remote_store.uri
                 raise PokeflowError(f"the job succeeded but wrote no record to {uri}.")
         if changed := changed_inputs(step, record, self.done):
             raise PokeflowError(f"another run produced it from a different {changed[0]}. Run this again.")

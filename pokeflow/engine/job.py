@@ -30,7 +30,7 @@ from pokeflow.engine import _records as records
 from pokeflow.engine import worker
 from pokeflow.errors import PokeflowError, exit_on_sigterm
 from pokeflow.gates import Gate, evaluate, key
-from pokeflow.objects import open_shared
+from pokeflow.objects import open_remote_store
 from pokeflow.store import Store
 from pokeflow.store import load as load_record
 from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, RemoteStore, Task
@@ -106,9 +106,9 @@ def run_task(
     ``root`` is this machine's store, ``work`` a folder for checkpoints that outlives the machine. ``environment`` is
     added to the record's. Files in the folder ``telemetry`` are added to the telemetry of the result.
     """
-    if task.shared is None:
+    if task.remote_store is None:
         raise PokeflowError(f"{task.name}: the task names no bucket, and a job reads only from one.")
-    store = Store(root, open_shared(task.shared))
+    store = Store(root, open_remote_store(task.remote_store))
     _require_fingerprint(task, backend)
     if _rank() != 0:
         _run_other_rank(store, task, backend, work)
@@ -136,7 +136,7 @@ def run_task(
         if work is not None and (work / TELEMETRY).is_dir():
             shutil.copytree(work / TELEMETRY, local_work / TELEMETRY, dirs_exist_ok=True)
         store.commit(output, record)
-        store.require_shared(record)
+        store.require_uploaded(record)
     for name, value in record.metrics.items():
         if value is not None:
             log.info("metric %s=%.8g", name, value)
@@ -155,7 +155,7 @@ def _with_inputs(raw: dict[str, Any]) -> bytes:
     """Return the task's file with its inputs' records; a file written before these existed has only their keys."""
     keys = [item["key"] for item in raw["inputs"] if "key" in item]
     if keys:
-        objects = open_shared(msgspec.convert(raw["shared"], RemoteStore))
+        objects = open_remote_store(msgspec.convert(raw["remote_store"], RemoteStore))
         by_key = {key: load_record(objects, key) for key in keys}
         if missing := [key for key, record in by_key.items() if record is None]:
             raise PokeflowError(f"{raw['stage']}:{raw['model']}: no record yet in {objects.uri}: {', '.join(missing)}.")

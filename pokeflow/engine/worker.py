@@ -108,7 +108,7 @@ def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
         inputs=inputs,
         work=Path(raw["work"]),
         output=Path(raw["output"]),
-        shared=msgspec.convert(raw["shared"], RemoteStore | None),
+        remote_store=msgspec.convert(raw["remote_store"], RemoteStore | None),
         fingerprint=raw["fingerprint"],
         replaces=raw["replaces"],
     ), backend

@@ -52,14 +52,14 @@ def _openers() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
 
 
-def open_shared(shared: RemoteStore, *, connections: int = 16) -> ObjectStore:
+def open_remote_store(remote_store: RemoteStore, *, connections: int = 16) -> ObjectStore:
     """Open the shared bucket of a flow or a task with the options of its store."""
     return open_uri(
-        shared.uri,
-        endpoint=shared.endpoint,
-        region=shared.region,
-        encryption=shared.encryption,
-        kms_key=shared.kms_key,
+        remote_store.uri,
+        endpoint=remote_store.endpoint,
+        region=remote_store.region,
+        encryption=remote_store.encryption,
+        kms_key=remote_store.kms_key,
         connections=connections,
     )
 

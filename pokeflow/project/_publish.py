@@ -49,7 +49,7 @@ def publish(flow: Flow, records: Mapping[str, Record]) -> PublishResult:
     tree, store = trees.open_tree(flow), open_store(flow)
     pending = [c.publication for c in result.comparisons if c.to_send or not c.complete]
     for record in records.values():
-        store.share(record)  # links refer to tasks, so the bucket must have every linked task
+        store.upload(record)  # links refer to tasks, so the bucket must have every linked task
     with _publish_locks(store, pending) as claims:
         # Compare again: a concurrent publication of the same models has ended by now.
         for comparison in compare(tree.objects, pending):

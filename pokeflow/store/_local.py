@@ -20,9 +20,9 @@ import msgspec
 from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
-from pokeflow.objects import ObjectStore, open_shared
+from pokeflow.objects import ObjectStore, open_remote_store
 from pokeflow.store import _lease as leases
-from pokeflow.store import _remote as shared
+from pokeflow.store import _remote
 from pokeflow.store._atomic import file_lock, write_atomically
 from pokeflow.types import LOG, RECORD, SHARED_MARK, TASKS, TELEMETRY, File, Record, RemoteStore, Task, task_prefix
 
@@ -61,7 +61,7 @@ class Store:
     def load(self, step: HasTaskPath) -> Record | None:
         """Return the record of a finished step, from this machine or else the bucket; None if neither is complete."""
         record = read_record(self.folder(step))
-        return shared.load(self.remote, self.key(step)) if record is None and self.remote else record
+        return _remote.load(self.remote, self.key(step)) if record is None and self.remote else record
 
     def fetch(self, record: Record) -> Path:
         """Return the local folder of a finished task, after downloading its files if necessary."""
@@ -72,7 +72,7 @@ class Store:
             if read_record(folder) is not None:
                 return folder
             draft = self.work(record) / f"fetched-{record.content}"
-            shared.fetch(self.remote, self.key(record), record, draft)
+            _remote.download(self.remote, self.key(record), record, draft)
             folder.parent.mkdir(parents=True, exist_ok=True)
             for file in _kept_records(folder):
                 file.rename(draft / file.name)
@@ -94,7 +94,7 @@ class Store:
         for entry in self.remote.list(task_prefix(stage, model)) if self.remote else ():
             path, _, name = entry.key.rpartition("/")
             if name == RECORD and path not in here:
-                record = shared.load(self.remote, path) if self.remote else None
+                record = _remote.load(self.remote, path) if self.remote else None
                 if record is not None:
                     yield record
 
@@ -150,15 +150,15 @@ class Store:
             file.rename(folder / file.name)
         _move_log_and_telemetry(work, folder)
         # A power cut may lose an unflushed record; rerunning a short task takes less time than a flush.
-        write_atomically(folder / RECORD, shared.encode_record(record), flush=record.seconds > 1)
+        write_atomically(folder / RECORD, _remote.encode_record(record), flush=record.seconds > 1)
         shutil.rmtree(work, ignore_errors=True)
-        self._share(record)
+        self._upload(record)
         return folder
 
     def adopt_remote(self, step: HasTaskPath) -> Record | None:
         """Return the record that a remote job wrote to the bucket; of an older local result, keep the record only."""
         assert self.remote
-        record = shared.load(self.remote, self.key(step))
+        record = _remote.load(self.remote, self.key(step))
         folder = self.folder(step)
         here = read_record(folder)
         if here and record and (here.started, here.content) != (record.started, record.content):
@@ -172,11 +172,11 @@ class Store:
             shutil.rmtree(self.work(step), ignore_errors=True)
         return record
 
-    def require_shared(self, record: Record) -> None:
+    def require_uploaded(self, record: Record) -> None:
         """Upload a finished task if necessary; raise a PokeflowError if the bucket does not have it afterwards."""
         assert self.remote
-        self.share(record)
-        uploaded = shared.load(self.remote, self.key(record))
+        self.upload(record)
+        uploaded = _remote.load(self.remote, self.key(record))
         if uploaded is None or uploaded.content != record.content:
             raise PokeflowError(
                 f"{record.task} is not in {self.remote.uri}, where a job would read it. Run this again."
@@ -184,34 +184,34 @@ class Store:
 
     def amend(self, record: Record) -> None:
         """Write a record again after the bill of its machine was added; nothing else in it may differ."""
-        data = shared.encode_record(record)
+        data = _remote.encode_record(record)
         if read_record(self.folder(record)) is not None:
             write_atomically(self.folder(record) / RECORD, data)
         if self.remote is not None:
-            shared.amend(self.remote, self.key(record), record)
+            _remote.amend(self.remote, self.key(record), record)
 
-    def share(self, record: Record) -> None:
+    def upload(self, record: Record) -> None:
         """Upload a finished local task unless it was uploaded before; log a warning if the network is unreachable."""
-        if self.remote is None or self._is_shared(record) or read_record(self.folder(record)) is None:
+        if self.remote is None or self._is_uploaded(record) or read_record(self.folder(record)) is None:
             return
         try:
             with leases.lease(self.remote, self._claim(record), record.task):
-                self._share(record)
+                self._upload(record)
         except PokeflowError as error:
             log.warning(UPLOAD_LATER, record.task, error)
 
-    def _share(self, record: Record) -> None:
+    def _upload(self, record: Record) -> None:
         """Upload a finished task like ``share``, for a caller that holds the claim."""
         if self.remote is None:
             return
         try:
-            shared.send(self.remote, self.key(record), self.folder(record), record)
+            _remote.upload(self.remote, self.key(record), self.folder(record), record)
         except PokeflowError as error:
             log.warning(UPLOAD_LATER, record.task, error)
             return
         write_atomically(self.folder(record) / SHARED, msgspec.json.encode(self._mark(record)), flush=False)
 
-    def _is_shared(self, record: Record) -> bool:
+    def _is_uploaded(self, record: Record) -> bool:
         try:
             return bool(msgspec.json.decode((self.folder(record) / SHARED).read_bytes()) == self._mark(record))
         except (OSError, msgspec.MsgspecError):
@@ -227,12 +227,12 @@ class Store:
 
 def open_for_flow(flow: Flow) -> Store:
     """Open the store of a flow's results; the bucket gets no request before something is read."""
-    return open_at(flow.root, flow.shared, flow.connections)
+    return open_at(flow.root, flow.remote_store, flow.connections)
 
 
-def open_at(root: Path, shared: RemoteStore | None, connections: int = 16) -> Store:
-    """Open the store in a local folder, backed by a bucket if ``shared`` is set."""
-    return Store(root, open_shared(shared, connections=connections) if shared else None)
+def open_at(root: Path, remote_store: RemoteStore | None, connections: int = 16) -> Store:
+    """Open the store in a local folder, backed by a bucket if ``remote_store`` is set."""
+    return Store(root, open_remote_store(remote_store, connections=connections) if remote_store else None)
 
 
 def _kept_records(folder: Path) -> list[Path]:

@@ -41,7 +41,7 @@ def decode_record(data: bytes, path: str) -> Record:
     return record
 
 
-def send(objects: ObjectStore, path: str, folder: Path, record: Record) -> None:
+def upload(objects: ObjectStore, path: str, folder: Path, record: Record) -> None:
     """Upload a finished task: first the files, then the record, so that a visible record implies all of its files.
 
     The caller must hold the task's claim. If an older result is replaced, its record is deleted first, so that no
@@ -90,7 +90,7 @@ def encode_record(record: Record) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
-def fetch(objects: ObjectStore, path: str, record: Record, draft: Path) -> None:
+def download(objects: ObjectStore, path: str, record: Record, draft: Path) -> None:
     """Download a shared task, as described by this record, into a folder; files of an earlier attempt are reused."""
 
     def download(file: File, advance: Advance) -> None:

@@ -17,8 +17,8 @@ class Task:
 
     ``output`` is empty at the start; its files at the end are the result.
     ``work`` survives a kill: write checkpoints there, and a second attempt can resume from them.
-    ``version`` may appear in the result only of a backend with ``identity_in_digest``. ``shared`` is the bucket that
-    holds the inputs and receives the result, or None. Remote jobs need two more fields: ``fingerprint`` is the
+    ``version`` may appear in the result only of a backend with ``identity_in_digest``. ``remote_store`` is the bucket
+    that holds the inputs and receives the result, or None. Remote jobs need two more fields: ``fingerprint`` is the
     backend's for these parameters, and ``replaces`` is the start time of the record that this result replaces.
     """
 
@@ -32,7 +32,7 @@ class Task:
     inputs: tuple[Input, ...]
     work: Path
     output: Path
-    shared: RemoteStore | None = None
+    remote_store: RemoteStore | None = None
     fingerprint: str | None = None
     replaces: str | None = None
 
@@ -46,7 +46,7 @@ class Task:
         inputs: tuple[Input, ...],
         work: Path,
         output: Path,
-        shared: RemoteStore | None = None,
+        remote_store: RemoteStore | None = None,
     ) -> "Task":
         """Return a task for a backend that reads another task's result and produces no record of its own.
 
@@ -63,7 +63,7 @@ class Task:
             inputs=inputs,
             work=work,
             output=output,
-            shared=shared,
+            remote_store=remote_store,
         )
 
     @property

@@ -101,7 +101,7 @@ def test_a_bucket_is_opened_only_when_something_is_read(tmp_path: Path) -> None:
     before = {name for name in sys.modules if name.startswith("botocore")}
     flow = load(tmp_path, *S3, "store.connections=3")
     assert {name for name in sys.modules if name.startswith("botocore")} == before
-    assert (flow.shared and flow.shared.uri) == "s3://no-such-bucket/prefix"
+    assert (flow.remote_store and flow.remote_store.uri) == "s3://no-such-bucket/prefix"
     remote = pokeflow.open_store(flow).remote
     assert getattr(remote, "server").connections == 3  # noqa: B009 - of a bucket, not of every object store
 

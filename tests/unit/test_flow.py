@@ -179,7 +179,7 @@ def test_a_flow_finds_steps_by_name_and_the_producer_of_each_model(tmp_path: Pat
 def test_a_flow_has_defaults_that_publish_force_and_limit_nothing(tmp_path: Path) -> None:
     flow = Flow("toy", (), {}, tmp_path)
     assert (flow.publish, flow.force, flow.budget.task, flow.budget.run) == (False, frozenset(), None, None)
-    assert (flow.connections, flow.tree, flow.command, flow.shared) == (16, "project", "pokeflow", None)
+    assert (flow.connections, flow.tree, flow.command, flow.remote_store) == (16, "project", "pokeflow", None)
 
 
 def test_two_flows_of_the_same_steps_are_equal_and_cannot_be_changed(tmp_path: Path) -> None:
@@ -204,11 +204,11 @@ def test_a_step_becomes_a_task_with_all_that_the_backend_reads(tmp_path: Path) -
     (done,) = ordered(replace(TRAIN, fingerprint=None)).values()
     done = replace(done, fingerprint="f")
     inputs, shared = (Input(build_record(), tmp_path),), RemoteStore("s3://bucket")
-    task = done.task(inputs, tmp_path / "work", tmp_path / "out", shared=shared, replaces="2026")
+    task = done.task(inputs, tmp_path / "work", tmp_path / "out", remote_store=shared, replaces="2026")
     assert (task.stage, task.backend, task.model, task.version, task.type) == ("train", "toy", "a", "v1", "teacher")
     assert (task.digest, task.params, task.inputs) == (done.digest, Params(), inputs)
     assert (task.work, task.output) == (tmp_path / "work", tmp_path / "out")
-    assert (task.shared, task.fingerprint, task.replaces) == (shared, "f", "2026")
+    assert (task.remote_store, task.fingerprint, task.replaces) == (shared, "f", "2026")
     assert done.path == task.path == f"tasks/train/a/{done.digest}"
 
 

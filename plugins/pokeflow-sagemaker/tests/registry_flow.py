@@ -142,7 +142,7 @@ class Lineage:
         bucket = RemoteStore(self.remote, self.cloud.endpoint, self.cloud.region)
         version = overrides.pop("version", version)
         named = ("register", "sagemaker", name, version, type, "d1" * 8)
-        return Task(*named, self.params(**overrides), inputs, self.folder / "work", output, shared=bucket)
+        return Task(*named, self.params(**overrides), inputs, self.folder / "work", output, remote_store=bucket)
 
     def register(self, name: str, *inputs: Input, **overrides: Any) -> Result:
         return register.run(self.task(name, *inputs, **overrides))

@@ -27,7 +27,7 @@ def resolved(*overrides):
 def test_any_project_name_gives_a_valid_group_name(name):
     quoted = name.replace("'", r"\'")
     flow = resolved(f"project.name='{quoted}'", *ON_AWS)
-    pipelines = lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines.values()
+    pipelines = lineage.write(flow.step("pipeline:project").params, flow.remote_store).pipelines.values()
     gates = [step for pipeline in pipelines for step in pipeline.steps if isinstance(step, Gates)]
     groups = {step.group for gate in gates for step in gate.then if isinstance(step, Register)}
 
@@ -93,13 +93,13 @@ def test_serving_parameters_of_a_pipeline_are_checked(override, says):
 def test_unknown_model_to_serve_gets_a_suggestion():
     flow = resolved(*ON_AWS, "cloud.pipeline.params.serve=dinov3-techer")
     with pytest.raises(ConfigError, match="Did you mean 'dinov3-teacher'"):
-        lineage.write(flow.step("pipeline:project").params, flow.shared)
+        lineage.write(flow.step("pipeline:project").params, flow.remote_store)
 
 
 @pytest.mark.parametrize("stage", ["deploy", "transform", "provision", "serve"])
 def test_pipelines_remain_when_another_service_is_disabled(stage):
     flow = resolved(*ON_AWS, f"cloud.{stage}=null")
-    assert len(lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines) == 6
+    assert len(lineage.write(flow.step("pipeline:project").params, flow.remote_store).pipelines) == 6
 
 
 def test_endpoint_can_be_deleted_without_bundle_or_bucket(cloud, tmp_path, capsys):

@@ -204,7 +204,7 @@ def test_how_long_the_machine_was_taken_counts_where_that_is_known(flow_of, regi
 
 def test_what_jobs_left_in_the_bucket_alone_counts_too(flow_of, registry, tmp_path):
     (tmp_path / "bucket").mkdir()
-    flow = flow_of(shared=RemoteStore(Folder(tmp_path / "bucket").uri))
+    flow = flow_of(remote_store=RemoteStore(Folder(tmp_path / "bucket").uri))
     ran_before(flow, 5.0, instance_type="large")
     elsewhere = Store(tmp_path / "other", open_for_flow(flow).remote)
     assert budget.estimate(flow.steps[0], registry, elsewhere).seconds is None

@@ -33,7 +33,7 @@ def task_of(shared: RemoteStore, name: str, *inputs: Record, **params: object) -
     """A task of the toy flow as an executor has it, and its backend."""
     step = build_flow(Path("unused"), TOY_MODELS).step(name)
     given = tuple(Input(record, Path("elsewhere")) for record in inputs)
-    task = step.task(given, Path("work"), Path("output"), shared=shared)
+    task = step.task(given, Path("work"), Path("output"), remote_store=shared)
     return replace(task, params=replace(step.params, **params)), step.backend
 
 
@@ -96,7 +96,7 @@ def test_an_input_that_the_bucket_lacks_is_told(shared, bucket, tmp_path):
 def test_a_task_without_a_bucket_is_refused(tmp_path, shared):
     task, backend = task_of(shared, "train:teacher")
     with pytest.raises(PokeflowError, match="names no bucket"):
-        job.run_task(replace(task, shared=None), backend, executor="elsewhere", root=tmp_path)
+        job.run_task(replace(task, remote_store=None), backend, executor="elsewhere", root=tmp_path)
 
 
 def test_what_parameters_point_to_must_be_here_as_it_was_there(shared, tmp_path):

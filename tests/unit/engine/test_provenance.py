@@ -299,14 +299,14 @@ def shared(bucket: ObjectStore) -> RemoteStore:
 
 
 def test_another_machine_has_what_was_told(tmp_path: Path, bucket: ObjectStore) -> None:
-    flow = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
+    flow = replace(flow_with(tmp_path / "a", telling), remote_store=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     other = Store(tmp_path / "b", bucket)
     assert contents(other.fetch(record) / "telemetry") == contents(beside(flow))
 
 
 def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: ObjectStore) -> None:
-    first = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
+    first = replace(flow_with(tmp_path / "a", telling), remote_store=shared(bucket))
     old = run_flow(first)["train:teacher"]
     draft = Store(tmp_path / "b", bucket).work(old) / f"fetched-{old.content}" / "telemetry"
     draft.mkdir(parents=True)
@@ -317,14 +317,14 @@ def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: ObjectS
         (task.output / "model.txt").write_text("weights")
         return Result({"score": 0.5})
 
-    again = replace(flow_with(tmp_path / "a", otherwise, force=["teacher"]), shared=shared(bucket))
+    again = replace(flow_with(tmp_path / "a", otherwise, force=["teacher"]), remote_store=shared(bucket))
     record = run_flow(again)["train:teacher"]
     assert record.content == old.content
     assert set(contents(Store(tmp_path / "b", bucket).fetch(record) / "telemetry")) == {"run.yaml", "other"}
 
 
 def test_what_was_shared_without_telemetry_is_fetched_all_the_same(tmp_path: Path, bucket: ObjectStore) -> None:
-    flow = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
+    flow = replace(flow_with(tmp_path / "a", telling), remote_store=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     for entry in list(bucket.list(f"{Store.key(record)}/telemetry/")):
         bucket.delete(entry.key)
@@ -341,6 +341,6 @@ def test_a_link_in_telemetry_is_not_followed_into_a_bucket(tmp_path: Path, bucke
         (task.output / "model.txt").write_text("weights")
         return Result({"score": 0.5})
 
-    record = run_flow(replace(flow_with(tmp_path / "a", linking), shared=shared(bucket)))["train:teacher"]
+    record = run_flow(replace(flow_with(tmp_path / "a", linking), remote_store=shared(bucket)))["train:teacher"]
     keys = [entry.key for entry in bucket.list(f"{Store.key(record)}/telemetry/")]
     assert [key.rpartition("/")[2] for key in keys] == ["run.yaml"]

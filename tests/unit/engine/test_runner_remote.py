@@ -57,7 +57,7 @@ def flow_of(tmp_path: Path, bucket: Folder) -> Callable[..., Flow]:
             TOY_MODELS,
             only=["student"],
             stages=["distill"],
-            shared=RemoteStore(bucket.uri),
+            remote_store=RemoteStore(bucket.uri),
             **changes,
         )
         steps = (replace(s, executor="cluster") if s.name in remote else s for s in flow.steps)
@@ -100,14 +100,14 @@ def test_a_job_is_told_the_bucket_its_inputs_and_what_it_replaces(flow_of, run, 
     first = run(flow_of()).records["train:teacher"]
     run(flow_of(force=["teacher"]))
     task, again = cluster.tasks[0], cluster.tasks[2]
-    assert task.shared == flow_of().shared
+    assert task.remote_store == flow_of().remote_store
     assert (task.replaces, again.replaces) == (None, first.started)
     assert [item.record.task for item in cluster.tasks[1].inputs] == ["train:teacher"]
     assert (task.work / "output", task.work.parent.name) == (task.output, "work")
 
 
 def test_an_input_made_here_is_in_the_bucket_before_a_job_starts(flow_of, run, cluster, bucket, tmp_path) -> None:
-    alone = replace(flow_of(remote=()), shared=None, steps=flow_of(remote=()).steps[:1])
+    alone = replace(flow_of(remote=()), remote_store=None, steps=flow_of(remote=()).steps[:1])
     made = run(alone).records["train:teacher"]
     assert list(bucket.list()) == []
     seen: list[Record | None] = []
@@ -152,7 +152,7 @@ def test_a_job_s_record_made_of_other_inputs_is_not_taken(flow_of, run, cluster,
 
 def test_a_simulated_model_is_not_sent_to_be_registered(flow_of, run, cluster, tmp_path, bucket) -> None:
     models = {"teacher": TOY_MODELS["teacher"].changed(simulated=True)}
-    flow = build_flow(tmp_path / "store", models, shared=RemoteStore(bucket.uri))
+    flow = build_flow(tmp_path / "store", models, remote_store=RemoteStore(bucket.uri))
     flow = replace(flow, steps=tuple(replace(s, executor="cluster") for s in flow.steps))
     with pytest.raises(TaskError, match="cannot be registered"):
         run(flow)
@@ -219,7 +219,7 @@ def test_the_record_is_not_committed_without_the_claim(flow_of, run, monkeypatch
 
 
 def test_a_result_that_is_reused_is_shared_if_the_bucket_lacks_it(flow_of, run, bucket) -> None:
-    alone = replace(flow_of(remote=()), shared=None)
+    alone = replace(flow_of(remote=()), remote_store=None)
     records = run(alone).records
     assert run(flow_of(remote=())).ran == ()
     assert remote.load(bucket, records["distill:student"].path) == records["distill:student"]

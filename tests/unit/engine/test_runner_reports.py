@@ -189,12 +189,12 @@ def test_a_backend_is_told_the_bucket_and_finds_its_telemetry_begun(flow_of, tmp
     seen: list[Any] = []
 
     def look(task: Task) -> Result:
-        seen.extend((task.shared, (task.work / "telemetry" / "run.yaml").is_file()))
+        seen.extend((task.remote_store, (task.work / "telemetry" / "run.yaml").is_file()))
         (task.output / "model.txt").write_text("x")
         return Result({"score": 1})
 
     shared = RemoteStore((tmp_path / "bucket").as_uri())
-    flow = replaced(flow_of(only=["teacher"], stages=["train"], shared=shared), "train:teacher", look)
+    flow = replaced(flow_of(only=["teacher"], stages=["train"], remote_store=shared), "train:teacher", look)
     record = run(flow).records["train:teacher"]
     assert seen == [shared, True]
     assert 0 < record.seconds < 60

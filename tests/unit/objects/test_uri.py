@@ -8,7 +8,7 @@ import pytest
 
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects import _uri as uris
-from pokeflow.objects import open_shared, open_uri
+from pokeflow.objects import open_remote_store, open_uri
 from pokeflow.objects._folder import Folder
 from pokeflow.types import RemoteStore
 from pokeflow_s3._bucket import Bucket
@@ -39,7 +39,7 @@ def test_a_bucket_s_uri_leads_back_to_it(uri: str) -> None:
 
 
 def test_a_task_s_bucket_is_spoken_to_as_its_store_speaks_to_it() -> None:
-    bucket = open_shared(RemoteStore("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
+    bucket = open_remote_store(RemoteStore("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
     assert isinstance(bucket, Bucket)
     assert bucket.uri == "s3://bucket/p"
     assert bucket.encryption_args == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}

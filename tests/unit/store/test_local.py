@@ -229,17 +229,17 @@ def test_a_record_whose_files_are_elsewhere_or_missing_is_not_believed(
     size = outside.stat().st_size if path == str(outside) else 4
     files = (File("model.txt", 4, "a"), File(path, size, "b"))
     record = build_record("train:m", files=files)
-    (folder / "record.json").write_bytes(local.shared.encode_record(record))
+    (folder / "record.json").write_bytes(local._remote.encode_record(record))
     assert read_record(folder) is None
     assert "is missing or truncated: the task counts as unfinished" in caplog.text
-    (folder / "record.json").write_bytes(local.shared.encode_record(replace(record, files=files[:1])))
+    (folder / "record.json").write_bytes(local._remote.encode_record(replace(record, files=files[:1])))
     assert read_record(folder) == replace(record, files=files[:1])
 
 
 @pytest.mark.parametrize("text", ["four!", "fou", ""])
 def test_a_file_of_another_size_is_not_the_recorded_one(tmp_path: Path, text: str) -> None:
     files = (File("a", 4, "a"), File("b", 4, "b"))
-    (tmp_path / "record.json").write_bytes(local.shared.encode_record(build_record(files=files)))
+    (tmp_path / "record.json").write_bytes(local._remote.encode_record(build_record(files=files)))
     (tmp_path / "a").write_text("four")
     (tmp_path / "b").write_text(text)
     assert read_record(tmp_path) is None
@@ -249,7 +249,7 @@ def test_a_file_of_another_size_is_not_the_recorded_one(tmp_path: Path, text: st
 
 def test_a_name_that_begins_with_dots_is_inside(tmp_path: Path) -> None:
     (tmp_path / "..a").write_text("four")
-    (tmp_path / "record.json").write_bytes(local.shared.encode_record(build_record(files=(File("..a", 4, "a"),))))
+    (tmp_path / "record.json").write_bytes(local._remote.encode_record(build_record(files=(File("..a", 4, "a"),))))
     assert read_record(tmp_path) is not None
 
 

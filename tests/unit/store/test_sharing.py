@@ -38,7 +38,7 @@ def machine(tmp_path: Path, bucket: ObjectStore) -> Machine:
 
     def on(name: str, lr: float = 0.1, **changes: Any) -> Flow:
         models = {**TOY_MODELS, "student": TOY_MODELS["student"].changed(lr=lr)}
-        return build_flow(tmp_path / name, models, shared=RemoteStore(bucket.uri), **changes)
+        return build_flow(tmp_path / name, models, remote_store=RemoteStore(bucket.uri), **changes)
 
     return on
 
@@ -96,7 +96,7 @@ def test_a_lost_network_loses_nothing(
 ) -> None:
     flow = machine("a")
     with monkeypatch.context() as network:
-        network.setattr(local, "open_shared", lambda *_, **__: ReadOnly(tmp_path / "bucket"))
+        network.setattr(local, "open_remote_store", lambda *_, **__: ReadOnly(tmp_path / "bucket"))
         away = run(flow)
     assert len(away.ran) == 9
     assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) is None
@@ -105,14 +105,14 @@ def test_a_lost_network_loses_nothing(
 
 
 def test_what_was_made_without_a_bucket_is_shared_once_one_is_named(machine: Machine) -> None:
-    alone = run(replace(machine("a"), shared=None))
+    alone = run(replace(machine("a"), remote_store=None))
     assert run(machine("a")).ran == ()
     assert run(machine("b")).records == alone.records
 
 
 def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: ObjectStore) -> None:
     flow = machine("a")
-    run(replace(flow, shared=None))
+    run(replace(flow, remote_store=None))
     newer = run(machine("b"))
     run(flow)
     assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]
@@ -210,7 +210,7 @@ def test_a_result_without_a_mark_of_this_bucket_and_run_is_sent(store_of, mark) 
     if mark is not None:
         file.write_bytes(mark)
     store.remote.delete(f"{record.path}/record.json")
-    store.share(record)
+    store.upload(record)
     assert remote.load(store.remote, record.path) == record
     assert json.loads(file.read_text())["started"] == record.started
 
@@ -220,7 +220,7 @@ def test_a_result_with_its_mark_is_not_sent_again(store_of, monkeypatch) -> None
     record = commit(store)
     for name in ("read", "write", "upload"):
         monkeypatch.setattr(Folder, name, lambda *_, **__: pytest.fail("the bucket was asked"))
-    store.share(record)
+    store.upload(record)
 
 
 def test_a_mark_of_an_earlier_run_is_no_mark_of_this_one(store_of) -> None:
@@ -239,14 +239,14 @@ def test_a_result_that_is_shared_in_another_bucket_is_sent_to_this_one(store_of)
 
 def test_what_is_not_here_is_not_sent(store_of) -> None:
     store = store_of("a")
-    store.share(STEP_RECORD)
+    store.upload(STEP_RECORD)
     assert list(store.remote.list()) == []
 
 
 def test_without_a_bucket_nothing_is_sent_or_looked_for(tmp_path) -> None:
     store = Store(tmp_path)
     record = commit(store)
-    store.share(record)
+    store.upload(record)
     assert not (store.folder(record) / "shared.json").exists()
     assert store.load(replace(record, digest="f" * 16)) is None
     assert list(store.shared_records("train")) == [record]
@@ -264,10 +264,10 @@ def test_a_network_that_is_away_is_told_and_no_failure(store_of, caplog, monkeyp
         assert caplog.messages == ["train:m is stored locally, and a later run uploads it: no network"]
         caplog.clear()
         network.setattr(Folder, "write", fail)
-        store.share(record)
+        store.upload(record)
     assert caplog.messages == ["train:m is stored locally, and a later run uploads it: no network"]
     assert not (store.folder(record) / "shared.json").exists()
-    store.share(record)
+    store.upload(record)
     assert remote.load(store.remote, record.path) == record
 
 
@@ -281,7 +281,7 @@ def test_a_shared_result_is_claimed_while_it_is_sent_and_free_afterwards(store_o
         upload(self, *args, **options)
 
     monkeypatch.setattr(Folder, "upload", look)
-    store.share(record)
+    store.upload(record)
     assert claims == [f"claims/{record.digest}"]
     assert list(store.remote.list("claims/")) == []
 
@@ -401,12 +401,12 @@ def test_a_job_that_left_no_record_keeps_the_work_and_the_older_result(store_of)
 def test_an_input_of_a_job_must_be_in_the_bucket_with_the_same_content(store_of) -> None:
     store = store_of("a")
     record = commit(replace(store, remote=None))
-    store.require_shared(record)
+    store.require_uploaded(record)
     assert remote.load(store.remote, record.path) == record
     with pytest.raises(PokeflowError, match=r"train:m is not in file://.*, where a job would read it"):
-        store.require_shared(replace(record, content="another"))
+        store.require_uploaded(replace(record, content="another"))
     with pytest.raises(PokeflowError, match="where a job would read it"):
-        store.require_shared(replace(record, digest="f" * 16))
+        store.require_uploaded(replace(record, digest="f" * 16))
 
 
 def test_a_bill_is_added_here_and_in_the_bucket(store_of) -> None:
@@ -419,9 +419,9 @@ def test_a_bill_is_added_here_and_in_the_bucket(store_of) -> None:
 
 def test_a_store_is_opened_with_the_flow_s_bucket_and_connections(tmp_path, monkeypatch) -> None:
     opened: list[tuple[Any, int]] = []
-    monkeypatch.setattr(local, "open_shared", lambda shared, connections: opened.append((shared, connections)))
+    monkeypatch.setattr(local, "open_remote_store", lambda shared, connections: opened.append((shared, connections)))
     shared = RemoteStore("s3://bucket")
-    flow = build_flow(tmp_path, {}, shared=shared, connections=3)
+    flow = build_flow(tmp_path, {}, remote_store=shared, connections=3)
     open_for_flow(flow)
     local.open_at(tmp_path, shared)
     assert local.open_at(tmp_path, None) == Store(tmp_path)

@@ -41,7 +41,7 @@ def resolved(*overrides):
 
 def written(*overrides):
     flow = resolved("cloud=sagemaker", *overrides)
-    return lineage.write(flow.step("pipeline:project").params, flow.shared)
+    return lineage.write(flow.step("pipeline:project").params, flow.remote_store)
 
 
 def rebuilt(source):
@@ -338,7 +338,7 @@ def test_written_file_can_upsert_and_print_its_pipeline(run, cloud, capsys, monk
     bucket = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}")
     roles = (f"cloud.pipeline.params.role={role}", f"{JOB_ROLE}={cloud.role}")
     flow = resolved(*TOY, *bucket, *roles, "lineage.gates={latency_p50_ms: {max: 1}}")
-    pipeline = lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines["teacher_pipeline"]
+    pipeline = lineage.write(flow.step("pipeline:project").params, flow.remote_store).pipelines["teacher_pipeline"]
     control.main(rebuilt(codegen.render_module("teacher_pipeline", pipeline)), ["upsert"])
     assert capsys.readouterr().out.strip().endswith("unchanged")
     control.main(pipeline, ["print"])

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         # An endpoint costs money, so it can be deleted even if its bundle or the whole bucket is gone.
         in_lineage = arguments.model in flow.parents
         model = arguments.model if in_lineage else bundles.in_bucket(flow, arguments.model).record.model
-        facts = deploy.delete(params, model, flow.shared)
+        facts = deploy.delete(params, model, flow.remote_store)
     else:
         facts = deploy.deploy(params, bundles.in_bucket(flow, arguments.model))
     print(format_facts(facts))

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         pokeflow.load(overrides), command=shlex.join(["pokeflow", PIPELINE, *overrides, *action_words])
     )
     params_of(flow, PIPELINE)
-    if name is not None and flow.shared is None:
+    if name is not None and flow.remote_store is None:
         message = f"{name} needs a store with a bucket. Set store=s3."
         raise ConfigError([Fault("store.remote", message)])
     if PIPELINE not in {step.stage for step in flow.steps}:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             [Fault(PIPELINE, "pipelines are generated from the whole lineage. Leave out models=… and stages=….")]
         )
     params = flow.step(TASK).params
-    generated = lineage.write(params, flow.shared)
+    generated = lineage.write(params, flow.remote_store)
     pipeline = None if name is None else launch.choose(generated, name)
     record = _write(flow)
     published = pokeflow.publish(flow, {TASK: record})
@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         upload_count = text.format_count(sum(len(comparison.to_send) for comparison in published.comparisons), "file")
         documents = ", ".join(published.documents)
         metadata = f"metadata written: {documents}" if documents else "metadata is up to date"
-        print(f"\n{flow.shared.uri if flow.shared else flow.root}/{flow.tree}: {upload_count} sent; {metadata}.")
+        store_uri = flow.remote_store.uri if flow.remote_store else flow.root
+        print(f"\n{store_uri}/{flow.tree}: {upload_count} sent; {metadata}.")
         return 0
     start = dict(pair.split("=", 1) for pair in pairs) if arguments.action == "start" else None
     print(format_facts(launch.bring(params, generated, pipeline, start)))

@@ -33,12 +33,12 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     flow = pokeflow.load(overrides)
     params = params_of(flow, NAME)
-    facts = provision.run(params, flow.shared, apply=False)
+    facts = provision.run(params, flow.remote_store, apply=False)
     if not arguments.json:
         print(_format_plan(facts))
     todo = any(change["action"] != KEEP for change in facts["changes"])
     if todo and not arguments.dry_run and (arguments.yes or (not arguments.json and _confirm())):
-        facts = provision.run(params, flow.shared, apply=True)
+        facts = provision.run(params, flow.remote_store, apply=True)
         todo = False
         if not arguments.json:
             print(_format_result(facts))

@@ -90,11 +90,11 @@ def run_key(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
     return hashlib.sha256(json.dumps([read, replaces]).encode()).hexdigest()[:16]
 
 
-def files_of(shared: RemoteStore, task: TaskId, run: str, code: str, task_file: str) -> Files:
+def files_of(remote_store: RemoteStore, task: TaskId, run: str, code: str, task_file: str) -> Files:
     """Return the URIs of a job's files.
 
     Args:
-        shared: the store.
+        remote_store: the store.
         task: the task.
         run: key of the run; see ``run_key``.
         code: key prefix of the uploaded code.
@@ -103,10 +103,10 @@ def files_of(shared: RemoteStore, task: TaskId, run: str, code: str, task_file: 
     """
     key = f"{task.stage}-{task.model}-{task.digest}/{run}"
     return Files(
-        code=f"{shared.uri}/{code}",
-        task=f"{shared.uri}/{task_file.rpartition('/')[0]}/",
-        output=f"{shared.uri}/jobs/output/",
-        checkpoints=f"{shared.uri}/work/{key}/",
+        code=f"{remote_store.uri}/{code}",
+        task=f"{remote_store.uri}/{task_file.rpartition('/')[0]}/",
+        output=f"{remote_store.uri}/jobs/output/",
+        checkpoints=f"{remote_store.uri}/work/{key}/",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pokeflow import Backend, PokeflowError, Task, dump_task, lease
 from pokeflow.errors import Failure
-from pokeflow.objects import ABSENT, ObjectStore, PreconditionError, open_shared
+from pokeflow.objects import ABSENT, ObjectStore, PreconditionError, open_remote_store
 from pokeflow.types import TELEMETRY
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code, jobs, watch
@@ -33,11 +33,11 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
             the task needs.
 
     """
-    assert task.shared is not None  # remote executors require a shared store
-    bucket = task.shared
+    assert task.remote_store is not None  # remote executors require a shared store
+    bucket = task.remote_store
     region = aws.region(params.account.region)
     execution_role = ExecutionRole(region, params.account.role or default_role(params.account.project, region))
-    objects = open_shared(bucket)
+    objects = open_remote_store(bucket)
     files = requests.files_of(bucket, task, run_key(task), code.send(objects, backend), send(objects, task))
     job = _attach_or_start(task, params, files, execution_role, objects)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pokeflow import ConfigError, Fault, PokeflowError
-from pokeflow.objects import ObjectStore, open_shared
+from pokeflow.objects import ObjectStore, open_remote_store
 from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code
@@ -65,7 +65,7 @@ def open_objects(pipeline: Pipeline) -> ObjectStore:
     if pipeline.store is None:
         message = f"{pipeline.name} was generated without a bucket. Generate it again with store=s3."
         raise ConfigError([Fault("store.remote", message)])
-    return open_shared(pipeline.store)
+    return open_remote_store(pipeline.store)
 
 
 def prepare(pipeline: Pipeline, objects: ObjectStore) -> RunSettings:

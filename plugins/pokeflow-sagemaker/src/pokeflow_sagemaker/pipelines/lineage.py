@@ -59,9 +59,9 @@ class GeneratedPipelines:
     files: tuple[TaskFile, ...]
 
 
-def write(params: PipelineParams, shared: RemoteStore | None) -> GeneratedPipelines:
+def write(params: PipelineParams, remote_store: RemoteStore | None) -> GeneratedPipelines:
     """Build the pipelines that this lineage has steps for, with their task files."""
-    writer = _Writer(params, shared)
+    writer = _Writer(params, remote_store)
     writer.require_served()
     by_name = {name: writer.training(name, type) for name, type in TRAINING.items()}
     by_name |= {PACKAGING: writer.packaging(), BATCH: writer.batch(), REALTIME: writer.realtime()}
@@ -72,8 +72,8 @@ def write(params: PipelineParams, shared: RemoteStore | None) -> GeneratedPipeli
 class _Writer:
     """Builder that turns tasks into pipeline steps and collects the task files of these steps."""
 
-    def __init__(self, params: PipelineParams, shared: RemoteStore | None) -> None:
-        self.params, self.shared = params, shared
+    def __init__(self, params: PipelineParams, remote_store: RemoteStore | None) -> None:
+        self.params, self.remote_store = params, remote_store
         self.tasks = {task["name"]: task for task in params.tasks}
         self.files: dict[str, TaskFile] = {}
         self.plugins = {key: backend.package for key, backend in registry(manager()).backends.items()}
@@ -204,8 +204,8 @@ class _Writer:
                 needs.append(step)
         file = self._file(task, gates)
         machine = self.params.machine
-        if task["on"] == "sagemaker" and task["place"]:
-            machine = parse(JobParams, task["place"], "place", []) or machine
+        if task["executor"] == "sagemaker" and task["executor_params"]:
+            machine = parse(JobParams, task["executor_params"], "executor_params", []) or machine
         return Run(
             name=step_name(task["stage"], task["model"]),
             stage=task["stage"],
@@ -227,7 +227,7 @@ class _Writer:
             "inputs": [{"key": _folder(self.tasks[need])} for need in task["needs"]],
             "work": "-",
             "output": "-",
-            "shared": self.shared and dataclasses.asdict(self.shared),
+            "remote_store": self.remote_store and dataclasses.asdict(self.remote_store),
             "replaces": None,
             **({"gates": gates} if gates else {}),
         }
@@ -279,7 +279,7 @@ class _Writer:
             name=f"{names.slug(params.project)}-{name.replace('_', '-')}",
             about=f"{description}.",
             project=params.project,
-            store=self.shared,
+            store=self.remote_store,
             region=params.region,
             steps=steps,
             parameters=parameters,

@@ -44,7 +44,9 @@ class Run:
     def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the step."""
         kind = kind_of(self.machine, self.stage)
-        files = requests.files_of(settings.shared, self, requests.run_key(), settings.code[self.plugin], self.task)
+        files = requests.files_of(
+            settings.remote_store, self, requests.run_key(), settings.code[self.plugin], self.task
+        )
         arguments = requests.request(kind, "", self, self.machine, files, settings.execution_role)
         arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")
         step: dict[str, Any] = {"Name": self.name, "Type": kind.capitalize(), "Arguments": arguments}
@@ -261,7 +263,7 @@ class Pipeline:
 class RunSettings:
     """Settings to run a pipeline with: store, region and role of its jobs, key prefixes of the code by package."""
 
-    shared: RemoteStore
+    remote_store: RemoteStore
     execution_role: ExecutionRole
     code: Mapping[str, str]
     cache: Mapping[str, Any] = field(default_factory=dict)
@@ -270,7 +272,7 @@ class RunSettings:
 def _container(step: Register | CreateModel, settings: RunSettings) -> dict[str, str]:
     return {
         "Image": images.address(step.image, settings.execution_role.region),
-        "ModelDataUrl": f"{settings.shared.uri}/{step.bundle}",
+        "ModelDataUrl": f"{settings.remote_store.uri}/{step.bundle}",
     }
 
 

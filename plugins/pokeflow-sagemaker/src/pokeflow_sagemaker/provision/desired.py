@@ -87,19 +87,19 @@ class DesiredState:
         return templates.resources_of("foundation", self.foundation(True, roles), self.location, attributes)
 
 
-def desired_state(params: ProvisionParams, shared: RemoteStore | None) -> DesiredState:
+def desired_state(params: ProvisionParams, remote_store: RemoteStore | None) -> DesiredState:
     """Return the desired state for parameters and store.
 
     Raises:
         ConfigError: if the store has no bucket or is not on AWS, or a name or key is not usable in policies.
 
     """
-    if shared is None:
+    if remote_store is None:
         message = "a project needs a bucket. Set store=s3 and store.remote=s3://bucket."
         raise ConfigError([Fault("store.remote", message)])
-    if shared.endpoint is not None:
+    if remote_store.endpoint is not None:
         raise ConfigError([Fault("store.endpoint", "a project needs S3 of AWS. Leave out store.endpoint.")])
-    bucket, _, prefix = shared.uri.removeprefix("s3://").strip("/").partition("/")
+    bucket, _, prefix = remote_store.uri.removeprefix("s3://").strip("/").partition("/")
     faults = [
         Fault(name, f"{text!r} contains '*', '?' or '$', which are wildcards or variables in policies. Remove them.")
         for name, text in (("store.remote", prefix), ("layout.root", params.tree))
@@ -107,9 +107,9 @@ def desired_state(params: ProvisionParams, shared: RemoteStore | None) -> Desire
     ]
     if faults:
         raise ConfigError(faults)
-    region = aws.region(shared.region)
+    region = aws.region(remote_store.region)
     location = names.here(region)
-    key = _key(location, shared.encryption, shared.kms_key)
+    key = _key(location, remote_store.encryption, remote_store.kms_key)
     name = params.project if re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", params.project) else None
     project = names.slug(params.project)
     return DesiredState(location, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)

@@ -12,19 +12,19 @@ from pokeflow_sagemaker.provision.plan import KEEP, Change, remaining, steps
 from pokeflow_sagemaker.provision.stacks import StackError
 
 
-def run(params: ProvisionParams, shared: RemoteStore | None, *, apply: bool) -> dict[str, Any]:
+def run(params: ProvisionParams, remote_store: RemoteStore | None, *, apply: bool) -> dict[str, Any]:
     """Plan the changes that the project needs, and apply them if ``apply`` is set.
 
     Args:
         params: name and settings of the project.
-        shared: the store; its bucket, region and encryption are those of the project.
+        remote_store: the store; its bucket, region and encryption are those of the project.
         apply: whether to apply the changes; False changes nothing.
 
     Returns:
         ``changes`` and ``left``, each a list of mappings; and ids, ARNs and names of the project's current resources.
 
     """
-    desired = desired_state(params, shared)
+    desired = desired_state(params, remote_store)
     current = read_state(desired)
     refused: dict[str, str] = {
         key: current.unknown[key] for key in ("stack", "project", "group") if key in current.unknown

@@ -17,14 +17,14 @@ class Bundle:
     """A finished bundle, the bucket that holds it, and its newest registration, if it has one."""
 
     record: Record
-    shared: RemoteStore | None
+    remote_store: RemoteStore | None
     registration: Record | None = None
 
     @property
     def uri(self) -> str:
         """URI of the archive in the bucket."""
-        assert self.shared
-        return f"{self.shared.uri}/{self.record.path}/{ARCHIVE}"
+        assert self.remote_store
+        return f"{self.remote_store.uri}/{self.record.path}/{ARCHIVE}"
 
 
 def newest(flow: Flow, model: str | None) -> Record:
@@ -44,8 +44,9 @@ def newest(flow: Flow, model: str | None) -> Record:
     if candidates and not real:
         require_real(candidates[:1])
     if not real:
+        store_uri = flow.remote_store.uri if flow.remote_store else flow.root
         raise PokeflowError(
-            f"{flow.shared.uri if flow.shared else flow.root}: no bundle yet. Run 'pokeflow' first: its stage "
+            f"{store_uri}: no bundle yet. Run 'pokeflow' first: its stage "
             "'bundle' creates one for each model. Or set another store."
         )
     return real[0]
@@ -59,12 +60,12 @@ def in_bucket(flow: Flow, model: str | None) -> Bundle:
 
     """
     record, store = newest(flow, model), pokeflow.open_store(flow)
-    if flow.shared:
-        store.require_shared(record)
+    if flow.remote_store:
+        store.require_uploaded(record)
     registrations = [r for r in store.shared_records(REGISTER) if r.inputs.get(record.task) == record.content]
     registration = max(registrations, key=lambda r: r.finished, default=None)
     require_real(r for r in (record, registration) if r)
-    return Bundle(record, flow.shared, registration)
+    return Bundle(record, flow.remote_store, registration)
 
 
 def require_real(records: Iterable[Record]) -> None:

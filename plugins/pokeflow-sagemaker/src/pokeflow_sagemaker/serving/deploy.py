@@ -26,7 +26,7 @@ def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
         PokeflowError: if the endpoint does not respond correctly; an update is then rolled back.
 
     """
-    at = model.account_region(bundle.shared, params.account)
+    at = model.account_region(bundle.remote_store, params.account)
     name, arn, before = _find(params, bundle.record.model, at)
     usd, price = _price(params, at.region)
     log.info("endpoint %s: %s", name, price)
@@ -48,9 +48,9 @@ def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def delete(params: DeployParams, name: str, shared: RemoteStore | None) -> dict[str, Any]:
+def delete(params: DeployParams, name: str, remote_store: RemoteStore | None) -> dict[str, Any]:
     """Delete the endpoint of a model and the resources that only it uses; its bundle need not exist any more."""
-    at = model.account_region(shared, params.account)
+    at = model.account_region(remote_store, params.account)
     endpoint_name, _, _ = _find(params, name, at)
     return removal.remove(at.region, endpoint_name)
 

@@ -24,12 +24,12 @@ _SENTENCES = {
 Source = Literal["auto", "package", "bundle"]
 
 
-def account_region(shared: RemoteStore | None, account: Account) -> AccountRegion:
+def account_region(remote_store: RemoteStore | None, account: Account) -> AccountRegion:
     """Return the account and region to run a model of the store in; raise a ConfigError if the store has no bucket."""
-    if shared is None:
+    if remote_store is None:
         message = "AWS reads bundles from a bucket, and this store has none. Set store=s3."
         raise ConfigError([Fault("store.remote", message)])
-    return names.here(aws.region(account.region or shared.region))
+    return names.here(aws.region(account.region or remote_store.region))
 
 
 def base(project: str, name: str) -> str:

@@ -41,7 +41,7 @@ def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
         are None if they are not known.
 
     """
-    at = model.account_region(bundle.shared, params.account)
+    at = model.account_region(bundle.remote_store, params.account)
     job_request = _request(params, bundle, at)
     job, row, change = _complete(params, bundle, at, job_request)
     began, ended = row.get("TransformStartTime"), row.get("TransformEndTime")

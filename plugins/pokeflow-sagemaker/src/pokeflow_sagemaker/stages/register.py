@@ -5,7 +5,7 @@ from typing import Any
 
 from pokeflow import Input, PokeflowError, Record, Result, Task, load_record
 from pokeflow.gates import evaluate
-from pokeflow.objects import NotFoundError, ObjectStore, open_shared, open_uri
+from pokeflow.objects import NotFoundError, ObjectStore, open_remote_store, open_uri
 from pokeflow.stages import BENCHMARK, PREPARE
 from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
@@ -96,10 +96,10 @@ def _bucket(task: Task) -> ObjectStore:
     params: RegisterParams = task.params
     if not params.remote:
         raise PokeflowError(f"{task.name}: SageMaker reads models from a bucket. Set store=s3.")
-    store = task.shared
+    store = task.remote_store
     if store is None or store.uri != params.remote.rstrip("/"):
         return open_uri(params.remote, region=params.region, encryption=None)
-    return open_shared(store)
+    return open_remote_store(store)
 
 
 def _require_shared(task: Task, objects: ObjectStore, record: Record) -> None:
