@@ -252,7 +252,7 @@ def test_a_budget_of_zero_stops_every_paid_task(flow_of, registry, allowed):
         check(flow_of(budget=allowed), registry)
 
 
-def test_a_budget_of_zero_stops_no_task_that_is_free_or_not_billed(flow_of, registry):
+def test_budget_of_zero_allows_free_and_unbilled_tasks(flow_of, registry):
     check(flow_of(on="local", budget=Budget(task=0, run=0)), registry)
     check(flow_of(on="free", budget=Budget(task=0, run=0)), registry)
 

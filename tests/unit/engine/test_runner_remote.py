@@ -216,7 +216,7 @@ def test_the_record_is_not_committed_without_the_claim(flow_of, run, monkeypatch
     assert not [entry for entry in bucket.list("tasks/") if entry.key.endswith("record.json")]
 
 
-def test_a_result_that_is_reused_is_shared_if_the_bucket_lacks_it(flow_of, run, bucket) -> None:
+def test_reused_result_is_shared_if_the_bucket_lacks_it(flow_of, run, bucket) -> None:
     alone = replace(flow_of(remote=()), shared=None)
     records = run(alone).records
     assert run(flow_of(remote=())).ran == ()

@@ -194,7 +194,7 @@ def test_local_result_needs_no_bucket(store_of, monkeypatch) -> None:
     assert store.fetch(record) == store.folder(record)
 
 
-def test_a_result_is_marked_as_shared_with_its_bucket_and_its_run(store_of, tmp_path) -> None:
+def test_shared_result_is_marked_with_its_bucket_and_run(store_of, tmp_path) -> None:
     store = store_of("a")
     record = commit(store)
     mark = json.loads((store.folder(record) / "shared.json").read_text())
@@ -417,7 +417,7 @@ def test_bill_is_added_locally_and_in_the_bucket(store_of) -> None:
     assert store.load(record) == remote.load(store.remote, record.path) == billed
 
 
-def test_a_store_is_opened_with_the_flow_s_bucket_and_connections(tmp_path, monkeypatch) -> None:
+def test_store_is_opened_with_the_bucket_of_the_flow(tmp_path, monkeypatch) -> None:
     opened: list[tuple[Any, int]] = []
     monkeypatch.setattr(local, "open_shared", lambda shared, connections: opened.append((shared, connections)))
     shared = RemoteStore("s3://bucket")
