@@ -72,7 +72,7 @@ def test_without_a_version_the_one_made_last_is_meant(tree: Tree) -> None:
     # Published later, and by its name the greater one; but made before.
     publish(
         tree, "dinov3-teacher", "v10.0", "teacher", {"models/dinov3-teacher/v10.0/a.onnx": b"old"},
-        made=record("train", "dinov3-teacher", "v10.0", "teacher", day=2),
+        producer=record("train", "dinov3-teacher", "v10.0", "teacher", day=2),
     )  # fmt: skip
     assert pull.plan(tree, "dinov3-teacher").name == "dinov3-teacher v1.0"
     assert pull.plan(tree, "dinov3-teacher:v10.0").name == "dinov3-teacher v10.0"
@@ -118,7 +118,7 @@ def test_what_a_later_version_has_replaced_is_left_out_and_told(
 ) -> None:
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {CONFIG: b'{"lr": 1}\n'},
-        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+        producer=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
     )  # fmt: skip
     assert dispatch(["pull", "dinov3-teacher:v1.0", "--to", str(out)]) == 0
     assert list(files(out)) == [ONNX]

@@ -140,7 +140,7 @@ def test_of_an_unversioned_path_the_receipt_made_last_counts(tree: Tree) -> None
     config = "models/dinov3-teacher/training_config.json"
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {config: b'{"lr": 1}\n'},
-        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+        producer=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
     )  # fmt: skip
     documents.write(tree)
     assert verify(tree).problems == ()
@@ -173,7 +173,7 @@ def test_a_stale_document_is_told_by_where_it_differs(tree: Tree) -> None:
 def test_documents_that_do_not_know_the_newest_version_are_stale(tree: Tree) -> None:
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {"models/dinov3-teacher/v1.1/a.onnx": b"new"},
-        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+        producer=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
     )  # fmt: skip
     problems = verify(tree).problems
     assert {problem.kind for problem in problems} == {"stale"}

@@ -15,7 +15,7 @@ import pytest
 
 from pokeflow import File, Input, Record, Task
 from pokeflow_mlflow.connection import connect
-from pokeflow_testkit.mlruns import bring, old_runs, old_told  # noqa: F401 - fixtures
+from pokeflow_testkit.mlruns import bring, old_contents, old_runs  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ def test_a_run_that_cannot_be_read_is_told_and_the_others_come(
     told = bring("mlruns", uri)
     assert fault in json.dumps(told["problems"])
     assert "b2" in json.dumps(told["problems"])
-    assert len(mlruns.told(uri)["runs"]) >= 4
+    assert len(mlruns.read(uri)["runs"]) >= 4
 
 
 def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
@@ -107,8 +107,8 @@ def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Brin
     told = bring("mlruns", uri)
     assert told["problems"] == []
     assert sum(why == "a link, which is not followed" for _, why in told["left"]) == 3
-    assert "secret" not in json.dumps(mlruns.told(uri)["runs"])
-    assert len(mlruns.told(uri)["runs"]) == 5
+    assert "secret" not in json.dumps(mlruns.read(uri)["runs"])
+    assert len(mlruns.read(uri)["runs"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_artifacts_outside_of_the_source_are_read_only_where_the_plan_says_so(
     assert "key" not in json.dumps(told["rows"])
     granted = bring("old/mlruns", uri, artifacts={place.format(tmp_path): "secret"})
     assert granted["problems"] == []
-    assert {"key": mlruns.hashlib.sha256(b"secret").hexdigest()} in [r["artifacts"] for r in mlruns.told(uri)["runs"]]
+    assert {"key": mlruns.hashlib.sha256(b"secret").hexdigest()} in [r["artifacts"] for r in mlruns.read(uri)["runs"]]
 
 
 def test_nothing_is_written_outside_of_the_target(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
@@ -167,5 +167,5 @@ def test_artifacts_of_a_database_that_were_moved_are_asked_for(
         "artifacts.s3://x": f"the folder {tmp_path}/no does not exist"
     }
     assert bring("sqlite:///old/mlflow.db", uri, artifacts=moved)["left"] == []
-    [brought] = mlruns.told(uri)["runs"]
+    [brought] = mlruns.read(uri)["runs"]
     assert list(brought["artifacts"]) == ["a/x.txt"]

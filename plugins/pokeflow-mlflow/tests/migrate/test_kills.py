@@ -57,7 +57,7 @@ MOMENTS = [
 def test_the_same_command_completes_what_a_kill_left(
     tmp_path: Path,
     old_runs: Path,
-    old_told: dict[str, Any],
+    old_contents: dict[str, Any],
     uri: str,
     moment: str,
     after: int,
@@ -65,16 +65,16 @@ def test_the_same_command_completes_what_a_kill_left(
     bring: Bring,
 ) -> None:
     killed(old_runs, uri, tmp_path / "killed", moment, after, where)
-    assert mlruns.elsewhere("told", uri) != old_told
+    assert mlruns.elsewhere("read", uri) != old_contents
     told = bring(str(old_runs), uri)
     assert told["problems"] == []
     assert all(old == new for old, new in told["counts"].values())
-    assert mlruns.told(uri) == old_told
+    assert mlruns.read(uri) == old_contents
 
 
 @pytest.mark.slow
 def test_a_file_that_a_kill_tore_is_written_anew(
-    tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, database: Path, bring: Bring
+    tmp_path: Path, old_runs: Path, old_contents: dict[str, Any], uri: str, database: Path, bring: Bring
 ) -> None:
     killed(old_runs, uri, tmp_path / "killed", "log_artifact", 2, "after")
     for file in (database.parent / "mlartifacts").rglob("*"):
@@ -83,4 +83,4 @@ def test_a_file_that_a_kill_tore_is_written_anew(
             # The one as short as a torn copy, the other of full size and other bytes.
             file.write_bytes(data[: len(data) // 2] if file.name == "weights.bin" else bytes(len(data)))
     assert bring(str(old_runs), uri)["problems"] == []
-    assert mlruns.told(uri) == old_told
+    assert mlruns.read(uri) == old_contents

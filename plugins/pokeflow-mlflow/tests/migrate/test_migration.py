@@ -25,13 +25,13 @@ def equal(told: dict[str, Any]) -> bool:
 
 @pytest.mark.slow
 def test_a_folder_comes_whole_and_mlflow_tells_the_same_of_both(
-    tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, bring: Bring
+    tmp_path: Path, old_runs: Path, old_contents: dict[str, Any], uri: str, bring: Bring
 ) -> None:
     old = Path(shutil.copytree(old_runs, tmp_path / "mlruns"))
     before = state(old)
     told = bring("mlruns", uri)
     assert told["problems"] == []
-    assert mlruns.told(uri) == old_told
+    assert mlruns.read(uri) == old_contents
     assert state(old) == before
     assert equal(told)
     assert told["counts"]["metric points"] == [mlruns.POINTS + 5 + 1] * 2
@@ -62,16 +62,16 @@ def test_from_a_database_to_a_server_and_back_into_a_database(
     (tmp_path / "old").mkdir()
     old = Path(shutil.copy(template, tmp_path / "old/mlflow.db"))
     mlruns.make(f"sqlite:///{old}")
-    wanted, before = mlruns.told(f"sqlite:///{old}"), state(old.parent)
+    wanted, before = mlruns.read(f"sqlite:///{old}"), state(old.parent)
     told = bring("sqlite:///old/mlflow.db", server)
     assert told["problems"] == []
     assert equal(told)
-    assert mlruns.told(server) == wanted
+    assert mlruns.read(server) == wanted
     assert state(old.parent) == before
     (tmp_path / "new").mkdir()
     new = f"sqlite:///{shutil.copy(template, tmp_path / 'new/mlflow.db')}"
     assert bring(server, new)["problems"] == []
-    assert mlruns.told(new) == wanted
+    assert mlruns.read(new) == wanted
     assert done(bring(server, new)) == ["model there already", "run there already", "version there already"]
 
 
@@ -81,7 +81,7 @@ def test_a_moved_folder_of_an_old_mlflow_comes_whole(tmp_path: Path, uri: str, b
     told = bring("mlruns", uri, experiments={"1": "pokemon-card-dinov3-teacher"})
     assert told["problems"] == []
     assert equal(told)
-    there = mlruns.told(uri)
+    there = mlruns.read(uri)
     assert set(there["experiments"]) == {"pokemon-card-dinov3-teacher", "students"}
     assert sorted(run["about"][0] for run in there["runs"]) == ["1-a1", "1-b2", "1-c3", "2-a1", "2-b2"]
     first = next(run for run in there["runs"] if run["about"][0] == "2-a1")
@@ -100,7 +100,7 @@ def test_experiments_are_left_out_by_id_or_name_and_what_needs_them_stays_behind
 ) -> None:
     told = bring(str(old_runs), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
     assert told["problems"] == []
-    there = mlruns.told_runs(uri)
+    there = mlruns.run_names(uri)
     assert there == {"pupils": ["child", "still running"]}
     left = dict(told["left"])
     assert left["experiment teachers"] == "left out by the plan"
@@ -169,7 +169,7 @@ def test_a_run_that_went_on_in_the_source_goes_on_in_the_target(tmp_path: Path, 
     meta.write_text(text)
     (old / "1/a1/metrics/loss").write_text("1768000000000 0.5 0\n1768000000001 0.25 1\n1768000000009 0.125 2\n")
     assert bring("mlruns", uri)["problems"] == []
-    run = next(run for run in mlruns.told(uri)["runs"] if run["about"][0] == "1-a1")
+    run = next(run for run in mlruns.read(uri)["runs"] if run["about"][0] == "1-a1")
     assert run["about"][1:4] == ["FINISHED", 1767000000000, 1768000000000]
     assert len(run["metrics"]["loss"]) == 3
 
@@ -180,8 +180,8 @@ def test_two_sources_may_have_an_experiment_of_one_name(tmp_path: Path, uri: str
     mlruns.handmade(tmp_path / "two")
     bring("one/mlruns", uri)
     assert bring("two/mlruns", uri)["problems"] == []
-    assert mlruns.told_runs(uri)["students"] == ["2-a1", "2-a1", "2-b2", "2-b2"]
-    assert len(mlruns.told(uri)["registry"]["card"]["versions"]) == 2
+    assert mlruns.run_names(uri)["students"] == ["2-a1", "2-a1", "2-b2", "2-b2"]
+    assert len(mlruns.read(uri)["registry"]["card"]["versions"]) == 2
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from pokeflow_testkit.s3 import Server
 def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_database(
     tmp_path: Path,
     old_runs: Path,
-    old_told: dict[str, Any],
+    old_contents: dict[str, Any],
     s3: Server,
     uri: str,
     bring: Bring,
@@ -33,9 +33,9 @@ def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_da
     assert told["problems"] == []
     assert all(old == new for old, new in told["counts"].values())
     monkeypatch.setenv(settings.variable(settings.CACHE), str(tmp_path / "another machine"))
-    assert mlruns.elsewhere("told", unified) == old_told
+    assert mlruns.elsewhere("read", unified) == old_contents
     again = bring(f"{s3.uri}/old/mlruns", unified)
     assert {row["done"] for row in again["rows"]} == {
         "run there already", "model there already", "version there already"}  # fmt: skip
     assert bring(unified, uri)["problems"] == []
-    assert mlruns.told(uri) == old_told
+    assert mlruns.read(uri) == old_contents

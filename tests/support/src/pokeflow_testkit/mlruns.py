@@ -1,6 +1,6 @@
-"""An old MLflow store of every kind, and what a store holds as MLflow itself tells it, by names and not by ids.
+"""An old MLflow store of every kind, and the contents of a store as MLflow's client returns them, by names.
 
-Run as a program, for a store that this process may not open: ``make <uri>``, ``told <uri>``.
+Run as a program, for a store that this process may not open: ``make <uri>``, ``read <uri>``.
 """
 
 import atexit
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 POINTS = 2300
-"""More than MLflow takes at once."""
+"""More points than MLflow accepts in one call."""
 START = 1_700_000_000_000
 WEIGHTS = bytes(range(256)) * 40
 
@@ -43,12 +43,10 @@ def make(uri: str) -> None:
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     local = uri.removeprefix("sqlite:///").removesuffix("/mlflow.db")
-    place = f"file://{local}/artifacts" if uri.startswith("sqlite") else None
-    teachers = client.create_experiment(
-        "teachers", place and f"{place}/teachers", tags={"team": "cards", "note": "é ∞"}
-    )
-    students = client.create_experiment("students", place and f"{place}/students")
-    client.create_experiment("empty", place and f"{place}/empty")
+    base = f"file://{local}/artifacts" if uri.startswith("sqlite") else None
+    teachers = client.create_experiment("teachers", base and f"{base}/teachers", tags={"team": "cards", "note": "é ∞"})
+    students = client.create_experiment("students", base and f"{base}/students")
+    client.create_experiment("empty", base and f"{base}/empty")
     parent = client.create_run(teachers, START, {"mlflow.user": "ada"}, "first").info.run_id
     child = client.create_run(students, START + 5, {"mlflow.parentRunId": parent, "mlflow.user": "bob"}, "child")
     child_id = child.info.run_id
@@ -76,14 +74,14 @@ def make(uri: str) -> None:
     client.finalize_logged_model(net.model_id, LoggedModelStatus.READY)
     client.log_outputs(parent, [LoggedModelOutput(net.model_id, 7)])
     client.log_inputs(child_id, models=[LoggedModelInput(net.model_id)])
-    # At step 0, for MLflow's file store reads the step of a figure on a data set as 0, whatever it has written.
+    # At step 0, as MLflow's file store reads the step of a figure on a data set as 0.
     client.log_batch(parent, [Metric("top1", 0.5, START + 9, 0, net.model_id, "cards", "d1", parent)])
     client.set_terminated(parent, "FINISHED", START + 9_000)
     client.set_terminated(child_id, "FAILED", START + 8_000)
     client.create_run(students, START + 20, {}, "still running")
     gone = client.create_run(students, START + 30, {}, "deleted").info.run_id
     client.delete_run(gone)
-    client.delete_experiment(client.create_experiment("thrown away", place and f"{place}/gone"))
+    client.delete_experiment(client.create_experiment("thrown away", base and f"{base}/gone"))
     client.create_registered_model("card-net", {"owner": "ada"}, "recognises cards")
     source = client.get_run(parent).info.artifact_uri
     for number in range(1, 4):
@@ -97,8 +95,8 @@ def make(uri: str) -> None:
     client.set_registered_model_alias("card-net", "old", "1")
 
 
-def told(uri: str) -> dict[str, Any]:
-    """All of a store by names, as MLflow's client tells it; tags that a migration added are left out."""
+def read(uri: str) -> dict[str, Any]:
+    """Return all contents of a store by names, without the tags that a migration added."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -115,12 +113,12 @@ def told(uri: str) -> dict[str, Any]:
     }
 
 
-def told_runs(uri: str) -> dict[str, list[str]]:
-    """Names of the runs of each experiment that has some."""
-    found: dict[str, list[str]] = {}
-    for run in told(uri)["runs"]:
-        found.setdefault(run["experiment"], []).append(run["about"][0])
-    return {name: sorted(runs) for name, runs in found.items()}
+def run_names(uri: str) -> dict[str, list[str]]:
+    """Return the names of the runs of each experiment that has some."""
+    names: dict[str, list[str]] = {}
+    for run in read(uri)["runs"]:
+        names.setdefault(run["experiment"], []).append(run["about"][0])
+    return {name: sorted(runs) for name, runs in names.items()}
 
 
 def _run(client: Any, uri: str, run: Any, names: dict[str, str]) -> dict[str, Any]:
@@ -156,13 +154,13 @@ def _model(uri: str, model: Any, names: dict[str, str]) -> dict[str, Any]:
 
 
 def _registered(client: Any, uri: str, name: str, names: dict[str, str]) -> dict[str, Any]:
-    found = client.get_registered_model(name)
+    model = client.get_registered_model(name)
     versions = sorted(client.search_model_versions(f"name = '{name}'"), key=lambda v: int(v.version))
-    place = {int(version.version): i for i, version in enumerate(versions)}
+    positions = {int(version.version): i for i, version in enumerate(versions)}
     return {
-        "about": [found.description, _own(found.tags)],
-        # By place, for a gap in the numbers does not come along.
-        "aliases": {alias: place[int(number)] for alias, number in sorted(found.aliases.items())},
+        "about": [model.description, _own(model.tags)],
+        # By position, as a gap in the numbers is not migrated.
+        "aliases": {alias: positions[int(number)] for alias, number in sorted(model.aliases.items())},
         "versions": [
             [v.description, _own(v.tags), v.current_stage, names.get(v.run_id or ""),
              files(client.get_model_version_download_uri(name, v.version), uri)]
@@ -172,7 +170,7 @@ def _registered(client: Any, uri: str, name: str, names: dict[str, str]) -> dict
 
 
 def _points(history: Any) -> list[list[Any]]:
-    """Sorted; infinity as databases keep it."""
+    """Return the points sorted, with infinity as databases store it."""
     largest = sys.float_info.max
     rows = [(p.timestamp, p.step, math.copysign(largest, p.value) if math.isinf(p.value) else p.value) for p in history]
     return sorted([time, step, repr(value)] for time, step, value in rows)
@@ -183,11 +181,11 @@ def _own(tags: Any) -> dict[str, str]:
     return {k: v for k, v in dict(tags).items() if not k.startswith("pokeflow.migrated.") and k not in by_store}
 
 
-def files(place: str, uri: str) -> dict[str, str]:
-    """Checksums of all artifacts of a place, by path."""
+def files(location: str, uri: str) -> dict[str, str]:
+    """Return the checksums of all artifacts at a location, by path."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    repository = get_artifact_repository(place, tracking_uri=uri)
+    repository = get_artifact_repository(location, tracking_uri=uri)
     with TemporaryDirectory() as folder:
         if not repository.list_artifacts():
             return {}
@@ -202,11 +200,11 @@ def _checksums(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def elsewhere(what: str, uri: str) -> Any:
-    """``make`` or ``told`` in a process of its own, in which MLflow's file store is allowed."""
+    """Run ``make`` or ``read`` in a separate process, in which MLflow's file store is allowed."""
     allowed = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
     quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     command = [sys.executable, "-W", "ignore", __file__, what, uri]
-    with TemporaryDirectory() as folder:  # MLflow leaves a database of its own where it is run
+    with TemporaryDirectory() as folder:  # MLflow leaves a database in its current folder
         ran = subprocess.run(
             command, cwd=folder, env={**os.environ, **allowed, **quiet}, capture_output=True, check=False
         )
@@ -219,7 +217,7 @@ Bring = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def bring(tmp_path: Path) -> Bring:
-    """Migrates from a source into a target as the project's migration does; returns the report as plain data."""
+    """Return a function that migrates from a source into a target, and returns the report as plain data."""
     from pokeflow_mlflow.migrate.migration import Migration
 
     def migrate(source: str, uri: str, *, dry_run: bool = False, **more: Any) -> dict[str, Any]:
@@ -242,23 +240,23 @@ def _filestore() -> tuple[Path, dict[str, Any]]:
     root = Path(mkdtemp(prefix="pokeflow-test-")) / "mlruns"
     atexit.register(shutil.rmtree, root.parent, ignore_errors=True)
     elsewhere("make", str(root))
-    return root, elsewhere("told", str(root))
+    return root, elsewhere("read", str(root))
 
 
 @pytest.fixture
 def old_runs() -> Path:
-    """A folder that MLflow's own file store has written; nobody writes there."""
+    """Return a folder that MLflow's own file store has written; it is read-only."""
     return _filestore()[0]
 
 
 @pytest.fixture
-def old_told() -> dict[str, Any]:
-    """What MLflow's own file store tells of that folder."""
+def old_contents() -> dict[str, Any]:
+    """Return the contents of that folder, as read by MLflow's own file store."""
     return _filestore()[1]
 
 
 def handmade(root: Path, home: str = "/home/before/mlruns") -> Path:
-    """A file store as an old MLflow left it, moved since: its addresses lead to where it once was; ids repeat."""
+    """Write the file store of an old MLflow that was moved: its addresses are outdated, and ids repeat."""
     text = {
         "1/meta.yaml": f"artifact_location: file://{home}/1\nexperiment_id: '1'\nname: teacher-runs\n",
         "2/meta.yaml": f"artifact_location: {home}/2\nexperiment_id: '2'\nname: students\n",
@@ -289,5 +287,5 @@ def handmade(root: Path, home: str = "/home/before/mlruns") -> Path:
 
 
 if __name__ == "__main__":
-    answer = make(sys.argv[2]) if sys.argv[1] == "make" else told(sys.argv[2])  # type: ignore[func-returns-value]
+    answer = make(sys.argv[2]) if sys.argv[1] == "make" else read(sys.argv[2])  # type: ignore[func-returns-value]
     print(json.dumps(answer))
