@@ -1,4 +1,4 @@
-"""What a job sends to S3: checkpoints and outputs while it runs, the rest when it is over."""
+"""Uploads of a job to S3: checkpoints and outputs while it runs, the rest at its end."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from .state import Row, State
 
 
 class LostError(Exception):
-    """Something that could not be sent: a sentence."""
+    """An upload that failed, with a message."""
 
 
 class Delivery:
-    """The sending for one run of a job, from the folders that its containers see as /opt/ml."""
+    """The uploads of one run of a job, from the folders that its containers see as /opt/ml."""
 
     def __init__(self, state: State, row: Row, folders: list[Path]) -> None:
         self.state, self.row, self.folders = state, row, folders
@@ -19,7 +19,7 @@ class Delivery:
         self.seen: dict[Path, dict[str, tuple[int, int]]] = {}
         for _, folder in self._watched():
             known = self.seen.setdefault(folder, {})
-            list(machines.changed(folder, known))  # what was restored need not be sent again
+            list(machines.changed(folder, known))  # restored files need not be sent again
 
     def _watched(self) -> list[tuple[str, Path]]:
         if self.training:
@@ -40,12 +40,12 @@ class Delivery:
             self._put(f"{uri.rstrip('/')}/{name}", content)
 
     def sync(self) -> None:
-        """Send what is new in the checkpoints, or in the outputs that are sent continuously."""
+        """Send new files of the checkpoints, or of the outputs that are sent continuously."""
         for uri, folder in self._watched():
             self._put_folder(uri, folder, self.seen[folder])
 
     def all(self, name: str, failed: bool) -> None:
-        """Send what the job made, and note what it said and where its model is."""
+        """Send the outputs of the job, and record its message and the address of its model."""
         if self.training:
             self._trained(name, failed)
         else:
@@ -67,11 +67,11 @@ class Delivery:
                 continue
             folders = [ml / folder for ml in self.folders]
             if whole:
-                for place in folders:
-                    self._put_folder(f"{base}/{archive}", place, {})
+                for source in folders:
+                    self._put_folder(f"{base}/{archive}", source, {})
             elif packed := machines.archive(folders):
                 self._put(f"{base}/{archive}.tar.gz", packed)
         if not failed:
             with self.state.lock:
-                place = f"{base}/{'model/' if whole else 'model.tar.gz'}"
-                self.row["ModelArtifacts"] = {"S3ModelArtifacts": place}
+                uri = f"{base}/{'model/' if whole else 'model.tar.gz'}"
+                self.row["ModelArtifacts"] = {"S3ModelArtifacts": uri}
