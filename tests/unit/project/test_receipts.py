@@ -143,7 +143,7 @@ def _gain(root: Path, name: str) -> None:
     receipts.put(Folder(root), receipt(published_file(f"models/m/v1/{name}")))
 
 
-def test_concurrent_publishes_lose_nothing(tmp_path: Path) -> None:
+def test_eight_concurrent_publishes_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_gain, args=(tmp_path, f"file{i}")) for i in range(8)]
     for process in processes:
