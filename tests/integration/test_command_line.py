@@ -311,7 +311,7 @@ def test_a_plugins_command_is_called_like_any_other(cli: Cli) -> None:
     assert cli("toy", "--wrod", "x").stderr.startswith("pokeflow: toy: no flag '--wrod'. Did you mean '--word'?")
 
 
-def broken(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def run_with_broken_plugin(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """Run a command where a plugin is installed that cannot be loaded."""
     info = tmp_path / "broken-1.dist-info"
     info.mkdir()
@@ -323,7 +323,7 @@ def broken(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_plugin_that_fails_to_load_is_named(tmp_path: Path) -> None:
-    done = broken("plan", tmp_path)
+    done = run_with_broken_plugin("plan", tmp_path)
     assert done.returncode == 1
     assert "plugin 'broken' (no_such_module) cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
@@ -364,7 +364,7 @@ def test_a_check_that_fails_is_a_row(
 
 
 def test_doctor_runs_although_a_plugin_is_broken(tmp_path: Path) -> None:
-    done = broken("doctor", tmp_path)
+    done = run_with_broken_plugin("doctor", tmp_path)
     assert done.returncode == 1
     (row,) = (line for line in done.stdout.splitlines() if line.split()[1] == "plugins")
     assert row.startswith("missing")

@@ -109,10 +109,10 @@ def test_commands_of_a_page_are_accepted(file: Path, tmp_path: Path, monkeypatch
                 if words[:1] == ["init"]:
                     shutil.copytree(ROOT / "conf", sandbox.folder / words[1] / "conf", dirs_exist_ok=True)
                 if not _of_a_plugin_in_the_page(words):
-                    resolve_call([_expanded(word, tmp_path) for word in words])
+                    resolve_call([_expand(word, tmp_path) for word in words])
 
 
-def _expanded(word: str, home: Path) -> str:
+def _expand(word: str, home: Path) -> str:
     return re.sub(r"(^|=)~/", rf"\1{home}/", word.replace("${HOME}", str(home)).replace("$HOME", str(home)))
 
 
@@ -136,7 +136,7 @@ def test_commands_of_a_plugin_s_readme_are_accepted(
             if re.match(r"(\$ )?pokeflow ", line):
                 for words in pokeflow_words(line.removeprefix("$ ")):
                     if not _of_a_plugin_in_the_page(words):
-                        resolve_call([_expanded(word, tmp_path) for word in words])
+                        resolve_call([_expand(word, tmp_path) for word in words])
 
 
 # Running: the commands of a page one after another in a folder of their own.

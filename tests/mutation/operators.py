@@ -30,7 +30,7 @@ SILENT = ("log.info", "log.debug")
 """Calls that are not deleted, as log messages are not part of the tested behaviour."""
 
 
-def _parsed(code: str) -> Any:
+def _parse(code: str) -> Any:
     """Return source code as a node that replaces another one."""
     return parso.parse(code)
 
@@ -47,7 +47,7 @@ class _Own(Operator):
 
     def mutate(self, node: Any, index: int) -> Any:
         old, code = list(self.choices(node))[index]
-        new = _parsed(_prefix(old) + code)
+        new = _parse(_prefix(old) + code)
         if old is node:
             return new
         owner = old.parent

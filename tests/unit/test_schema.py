@@ -115,12 +115,12 @@ def schemas() -> dict[str, Any]:
     return all_schemas(registry(manager()))
 
 
-def shipped() -> list[Path]:
+def shipped_files() -> list[Path]:
     groups = ("project", "lineage", "data", "target", "store", "executor", "tracking")
     return sorted(f for group in groups for f in (shipped_conf() / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("file", shipped(), ids=lambda f: f"{f.parent.name}/{f.stem}")
+@pytest.mark.parametrize("file", shipped_files(), ids=lambda f: f"{f.parent.name}/{f.stem}")
 def test_every_shipped_file_satisfies_its_schema(file: Path, schemas: dict[str, Any]) -> None:
     if file.stem == "none" and file.parent.name == "target":
         pytest.skip("names a backend that is not installed: the schema lists the installed ones")

@@ -131,7 +131,7 @@ def test_cloud_registry_needs_bundled_models() -> None:
 
 
 @pytest.fixture
-def installed_with(monkeypatch) -> Iterator[Callable[..., None]]:
+def install_only(monkeypatch) -> Iterator[Callable[..., None]]:
     """Return a function that hides all plugins but those of the given names."""
     entries = metadata.entry_points(group="pokeflow")
 
@@ -147,8 +147,8 @@ def installed_with(monkeypatch) -> Iterator[Callable[..., None]]:
 LAPTOP = ("local", "cards", "torch", "onnxruntime")
 
 
-def test_default_needs_no_cloud_tracker_or_device(installed_with) -> None:
-    installed_with(*LAPTOP)
+def test_default_needs_no_cloud_tracker_or_device(install_only) -> None:
+    install_only(*LAPTOP)
     default = flow()
     assert default.tracking is None
     assert {s.stage for s in default.steps} == {"prepare", "train", "distill", "compile", "profile", "benchmark"}
@@ -163,15 +163,15 @@ def test_default_needs_no_cloud_tracker_or_device(installed_with) -> None:
         ("tracking=mlflw", "tracking: no option 'mlflw'. Known: none."),
     ],
 )
-def test_option_that_is_not_installed_is_refused(installed_with, override: str, message: str) -> None:
-    installed_with(*LAPTOP)
+def test_option_that_is_not_installed_is_refused(install_only, override: str, message: str) -> None:
+    install_only(*LAPTOP)
     with pytest.raises(ConfigError) as error:
         flow(override)
     assert str(error.value) == message
 
 
-def test_uninstalled_option_of_an_experiment_is_refused(installed_with, tmp_path: Path) -> None:
-    installed_with(*LAPTOP)
+def test_uninstalled_option_of_an_experiment_is_refused(install_only, tmp_path: Path) -> None:
+    install_only(*LAPTOP)
     (tmp_path / "experiment").mkdir()
     experiment = "# @package _global_\ndefaults:\n  - override /registry: sagemaker\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(experiment)

@@ -213,14 +213,14 @@ class Double:
         if fault == "cut" and request.operation != "GetObject":
             return Answer(0, [], b"", arrives=0)
         try:
-            answer = self._applied(request)
+            answer = self._apply(request)
         except S3Error as refused:
             answer = _xml(refused)
         except Exception:  # noqa: BLE001 – an error of the double is reported by an answer that clients do not retry
             answer = _xml(S3Error(400, "TheDoubleIsBroken", traceback.format_exc()))
         return replace(answer, arrives=0.5 if fault == "cut" else 0.0) if fault else answer
 
-    def _applied(self, request: Request) -> Answer:
+    def _apply(self, request: Request) -> Answer:
         """Return moto's answer, unless S3 would refuse the request."""
         if "HTTP_X_AMZ_TARGET" in request.environ:
             with self.moto:

@@ -112,7 +112,7 @@ def parse_request(environ: Environ, body: bytes) -> Request:
     if target := str(environ.get("HTTP_X_AMZ_TARGET", "")):  # a service other than S3
         return Request(environ, method, target.rpartition(".")[2], "", "", query, body)
     if str(environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")).startswith("STREAMING-"):
-        body = dechunked(environ, body)
+        body = dechunk(environ, body)
     copied = "HTTP_X_AMZ_COPY_SOURCE" in environ
     parsed = Request(environ, method, operation(method, key, bucket, query, copied), bucket, key, query, body)
     if parsed.operation == "PutObject" and not parsed.header("x-amz-sdk-checksum-algorithm"):
@@ -123,7 +123,7 @@ def parse_request(environ: Environ, body: bytes) -> Request:
     return parsed
 
 
-def dechunked(environ: Environ, body: bytes) -> bytes:
+def dechunk(environ: Environ, body: bytes) -> bytes:
     """Return the bytes of an aws-chunked body."""
     data, at = bytearray(), 0
     while True:

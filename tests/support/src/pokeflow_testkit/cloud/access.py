@@ -11,7 +11,7 @@ from pokeflow_testkit.s3_double import Answer
 from .state import ACCOUNT, AwsError, Row
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -53,7 +53,7 @@ def _holds(condition: Row, context: dict[str, list[str]]) -> bool:
                 "Bool": lambda a, b: a.lower() == b.lower(),
             }
             test = tests.get(base)
-            if test is None or not any(test(one, str(value)) for one in had for value in _listed(values)):
+            if test is None or not any(test(one, str(value)) for one in had for value in _as_list(values)):
                 return False
     return True
 
@@ -62,12 +62,12 @@ def decide(documents: list[Row], action: str, resource: str, context: dict[str, 
     """Return ``allowed``, ``explicitDeny`` or ``implicitDeny``."""
     decision = "implicitDeny"
     for document in documents:
-        for statement in _listed(document["Statement"]):
+        for statement in _as_list(document["Statement"]):
             if "Action" in statement:
-                meant = any(fnmatchcase(action.lower(), str(a).lower()) for a in _listed(statement["Action"]))
+                meant = any(fnmatchcase(action.lower(), str(a).lower()) for a in _as_list(statement["Action"]))
             else:
-                meant = not any(fnmatchcase(action.lower(), str(a).lower()) for a in _listed(statement["NotAction"]))
-            on = any(fnmatchcase(resource, str(r)) or resource == "*" == r for r in _listed(statement["Resource"]))
+                meant = not any(fnmatchcase(action.lower(), str(a).lower()) for a in _as_list(statement["NotAction"]))
+            on = any(fnmatchcase(resource, str(r)) or resource == "*" == r for r in _as_list(statement["Resource"]))
             if meant and on and _holds(statement.get("Condition", {}), context):
                 if statement["Effect"] == "Deny":
                     return "explicitDeny"

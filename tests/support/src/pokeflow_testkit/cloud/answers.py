@@ -68,7 +68,7 @@ class Call:
         """Return an answer in JSON."""
         return Answer(200, [("Content-Type", "application/x-amz-json-1.1")], json.dumps(result).encode())
 
-    def refused(self, error: AwsError) -> Answer:
+    def error_answer(self, error: AwsError) -> Answer:
         """Return an error in the call's protocol."""
         code, status = error.code, error.status
         if self.json:
@@ -105,6 +105,6 @@ def error_code(answer: Answer, json_said: bool) -> str:
     return match[1].decode() if match else "?"
 
 
-def counted(calls: list[dict[str, Any]]) -> Counter[str]:
+def count_operations(calls: list[dict[str, Any]]) -> Counter[str]:
     """Count the calls of each operation."""
     return Counter(call["operation"] for call in calls)

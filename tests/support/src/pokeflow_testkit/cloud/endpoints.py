@@ -106,7 +106,7 @@ def _failing(state: State, config: Row, name: str) -> str:
     return f"Unable to provision requested ML compute capacity for {lacking[0]}." if lacking else ""
 
 
-def _limited(state: State, config: Row) -> None:
+def _check_limits(state: State, config: Row) -> None:
     for variant in _variants(config):
         if variant.get("InstanceType") in state.trouble.limited:
             kind = f"The account-level service limit '{variant['InstanceType']} for endpoint usage' is 0 Instances."
@@ -114,7 +114,7 @@ def _limited(state: State, config: Row) -> None:
 
 
 def _check_endpoint(state: State, row: Row) -> None:
-    _limited(state, CONFIG.find(state, row["EndpointConfigName"]))
+    _check_limits(state, CONFIG.find(state, row["EndpointConfigName"]))
     row["EndpointStatus"] = "Creating"
 
 
@@ -130,10 +130,10 @@ def _start_endpoint(state: State, row: Row) -> None:
         _becomes(state, row, "Failed", FailureReason=why)
     else:
         variants = _running(config)
-        _becomes(state, row, "InService", ProductionVariants=variants, **_captured(config))
+        _becomes(state, row, "InService", ProductionVariants=variants, **_settings_of(config))
 
 
-def _captured(config: Row) -> Row:
+def _settings_of(config: Row) -> Row:
     """Return the settings besides the variants that an endpoint copies from its configuration."""
     settings = {name: config[name] for name in ("AsyncInferenceConfig", "ExplainerConfig") if name in config}
     if capture := config.get("DataCaptureConfig"):
@@ -174,7 +174,7 @@ def update_endpoint(state: State, request: Row) -> Row:
     row = ENDPOINT.find(state, request["EndpointName"])
     _free(row, "InService")
     config = CONFIG.find(state, request["EndpointConfigName"])
-    _limited(state, config)
+    _check_limits(state, config)
     before = row["EndpointConfigName"]
     if before == config["EndpointConfigName"]:
         raise invalid(f"Endpoint {row['EndpointName']} already uses endpoint configuration {before}.")
@@ -196,7 +196,7 @@ def update_endpoint(state: State, request: Row) -> Row:
 
         def forward() -> None:
             row.pop("PendingDeploymentSummary", None)
-            row.update(EndpointStatus="InService", LastModifiedTime=now(), **news, **_captured(config))
+            row.update(EndpointStatus="InService", LastModifiedTime=now(), **news, **_settings_of(config))
 
         state.later(state.trouble.becoming, forward)
     return row

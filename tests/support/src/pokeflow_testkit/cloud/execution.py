@@ -189,7 +189,7 @@ class Execution:
     def _call(self, step: Row, about: Row) -> None:
         arguments = self.resolve(step["Arguments"])
         about["Key"] = json.dumps([step["Type"], arguments], sort_keys=True)
-        if hit := self._cached(step, about["Key"]):
+        if hit := self._find_cached(step, about["Key"]):
             about |= {name: hit[name] for name in ("Metadata", "Properties")}
             about["CacheHitResult"] = {"SourcePipelineExecutionArn": hit["Execution"]}
             return
@@ -204,7 +204,7 @@ class Execution:
                     raise
                 about["AttemptCount"] += 1
 
-    def _cached(self, step: Row, key: str) -> Row | None:
+    def _find_cached(self, step: Row, key: str) -> Row | None:
         """Return a recent step of this pipeline with the same name and arguments, or None."""
         config = step.get("CacheConfig") or {}
         if not config.get("Enabled"):

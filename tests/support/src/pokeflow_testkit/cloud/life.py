@@ -154,12 +154,12 @@ class Job:
                 except machines.InputError as error:
                     raise Ended("Failed", reason=f"ClientError: Data download failed:{error}") from error
             if self._check_wanted():
-                return self._interrupted()
+                return self._mark_interrupted()
             if self.image in self.state.trouble.no_tags:
                 raise Ended("Failed", reason=f"ClientError: Cannot find the requested image {self.image}: no such tag")
             self._move("Training")
             interrupted = self._run(names, born)
-            return self._interrupted() if interrupted else False
+            return self._mark_interrupted() if interrupted else False
         finally:
             for container in self.containers:
                 container.kill()
@@ -168,7 +168,7 @@ class Job:
             self.containers = []
             shutil.rmtree(root, ignore_errors=True)
 
-    def _interrupted(self) -> bool:
+    def _mark_interrupted(self) -> bool:
         self._move("Interrupted")
         self.wanted = ""
         self.woken.clear()
@@ -235,19 +235,19 @@ class Job:
                 return ("failed", failed) if failed else ("ended", "")
             at = time.monotonic()
             if self.wanted:
-                return self.wanted, self._terminated(self.wanted)
+                return self.wanted, self._terminate(self.wanted)
             if self.spent + at - began > longest:
-                self._terminated("stop")
+                self._terminate("stop")
                 return "stop", "MaxRuntimeExceeded"
             if at - born > wait:
-                self._terminated("stop")
+                self._terminate("stop")
                 return "stop", "MaxWaitTimeExceeded"
             self._sync_in_time()
             for stream in streams:
                 stream.flush()
             self.woken.wait(TICK)
 
-    def _terminated(self, wanted: str) -> str:
+    def _terminate(self, wanted: str) -> str:
         """Send SIGTERM, wait for the grace period, and send SIGKILL; sync checkpoints meanwhile."""
         if wanted == "stop":
             self._move("Stopping")

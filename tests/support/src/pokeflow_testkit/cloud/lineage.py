@@ -3,7 +3,7 @@
 import hashlib
 from collections import deque
 
-from .rows import Kind, kind, page, turned
+from .rows import Kind, kind, page, page_of
 from .state import AwsError, Row, State, invalid, now, operation
 
 DEPTH = 10
@@ -61,7 +61,7 @@ def add_association(state: State, request: Row) -> Row:
         raise invalid("Source and destination of an association cannot be the same.")
     if (source, destination) in state.edges:
         raise invalid(f"Association already exists between {source} and {destination}.")
-    if source in _reached(state, [destination], "Descendants", DEPTH)[0]:
+    if source in _reachable(state, [destination], "Descendants", DEPTH)[0]:
         raise invalid("The association would make a cycle.")
     about: Row = {"SourceArn": source, "DestinationArn": destination, "CreationTime": now()}
     about["AssociationType"] = request.get("AssociationType") or "AssociatedWith"
@@ -86,7 +86,7 @@ def list_associations(state: State, request: Row) -> Row:
     return page("ListAssociations", list(state.edges.values()), request)
 
 
-def _reached(state: State, start: list[str], direction: str, depth: int) -> tuple[list[str], list[Row]]:
+def _reachable(state: State, start: list[str], direction: str, depth: int) -> tuple[list[str], list[Row]]:
     """Return the resources within so many edges of the start, nearest first, and the edges used."""
     far, todo, used = dict.fromkeys(start, 0), deque(start), []
     while todo:
@@ -115,14 +115,14 @@ def query_lineage(state: State, request: Row) -> Row:
     everything = [r[f"{k}Arn"] for k in EDGES for r in state.of(k).values()]
     for arn in start:
         _vertex(state, arn)
-    reached, used = _reached(state, start, request.get("Direction") or "Both", depth) if start else (everything, [])
+    reached, used = _reachable(state, start, request.get("Direction") or "Both", depth) if start else (everything, [])
     vertices = []
     for arn in reached:
         known, row = _vertex(state, arn)
         vertex = {"Arn": arn, "Type": row[f"{known}Type"], "LineageType": known}
         if _meant(vertex, row, request.get("Filters") or {}):
             vertices.append(vertex)
-    answer = turned("Vertices", vertices, request)
+    answer = page_of("Vertices", vertices, request)
     shown = {v["Arn"] for v in vertices} | set(start)
     edges = [e for e in used if e["SourceArn"] in shown and e["DestinationArn"] in shown]
     return answer | {"Edges": edges if request.get("IncludeEdges", True) else []}

@@ -144,7 +144,7 @@ def archive(folders: list[Path]) -> bytes:
     return packed.getvalue()
 
 
-def changed(folder: Path, seen: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bytes]]:
+def changed_files(folder: Path, seen: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bytes]]:
     """Yield the files that changed since the last call, even if they are only partly written."""
     for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from .buckets import check_role, read
 from .definitions import parameter_values, parse
 from .execution import Execution
-from .rows import Kind, kind, page, turned
+from .rows import Kind, kind, page, page_of
 from .state import AwsError, Row, State, invalid, now, operation, unique
 
 
@@ -28,7 +28,7 @@ def _check(state: State, row: Row) -> None:
     row.setdefault("PipelineDisplayName", row["PipelineName"])
 
 
-def _changed(state: State, row: Row, request: Row) -> None:
+def _update(state: State, row: Row, request: Row) -> None:
     if "RoleArn" in request:
         check_role(state, request["RoleArn"])
     if (text := _definition(state, request)) is not None:
@@ -49,7 +49,7 @@ PIPELINE = kind(
             "exists.",
         ),
         check=_check,
-        changed=_changed,
+        changed=_update,
         operations=("Describe", "Update", "List"),
     )
 )
@@ -76,10 +76,10 @@ def delete_pipeline(state: State, request: Row) -> Row:
 @operation("StartPipelineExecution")
 def start(state: State, request: Row) -> Row:
     """Start an execution in a thread; the same token starts it once."""
-    return state.once("StartPipelineExecution", request, "ClientRequestToken", lambda: _started(state, request))
+    return state.once("StartPipelineExecution", request, "ClientRequestToken", lambda: _start_execution(state, request))
 
 
-def _started(state: State, request: Row) -> Row:
+def _start_execution(state: State, request: Row) -> Row:
     pipeline = PIPELINE.describe(state, {"PipelineName": request["PipelineName"]})
     definition = json.loads(pipeline["PipelineDefinition"])
     name = unique()
@@ -167,14 +167,14 @@ def steps(state: State, request: Row) -> Row:
     row = _execution_of(state, request)
     started = copy.deepcopy(row["Steps"])
     falling = request.get("SortOrder", "Descending") == "Descending"
-    return turned("PipelineExecutionSteps", started[::-1] if falling else started, request)
+    return page_of("PipelineExecutionSteps", started[::-1] if falling else started, request)
 
 
 @operation("ListPipelineParametersForExecution")
 def parameters(state: State, request: Row) -> Row:
     """List the parameters of an execution, as text."""
     values: Any = _execution_of(state, request)["Values"].items()
-    return turned("PipelineParameters", [{"Name": name, "Value": str(value)} for name, value in values], request)
+    return page_of("PipelineParameters", [{"Name": name, "Value": str(value)} for name, value in values], request)
 
 
 @operation("DescribePipelineDefinitionForExecution")

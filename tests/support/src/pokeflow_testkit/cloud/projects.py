@@ -81,7 +81,7 @@ def _busy(row: Row) -> None:
         raise AwsError("ConflictException", f"Project {row['ProjectName']} is in status {row['ProjectStatus']}.")
 
 
-def _changed(state: State, row: Row, request: Row) -> None:
+def _update(state: State, row: Row, request: Row) -> None:
     _busy(row)
     providers = _providers(request, "TemplateProvidersToUpdate")
     request.pop("TemplateProvidersToUpdate", None)
@@ -110,7 +110,7 @@ PROJECT = kind(
         taken=("ValidationException", "Project {name} already exists."),
         check=_check,
         after_create=_create_stacks,
-        changed=_changed,
+        changed=_update,
         operations=("Create", "Describe", "Update", "List"),
     )
 )

@@ -69,10 +69,10 @@ def check_card(content: str) -> None:
 @operation("CreateModelPackage")
 def create_package(state: State, request: Row) -> Row:
     """Create the next version in a group, or a package with a name; the same token creates it once."""
-    return state.once("CreateModelPackage", request, "ClientToken", lambda: _created(state, request))
+    return state.once("CreateModelPackage", request, "ClientToken", lambda: _create(state, request))
 
 
-def _created(state: State, request: Row) -> Row:
+def _create(state: State, request: Row) -> Row:
     group, name = request.get("ModelPackageGroupName"), request.get("ModelPackageName")
     if bool(group) == bool(name):
         raise invalid("Either ModelPackageGroupName or ModelPackageName must be given, and not both.")
@@ -106,10 +106,10 @@ def describe_package(state: State, request: Row) -> Row:
 @operation("UpdateModelPackage")
 def update_package(state: State, request: Row) -> Row:
     """Update approval, card or properties of a package."""
-    return state.once("UpdateModelPackage", request, "ClientToken", lambda: _updated(state, request))
+    return state.once("UpdateModelPackage", request, "ClientToken", lambda: _update(state, request))
 
 
-def _updated(state: State, request: Row) -> Row:
+def _update(state: State, request: Row) -> Row:
     row = PACKAGE.find(state, request["ModelPackageArn"])
     _check_containers(state, {k: v for k, v in request.items() if k != "ModelPackageArn"})
     properties = {**row.get("CustomerMetadataProperties", {}), **(request.get("CustomerMetadataProperties") or {})}

@@ -161,10 +161,10 @@ def page(operation: str, rows: list[Row], request: Row) -> Row:
 
     falling = request.get("SortOrder", "Descending" if "SortBy" not in request else "Ascending") == "Descending"
     meant = [row for _, row in sorted(enumerate(meant), key=order, reverse=falling)]
-    return turned(listed, meant, request)
+    return page_of(listed, meant, request)
 
 
-def turned(listed: str, rows: list[Row], request: Row) -> Row:
+def page_of(listed: str, rows: list[Row], request: Row) -> Row:
     """Return one page of rows, and the token of the next."""
     start, size = 0, request.get("MaxResults") or PAGE
     if token := request.get("NextToken"):
@@ -189,7 +189,7 @@ def check_tags(tags: list[Row] | None) -> None:
         raise invalid(f"The number of tags exceeds the limit of {TAGS}.")
 
 
-def _tagged(state: State, arn: str) -> dict[str, str]:
+def _tags_of(state: State, arn: str) -> dict[str, str]:
     if f":{state.region}:{ACCOUNT}:" not in arn:
         raise invalid(f"The ARN {arn} is not of this region and account.")
     if arn not in state.tags:
@@ -201,7 +201,7 @@ def _tagged(state: State, arn: str) -> dict[str, str]:
 def add_tags(state: State, request: Row) -> Row:
     """Add tags to a resource, up to fifty."""
     check_tags(request["Tags"])
-    known = _tagged(state, request["ResourceArn"])
+    known = _tags_of(state, request["ResourceArn"])
     all_of = known | {tag["Key"]: tag["Value"] for tag in request["Tags"]}
     check_tags([{"Key": key} for key in all_of])
     known.update(all_of)
@@ -211,14 +211,14 @@ def add_tags(state: State, request: Row) -> Row:
 @operation("ListTags")
 def list_tags(state: State, request: Row) -> Row:
     """List the tags of a resource."""
-    tags = [{"Key": key, "Value": value} for key, value in _tagged(state, request["ResourceArn"]).items()]
-    return turned("Tags", tags, {"MaxResults": TAGS, **request})
+    tags = [{"Key": key, "Value": value} for key, value in _tags_of(state, request["ResourceArn"]).items()]
+    return page_of("Tags", tags, {"MaxResults": TAGS, **request})
 
 
 @operation("DeleteTags")
 def delete_tags(state: State, request: Row) -> Row:
     """Delete tags of a resource."""
-    known = _tagged(state, request["ResourceArn"])
+    known = _tags_of(state, request["ResourceArn"])
     for key in request["TagKeys"]:
         known.pop(key, None)
     return {}

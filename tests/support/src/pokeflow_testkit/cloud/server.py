@@ -19,7 +19,7 @@ from . import access, endpoints, formation, jobs, lineage, pipelines, projects, 
 from .answers import Call, error_code
 from .faults import Dice, Happened, Trouble
 from .state import ACCOUNT, OPERATIONS, AwsError, Row, State
-from .validation import complaint, input_shape, model, shaped, violations
+from .validation import complaint, filter_members, input_shape, model, violations
 
 CONTROL = "/_control/"
 MOTO = ("sts", "iam", "kms", "logs", "cloudformation", "cloudwatch", "secretsmanager", "ecr")
@@ -67,37 +67,37 @@ class Cloud(Double):
         """Answer a client's request."""
         self.endpoint = self.endpoint or f"http://{environ['HTTP_HOST']}"
         if environ["PATH_INFO"].startswith(CONTROL):
-            return self._controlled(environ["PATH_INFO"].removeprefix(CONTROL), environ["REQUEST_METHOD"], body)
+            return self._handle_control(environ["PATH_INFO"].removeprefix(CONTROL), environ["REQUEST_METHOD"], body)
         call = Call(environ, body)
         if call.service in ("", "s3"):
             return super().answer(environ, body)
         if self.trouble.latency:
             time.sleep(self.trouble.latency)
-        answer = self._called(call)
+        answer = self._call(call)
         about = {"service": call.service, "operation": call.operation, "region": call.region, "by": call.who}
         code = error_code(answer, call.json)
         with self.lock:
             self.happened.calls.append({**about, "status": answer.status, "code": code, "request": call.request})
         return answer
 
-    def _applied(self, request: Request) -> Answer:
+    def _apply(self, request: Request) -> Answer:
         if self.trouble.expired:
             raise S3Error(400, "ExpiredToken", "The provided token has expired.")
-        return super()._applied(request)
+        return super()._apply(request)
 
-    def _called(self, call: Call) -> Answer:
+    def _call(self, call: Call) -> Answer:
         with self.lock:
             fault = self.aws_dice.draw(call.operation)
         try:
-            self._disturbed(call, fault)
-            answer = self._answered(call)
+            self._raise_fault(call, fault)
+            answer = self._dispatch(call)
         except AwsError as error:
-            answer = call.refused(error)
+            answer = call.error_answer(error)
         except Exception:  # noqa: BLE001 – an error of the cloud is reported by an answer that clients do not retry
-            answer = call.refused(AwsError("TheCloudIsBroken", traceback.format_exc()))
+            answer = call.error_answer(AwsError("TheCloudIsBroken", traceback.format_exc()))
         return dataclasses.replace(answer, arrives=0.0) if fault == "lost" else answer
 
-    def _disturbed(self, call: Call, fault: str | None) -> None:
+    def _raise_fault(self, call: Call, fault: str | None) -> None:
         if self.trouble.expired:
             raise AwsError("ExpiredTokenException", "The security token included in the request is expired")
         if call.operation in self.trouble.denied:
@@ -112,7 +112,7 @@ class Cloud(Double):
         if fault == "internal":
             raise AwsError("InternalFailure", "The request processing has failed because of an unknown error.", 500)
 
-    def _answered(self, call: Call) -> Answer:
+    def _dispatch(self, call: Call) -> Answer:
         unknown = f"{call.service}:{call.operation} is not known to the test cloud: add it to pokeflow_testkit/cloud"
         if call.service != "sagemaker" and call.service not in MOTO:
             raise AwsError("NotInTheTestCloud", unknown)
@@ -132,7 +132,7 @@ class Cloud(Double):
         with self.moto:
             result = OPERATIONS[call.operation](self.state(call.region), call.request)
             output = model("sagemaker").operation_model(call.operation).output_shape
-            return call.said(shaped(output, result) or {})
+            return call.said(filter_members(output, result) or {})
 
     def _check(self, call: Call, unknown: str) -> None:
         if call.operation not in model(call.service).operation_names:
@@ -147,7 +147,7 @@ class Cloud(Double):
         if broken:
             raise AwsError("ValidationException", complaint(broken))
 
-    def _controlled(self, path: str, method: str, body: bytes) -> Answer:
+    def _handle_control(self, path: str, method: str, body: bytes) -> Answer:
         said = json.loads(body) if body else {}
         try:
             result = self._control_of(path, method, said)

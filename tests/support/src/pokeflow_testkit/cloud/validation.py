@@ -115,15 +115,15 @@ def complaint(broken: list[str]) -> str:
     return f"{len(broken)} validation error{'s' * (len(broken) > 1)} detected: {'; '.join(broken[:10])}"
 
 
-def shaped(shape: Any, value: Any) -> Any:
+def filter_members(shape: Any, value: Any) -> Any:
     """Return a value with only the members of its shape, as it is sent."""
     if value is None or shape is None:
         return None
     if shape.type_name == "structure":
-        known = {name: shaped(part, value[name]) for name, part in shape.members.items() if name in value}
+        known = {name: filter_members(part, value[name]) for name, part in shape.members.items() if name in value}
         return {name: part for name, part in known.items() if part is not None}
     if shape.type_name == "list":
-        return [shaped(shape.member, part) for part in value]
+        return [filter_members(shape.member, part) for part in value]
     if shape.type_name == "map":
-        return {name: shaped(shape.value, part) for name, part in value.items()}
+        return {name: filter_members(shape.value, part) for name, part in value.items()}
     return value

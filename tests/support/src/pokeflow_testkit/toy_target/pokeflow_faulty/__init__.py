@@ -54,7 +54,7 @@ class LooseParams:
     calibration_images: int = 32
 
 
-def rounded(source: Path, levels: int) -> bytes:
+def round_weights(source: Path, levels: int) -> bytes:
     """Return the network with the weights of each tensor rounded to so many levels."""
     import numpy as np
     import onnx
@@ -104,7 +104,7 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
     if fault == "wrong checksum":
         described["sha256"] = "0" * 64
     (task.output / calibration.CONFIG).write_text(json.dumps(described))
-    target.write_bytes(rounded(source, 1 if fault == "rounds to signs" else 127))
+    target.write_bytes(round_weights(source, 1 if fault == "rounds to signs" else 127))
     opener = swapped.open_network if fault == "swaps colours" else network.open_network
     opened = opener(task.output, data.preprocessing, 1)
     try:
