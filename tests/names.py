@@ -101,7 +101,7 @@ def faults(root: Path = ROOT) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print every fault; 1 where there is one."""
+    """Print every fault; return 1 if there is one."""
     lines = list(faults())
     print("\n".join(lines) or "names: sound")
     return int(bool(lines))

@@ -28,7 +28,7 @@ CODE = re.compile(r"(?ms)^ *(```|~~~).*?^ *\1|<!--.*?-->|``.+?``|`[^`\n]+`|\]\([
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of the style: a pattern that no text may have, and what is said of a match."""
+    """One rule of the style: a pattern that no text may contain, and the message for a match."""
 
     name: str
     pattern: re.Pattern[str]
@@ -116,7 +116,7 @@ def faults(root: Path = ROOT, style: Iterable[Rule] | None = None) -> Iterator[s
 
 
 def main() -> int:
-    """Print every fault; 1 where there is one."""
+    """Print every fault; return 1 if there is one."""
     lines = list(faults())
     print("\n".join(lines) or "prose: sound")
     return int(bool(lines))

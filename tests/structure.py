@@ -3,7 +3,7 @@
 - No module imports itself through others. Imports inside functions and for type checkers count as well.
 - The core's code names nothing of a domain or of a vendor: those words belong to plugins.
 - The core's folder has few entries, and every package in it says in ``__all__`` what others may use.
-- A module whose name begins with ``_`` is imported by its own package alone.
+- A module whose name begins with ``_`` is imported only by its own package.
 """
 
 import ast
@@ -22,16 +22,16 @@ DOMAIN = re.compile(r"(?i)\b(cards?|sagemaker|mlflow|hailo|teacher|student)\b")
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
-    """Every module of every distribution by its name."""
-    found = {}
+    """Return the file of every module of every distribution, by the module's name."""
+    files = {}
     for base in (root, *sorted((root / "plugins").glob("*/src"))):
         for file in sorted((base / CORE if base == root else base).rglob("*.py")):
-            found[".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__")] = file
-    return found
+            files[".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__")] = file
+    return files
 
 
 def imports(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[tuple[str, int]]:
-    """What a module imports, wherever the statement stands: the name of a module, and the line."""
+    """Yield the imports of a module, at any level: the name of a module, and the line."""
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -45,7 +45,7 @@ def imports(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[tuple[
 
 
 def cycles(known: Mapping[str, Path]) -> Iterator[str]:
-    """One import cycle a line, if there are any: mend it, and run this again for the next one."""
+    """Yield a line for an import cycle; after its correction, run this again for the next one."""
     graph = {
         name: {target for target, _ in imports(name, file, known) if target in known and target != name}
         for name, file in known.items()
@@ -57,7 +57,7 @@ def cycles(known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def private_imports(known: Mapping[str, Path]) -> Iterator[str]:
-    """A line for each import of another package's private module."""
+    """Yield a line for each import of another package's private module."""
     for name, file in known.items():
         for target, line in imports(name, file, known):
             parts = target.split(".")
@@ -68,7 +68,7 @@ def private_imports(known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def domain_words(known: Mapping[str, Path]) -> Iterator[str]:
-    """A line for each word of a domain in the core."""
+    """Yield a line for each word of a domain in the core."""
     for name, file in known.items():
         if name.split(".")[0] == CORE:
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
@@ -77,7 +77,7 @@ def domain_words(known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def size(known: Mapping[str, Path]) -> Iterator[str]:
-    """A line where the core has too many entries or lines, and one for each package without ``__all__``."""
+    """Yield a line if the core has too many entries or lines, and one for each package without ``__all__``."""
     entries = sorted(entry.name for entry in (ROOT / CORE).iterdir() if entry.name not in NO_ENTRY)
     if len(entries) > MAX_ENTRIES:
         yield f"{CORE}/ has {len(entries)} entries, {MAX_ENTRIES} at most: {', '.join(entries)}"
@@ -91,11 +91,11 @@ def size(known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print every line; 1 if there is one."""
+    """Print every line; return 1 if there is one."""
     known = modules()
-    found = [line for check in (cycles, private_imports, domain_words, size) for line in check(known)]
-    print("\n".join(found) or "structure: sound")
-    return int(bool(found))
+    lines = [line for check in (cycles, private_imports, domain_words, size) for line in check(known)]
+    print("\n".join(lines) or "structure: sound")
+    return int(bool(lines))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line's reference, from its own parsers."""
+"""Write the command line's reference from its own parsers."""
 
 import argparse
 import ast
@@ -55,7 +55,7 @@ def run_flags() -> str:
 
 
 def exit_codes() -> str:
-    """Return the exit codes, with the numbers that the code has."""
+    """Return the exit codes, with the numbers in the code."""
     rows = (
         (0, "All is done. Of a run: every task has a result. `help`, `plan` and `publish --dry-run` changed nothing."),
         (PokeflowError.exit_code, "Something failed: a task, a trial of a sweep, the disk. What is finished is kept."),
@@ -77,13 +77,13 @@ def exit_codes() -> str:
 
 def environment() -> str:
     """Return the environment variables that the code or the shipped YAML reads, with the files that read them."""
-    found: dict[str, set[str]] = {}
+    readers: dict[str, set[str]] = {}
     for file in [*ROOT.glob("pokeflow/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py"), *ROOT.glob("**/conf/**/*.yaml")]:
         if ".venv" in file.parts or "tests" in file.parts or "testing" in file.parts:
             continue
         for name in _variables(file):
-            found.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
-    rows = [(f"`{name}`", ", ".join(f"`{file}`" for file in sorted(files))) for name, files in sorted(found.items())]
+            readers.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
+    rows = [(f"`{name}`", ", ".join(f"`{file}`" for file in sorted(files))) for name, files in sorted(readers.items())]
     return table(("variable", "read by"), rows)
 
 
@@ -164,5 +164,5 @@ def _package(command: Command) -> str:
 
 
 def commands_of_plugins() -> list[str]:
-    """Return the names of the commands that plugins bring."""
+    """Return the names of the commands that plugins provide."""
     return sorted(plugins.commands(plugins.manager()))

@@ -1,4 +1,4 @@
-"""The configuration's reference, from the dataclasses that parse it and from the shipped options."""
+"""Write the configuration's reference from the dataclasses that parse it and from the shipped options."""
 
 import dataclasses
 import re
@@ -33,16 +33,8 @@ PURPOSE = {
     "experiment": "A named set of changes; several as `experiment=[cpu,targets]`",
     "sweep": "A named sweep",
 }
-SHARED = (
-    settings.Model,
-    settings.StageSettings,
-    settings.Executor,
-    Gate,
-    Budget,
-    settings.Source,
-    settings.CloudSettings,
-)
-"""Types with a table of their own, to which others link."""
+SHARED = (settings.Model, settings.Work, settings.Executor, Gate, Budget, settings.Source, settings.CloudSettings)
+"""Types with their own tables, to which others link."""
 _COMMENT = re.compile(r"^\s*(\w+):(?: [^#\n]*?)?\s+# (.+)$", re.MULTILINE)
 _TEXT = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value", object: "any value"}
 
@@ -55,13 +47,13 @@ def groups() -> str:
     rows = []
     for group in (g for g in GROUPS if g != "hydra"):
         default = chosen.get(group, "null")
-        found = ", ".join(f"`{option}`" for option in options(group))
-        rows.append((f"`{group}`", PURPOSE[group], "–" if default == "null" else f"`{default}`", found))
-    return table(("group", "purpose", "default", "options"), rows)
+        names = ", ".join(f"`{option}`" for option in options(group))
+        rows.append((f"`{group}`", PURPOSE[group], "–" if default == "null" else f"`{default}`", names))
+    return table(("group", "says", "default", "options"), rows)
 
 
 def settings_tables() -> str:
-    """Return a table for the root, each group that the core types, and the types that several of them use."""
+    """Return a table for the root, for each group with types in the core, and for types that several of them use."""
     known = {name: kind for name, kind in settings.GROUPS.items() if kind not in SHARED}
     parts = [
         _section(
@@ -77,7 +69,7 @@ def settings_tables() -> str:
 
 
 def backends() -> str:
-    """Return the parameters of every installed backend, a section a stage."""
+    """Return the parameters of every installed backend, with a section for each stage."""
     registry, parts, shown = plugins.registry(plugins.manager()), [], {}
     for stage in registry.stages:
         parts.append(f"### Stage `{stage}` {{ #stage-{stage} }}")
@@ -87,8 +79,8 @@ def backends() -> str:
             title = f"#### `{stage}`: `{name}` {{ #{stage}-{name} }}"
             if kind in shown:
                 same = "[`{0}: {1}`](#{0}-{1})".format(*shown[kind])
-                told = f"From `{_distribution(backend.package)}`. The parameters are those of {same}."
-                parts.append(f"{title}\n\n{told}")
+                text = f"From `{_distribution(backend.package)}`. The parameters are those of {same}."
+                parts.append(f"{title}\n\n{text}")
                 continue
             shown[kind] = stage, name
             about, body = _body(kind, comments=_comments(stage, name))
@@ -107,23 +99,23 @@ def executors() -> str:
 
 
 def cloud_commands() -> str:
-    """Return the parameters of the commands that take some, which YAML gives as ``cloud.<command>.params``."""
+    """Return the parameters of commands that YAML sets as ``cloud.<command>.params``."""
     parts = []
     for name, command in plugins.registry(plugins.manager()).commands.items():
         kind = load_params(command)
         if kind is not NoParams:
             about, body = _body(kind)
-            told = f"Of the command [`pokeflow {name}`](cli.md#pokeflow-{name}). {about}"
-            parts.append(f"### `cloud.{name}.params` {{ #cloud-{name} }}\n\n{told}\n\n{body}")
+            text = f"Of the command [`pokeflow {name}`](cli.md#pokeflow-{name}). {about}"
+            parts.append(f"### `cloud.{name}.params` {{ #cloud-{name} }}\n\n{text}\n\n{body}")
     return "\n\n".join(parts)
 
 
 def _section(
     title: str, kind: type, *, prefix: str = "", anchor: str = "", only: tuple[str, ...] = (), about: str = ""
 ) -> str:
-    told, body = _body(kind, prefix, only, comments=_comments_of([ROOT / "conf/config.yaml"]))
+    description, body = _body(kind, prefix, only, comments=_comments_of([ROOT / "conf/config.yaml"]))
     mark = f" {{ #{anchor} }}" if anchor else f" {{ #group-{prefix} }}" if prefix else ""
-    return f"### {title}{mark}\n\n{about or told}\n\n{body}"
+    return f"### {title}{mark}\n\n{about or description}\n\n{body}"
 
 
 def _body(
@@ -135,29 +127,29 @@ def _body(
 
 
 def _comments(stage: str, backend: str) -> dict[str, str]:
-    """Return the comments beside keys in the shipped YAML that names this backend."""
+    """Return the comments after keys in the shipped YAML that names this backend."""
     group = {"prepare": "data", "track": "tracking", "register": "registry"}.get(stage, "target")
     files = [*ROOT.glob(f"conf/{group}/*.yaml"), *ROOT.glob(f"plugins/*/src/*/conf/{group}/*.yaml")]
     return _comments_of([file for file in sorted(files) if f"backend: {backend}" in file.read_text(encoding="utf-8")])
 
 
 def _comments_of(files: list[Path]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     for file in files:
         for key, text in _COMMENT.findall(file.read_text(encoding="utf-8")):
-            found.setdefault(key, f"{text[:1].upper()}{text[1:]}".rstrip(".") + ".")
-    return found
+            comments.setdefault(key, f"{text[:1].upper()}{text[1:]}".rstrip(".") + ".")
+    return comments
 
 
 def _rows(kind: type, prefix: str, comments: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield a row for each key of a dataclass, and below it those of a nested one that has no table of its own."""
-    told = describe(kind)[1]
+    """Yield a row for each key of a dataclass, and the rows of nested ones that have no table of their own."""
+    descriptions = describe(kind)[1]
     for field in dataclasses.fields(kind):
         key = f"{prefix}.{field.name}" if prefix else field.name
         hint = hints(kind)[field.name]
         inner, mark = _nested(hint)
         by_hand = MEANING.get(key, "") or MEANING.get(f"{kind.__name__}.{field.name}", "")
-        meaning = by_hand or told.get(field.name, "") or prose(comments.get(field.name, ""))
+        meaning = by_hand or descriptions.get(field.name, "") or prose(comments.get(field.name, ""))
         meaning = re.sub(r"\bNone\b", "null", meaning)
         if field.metadata.get("digest") is False:
             meaning = f"{meaning} Not in the digest.".strip()
@@ -178,7 +170,7 @@ def _rows(kind: type, prefix: str, comments: Mapping[str, str]) -> Iterator[tupl
 
 
 def _nested(hint: Any) -> tuple[type | None, str]:
-    """Return the dataclass inside a type, and what stands in a key between the two: a name, an index or nothing."""
+    """Return the dataclass inside a type, and the part of a key between the two: a name, an index or nothing."""
     if dataclasses.is_dataclass(hint):
         return typing.cast("type", hint), ""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -224,7 +216,7 @@ def _default(field: "dataclasses.Field[Any]") -> str:
 
 
 def _yaml(value: Any) -> str:
-    """Return a value as YAML writes it on a line."""
+    """Return a value as YAML on one line."""
     if dataclasses.is_dataclass(value):
         return "{…}"
     if value is None or isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: links to the repository's sources, drawn diagrams, and comments that only tests read."""
+"""Hooks of MkDocs for links to the repository's sources, drawn diagrams, and comments for tests."""
 
 import hashlib
 import logging
@@ -22,15 +22,15 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
     """Point links that leave ``docs/`` at the repository, show drawn diagrams, and remove the comments for tests.
 
     On GitHub such a relative link opens the file. The site has no copy of it: the link leads to ``repo_url`` if
-    mkdocs.yml has one, and is else shown as text. A file that does not exist is a warning, which ``strict`` refuses.
+    mkdocs.yml has one, and is otherwise shown as text. A missing file is a warning, an error with ``strict``.
     """
     folder = posixpath.dirname(f"docs/{page.file.src_uri}")
 
-    def outward(found: re.Match[str]) -> str:
-        text, target, anchor = found[1], found[2], found[3] or ""
+    def outward(match: re.Match[str]) -> str:
+        text, target, anchor = match[1], match[2], match[3] or ""
         path = os.path.normpath(posixpath.join(folder, target))
         if path.startswith("docs/") or path == "docs":
-            return found[0]
+            return match[0]
         if not (ROOT / path).exists():
             log.warning("%s: no file %s in the repository", page.file.src_uri, path)
         if config.repo_url:
@@ -39,21 +39,21 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
         return text
 
     depth = "../" * page.file.src_uri.count("/")
-    parts = _FENCE.split(_MERMAID.sub(lambda found: _diagram(found, depth), _TEST.sub("", markdown)))
+    parts = _FENCE.split(_MERMAID.sub(lambda match: _diagram(match, depth), _TEST.sub("", markdown)))
     return "".join(part if index % 2 else _LINK.sub(outward, part) for index, part in enumerate(parts))
 
 
 def on_page_content(html: str, **_: Any) -> str:
     """Let keys in the first column of a table break after dots and underscores."""
-    return _KEY.sub(lambda found: f"<td><code>{_BREAK.sub('<wbr>', found[1])}</code>", html)
+    return _KEY.sub(lambda match: f"<td><code>{_BREAK.sub('<wbr>', match[1])}</code>", html)
 
 
-def _diagram(found: re.Match[str], depth: str) -> str:
-    """Return the picture of a Mermaid diagram; its source, as GitHub draws it, if ``make pictures`` is still to be run.
+def _diagram(match: re.Match[str], depth: str) -> str:
+    """Return the picture of a Mermaid diagram, or its source if ``make pictures`` has not drawn it yet.
 
     MkDocs's theme would load Mermaid's script from another host.
     """
-    name = f"diagram-{hashlib.sha256(found[1].encode()).hexdigest()[:12]}.svg"
+    name = f"diagram-{hashlib.sha256(match[1].encode()).hexdigest()[:12]}.svg"
     if (ROOT / "docs" / "pictures" / name).exists():
         return f"![Diagram: the text of the page says the same]({depth}pictures/{name}){{ .diagram }}"
-    return f"```text\n{found[1]}```"
+    return f"```text\n{match[1]}```"

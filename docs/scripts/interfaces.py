@@ -1,4 +1,4 @@
-"""Tables of what plugins and readers of results rely on: hooks, entry points, stages, the record, the facts."""
+"""Write tables of interfaces for plugins and readers of results: hooks, entry points, stages, records, facts."""
 
 import dataclasses
 import inspect
@@ -25,7 +25,7 @@ GROUPS = {
 
 
 def hooks() -> str:
-    """Return the hooks with what each returns."""
+    """Return the hooks and what each returns."""
     rows = []
     for name, hook in vars(hookspecs).items():
         if name.startswith("pokeflow_"):
@@ -35,11 +35,11 @@ def hooks() -> str:
 
 
 def entry_points() -> str:
-    """Return every group of entry points that an installed distribution of this repository uses."""
-    found: dict[str, list[str]] = {}
+    """Return the groups of entry points that the installed distributions of this repository use."""
+    by_group: dict[str, list[str]] = {}
     for group in sorted(metadata.entry_points().groups):
         if group.split(".")[0].startswith("pokeflow"):
-            found[group] = sorted(entry.name for entry in metadata.entry_points(group=group))
+            by_group[group] = sorted(entry.name for entry in metadata.entry_points(group=group))
     own = _declared()
     rows = [
         (
@@ -47,7 +47,7 @@ def entry_points() -> str:
             GROUPS.get(group, _purpose(group)),
             ", ".join(f"`{name}`" for name in names if (group, name) in own),
         )
-        for group, names in found.items()
+        for group, names in by_group.items()
     ]
     return table(("group", "an entry is", "shipped"), [row for row in rows if row[2]])
 
@@ -55,11 +55,11 @@ def entry_points() -> str:
 def _declared() -> set[tuple[str, str]]:
     import tomllib
 
-    found = set()
+    declared = set()
     for file in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")):
         points = tomllib.loads(file.read_text(encoding="utf-8"))["project"].get("entry-points", {})
-        found |= {(group, name) for group, names in points.items() for name in names}
-    return found
+        declared |= {(group, name) for group, names in points.items() for name in names}
+    return declared
 
 
 def _purpose(group: str) -> str:
@@ -71,7 +71,7 @@ def stages() -> str:
     """Return the stage and model names with a meaning in the core."""
     text = inspect.getsource(special)
     rows = re.findall(r'^[A-Z]+ = "(\w+)"\n"""(.*?)"""', text, re.MULTILINE | re.DOTALL)
-    return table(("name", "meaning"), [(f"`{name}`", prose(told)) for name, told in rows])
+    return table(("name", "meaning"), [(f"`{name}`", prose(meaning)) for name, meaning in rows])
 
 
 def record() -> str:
@@ -92,12 +92,12 @@ def record() -> str:
         "executor": "Executor that ran the task.",
         "cost_usd": "Cost in US dollars; null while unknown. Only this and the job's environment may be added later.",
     }
-    told = describe(Record)[1]
+    descriptions = describe(Record)[1]
     rows = [
         (
             f"`{field.name}`",
             type_text(hints(Record)[field.name]),
-            about.get(field.name) or told.get(field.name, ""),
+            about.get(field.name) or descriptions.get(field.name, ""),
         )
         for field in dataclasses.fields(Record)
     ]

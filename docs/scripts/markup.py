@@ -1,4 +1,4 @@
-"""Markdown for the generated parts: tables, and docstrings split into text and a description of each attribute."""
+"""Markdown for the generated parts: tables, and docstrings split into a description and attributes."""
 
 import inspect
 import re
@@ -30,21 +30,21 @@ def describe(kind: type) -> tuple[str, dict[str, str]]:
     double backticks; the first sentence and those that name none describe the class.
     """
     text = inspect.getdoc(kind) or ""
-    if text.startswith(f"{kind.__name__}("):  # what dataclasses make up for a class without a docstring
+    if text.startswith(f"{kind.__name__}("):  # the default docstring of a dataclass
         return "", {}
     body, _, section = text.partition("\nAttributes:\n")
     if section:
         return prose(body), _attributes(section)
     sentences = [part for paragraph in body.split("\n\n") for part in _SENTENCE.split(" ".join(paragraph.split()))]
     names = list(getattr(kind, "__dataclass_fields__", {}))
-    kept, found = [sentences[0]], dict[str, list[str]]()
+    kept, clauses_of = [sentences[0]], dict[str, list[str]]()
     for index, sentence in enumerate(sentences):
         clauses = list(_clauses(sentence, names))
         if not clauses and index:
             kept.append(sentence)
         for name, clause in clauses:
-            found.setdefault(name, []).append(clause)
-    return prose(" ".join(kept)), {name: prose(_begin(" ".join(told))) for name, told in found.items()}
+            clauses_of.setdefault(name, []).append(clause)
+    return prose(" ".join(kept)), {name: prose(_begin(" ".join(texts))) for name, texts in clauses_of.items()}
 
 
 def _clauses(sentence: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -66,18 +66,18 @@ def _begin(text: str) -> str:
 
 def _attributes(section: str) -> dict[str, str]:
     """Parse the lines of a section ``Attributes:``, each ``name: text`` with its further lines indented deeper."""
-    found: dict[str, list[str]] = {}
+    lines_of: dict[str, list[str]] = {}
     name = ""
     for line in section.splitlines():
         match = re.match(r" {4}(\w+)(?: \([^)]*\))?: (.*)", line)
         if match:
             name = match[1]
-            found[name] = [match[2]]
+            lines_of[name] = [match[2]]
         elif not line.strip():
             name = ""
         elif name:
-            found[name].append(line.strip())
-    return {name: prose(_begin(" ".join(lines))) for name, lines in found.items()}
+            lines_of[name].append(line.strip())
+    return {name: prose(_begin(" ".join(lines))) for name, lines in lines_of.items()}
 
 
 def mermaid_blocks(text: str) -> list[str]:

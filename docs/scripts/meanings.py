@@ -1,4 +1,4 @@
-"""Meanings of keys that the code gives no words for, by ``<group>.<key>`` or ``<type>.<field>``."""
+"""Meanings of keys that the code does not describe, by ``<group>.<key>`` or ``<type>.<field>``."""
 
 MEANING = {
     "project.name": "Name of the project; part of paths and of names in clouds and registries.",

@@ -1,8 +1,8 @@
 """Make the pictures of the pages: ``make pictures``, or ``python docs/scripts/pictures.py [--work FOLDER] [NAME …]``.
 
-A run of the shipped lineage on drawn cards, in a folder of its own, is what all of them show. Terminals become SVG,
-pages of browsers WebP, and each Mermaid diagram of a page an SVG, so that the site loads no script from elsewhere.
-Chromium is needed, and npm, which brings Mermaid.
+All of them show a run of the shipped lineage on drawn cards, in a separate folder. Terminals become SVG, pages of
+browsers WebP, and each Mermaid diagram of a page an SVG, so that the site loads no script from other hosts.
+This needs Chromium, and npm for Mermaid.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def run(command: list[str], work: Path) -> str:
 
 
 def plan(work: Path) -> None:
-    """Show the plan after a change of one learning rate: what is reused, and what runs why."""
+    """Show the plan after a change of one learning rate: reused tasks, and tasks to run with their reasons."""
     change = "lineage.models.efficientnet-student-stage2.params.optim.lr=5e-4"
     text = run([str(POKEFLOW), "plan", change], work)
     terminal.write(OUT / "plan.svg", f"pokeflow plan {change}", text, columns=156)
@@ -81,7 +81,7 @@ def mlflow(work: Path) -> None:
     client = mlflow.tracking.MlflowClient(address)
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
     chosen = next(each for each in runs if each.info.run_name and each.info.run_name.startswith("distill"))
-    with served(address, work) as url, browser() as context:
+    with serve_mlflow(address, work) as url, browser() as context:
         seen = {"mlflow.workflowType_v1": '"machine_learning"', "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
         context.add_init_script(f"Object.assign(localStorage, {seen!r})")
         tab = context.new_page()
@@ -93,7 +93,7 @@ def mlflow(work: Path) -> None:
 
 
 def diagrams(work: Path) -> None:
-    """Draw every Mermaid diagram of the pages; pictures that no page uses are deleted."""
+    """Draw every Mermaid diagram of the pages, and delete pictures that no page uses."""
     sources = {
         f"diagram-{hashlib.sha256(source.encode()).hexdigest()[:12]}.svg": source
         for page in sorted((ROOT / "docs").rglob("*.md"))
@@ -117,10 +117,10 @@ def diagrams(work: Path) -> None:
 
 
 def _sized(svg: str) -> str:
-    """Give a diagram the width of its content; Mermaid's own is that of the page."""
-    found = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', svg)
-    assert found is not None
-    return svg.replace('width="100%"', f'width="{float(found[1]):.0f}" height="{float(found[2]):.0f}"', 1)
+    """Set a diagram's width to that of its content instead of the page."""
+    match = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', svg)
+    assert match is not None
+    return svg.replace('width="100%"', f'width="{float(match[1]):.0f}" height="{float(match[2]):.0f}"', 1)
 
 
 def mermaid_script(work: Path) -> str:
@@ -135,7 +135,7 @@ def mermaid_script(work: Path) -> str:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Open a headless Chromium that reaches this machine alone."""
+    """Open a headless Chromium that reaches only this machine."""
     import shutil
 
     from playwright.sync_api import sync_playwright
@@ -152,7 +152,7 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def served(address: str, work: Path) -> Iterator[str]:
+def serve_mlflow(address: str, work: Path) -> Iterator[str]:
     """Serve MLflow's pages on this machine."""
     import socket
     import time
@@ -200,17 +200,17 @@ PICTURES: dict[str, Callable[[Path], None]] = {
 
 
 def main(args: list[str]) -> int:
-    """Make the pictures that are named, or all."""
+    """Make the named pictures, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; default: all")
     parser.add_argument("--work", type=Path, help="folder of the run; a finished one is used again")
-    given = parser.parse_args(args)
+    options = parser.parse_args(args)
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        work = (given.work or Path(temporary)).resolve()
-        if set(given.names or PICTURES) != {"diagrams"}:
+        work = (options.work or Path(temporary)).resolve()
+        if set(options.names or PICTURES) != {"diagrams"}:
             run([str(POKEFLOW), "-q"], work)
-        for name in given.names or PICTURES:
+        for name in options.names or PICTURES:
             PICTURES[name](work)
             print(name)
     return 0

@@ -1,4 +1,4 @@
-"""A terminal's text as SVG, with colours for what repeats; no font is loaded."""
+"""Write a terminal's text as SVG, with colours for recurring parts and without loading a font."""
 
 import re
 from pathlib import Path
@@ -59,15 +59,15 @@ STYLES = (
 
 
 def write(file: Path, command: str, text: str, *, columns: int) -> None:
-    """Write a command and what it printed; lines that are too long end in ``…``."""
+    """Write a command and its output; lines that are too long end in ``…``."""
     console = Console(record=True, width=columns, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     console.print(Text.assemble(("$ ", "green"), (command, "bold")), overflow="ellipsis", no_wrap=True)
     for line in text.rstrip().splitlines():
         shown = Text(line)
         for pattern, style in STYLES:
-            for found in re.finditer(pattern, line):
-                shown.stylize(style, *found.span())
+            for match in re.finditer(pattern, line):
+                shown.stylize(style, *match.span())
         console.print(shown, overflow="ellipsis", no_wrap=True)
-    console.print()  # rich cuts a pixel off the last line
+    console.print()  # rich cuts off the last row of pixels
     svg = console.export_svg(title="", theme=THEME, code_format=FORMAT, unique_id=file.stem)
     file.write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), encoding="utf-8")

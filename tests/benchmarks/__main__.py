@@ -1,7 +1,7 @@
 """pokeflow's speed as multiples of a Hydra hello-world: ``python -m tests.benchmarks [--sizes 6 60 300 3000]``.
 
 Each command is a whole process, interpreter start included, and right before it runs a hello-world: a ratio is
-taken within such a pair, so that a machine that is busy for a while slows down both. The first round is thrown away.
+taken within such a pair, so that a busy machine slows down both. The first round is discarded.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TOP_SIZE = 3000
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one process took: seconds on the clock, seconds of CPU, and memory at its peak in MiB."""
+    """The cost of one process: wall time and CPU time in seconds, and peak memory in MiB."""
 
     wall: float
     cpu: float
@@ -46,7 +46,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table: a median, its least and greatest value, and how high it may be (None: just told)."""
+    """One line of the table: a median, the minimum and maximum, and an upper bound (None: no bound)."""
 
     what: str
     unit: str
@@ -57,12 +57,12 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Whether the goal is met."""
+        """The text that says whether the goal is met."""
         return "" if self.goal is None else "yes" if self.median <= self.goal else "NO"
 
 
 def lineage(size: int) -> str:
-    """A lineage of one-line models in chains of three; each has parameters of its own, so no digest comes twice."""
+    """Return a lineage of one-line models in chains of three; their parameters differ, so that no digest repeats."""
     lines = ["name: bench", "models:"]
     for i in range(size):
         stage, type = CHAIN[i % len(CHAIN)]
@@ -73,12 +73,12 @@ def lineage(size: int) -> str:
 
 
 def measure(command: Sequence[str], folder: Path) -> Sample:
-    """Run a command to its end; RuntimeError with what it said where it failed."""
+    """Run a command to its end; raise a RuntimeError with its output if it fails."""
     toy = {"PYTHONPATH": os.pathsep.join([str(TOY), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         child = subprocess.Popen(command, cwd=folder, env={**os.environ, **toy}, stdout=said, stderr=said)
-        _, status, usage = os.wait4(child.pid, 0)  # tells the resources of this child alone
+        _, status, usage = os.wait4(child.pid, 0)  # returns the resources of this child only
         wall = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
@@ -89,7 +89,7 @@ def measure(command: Sequence[str], folder: Path) -> Sample:
 
 
 def commands(size: int, folder: Path, number: int) -> Iterator[tuple[str, list[str]]]:
-    """Plan, first run and no-op run of a lineage, in an order in which each finds the store it needs."""
+    """Yield plan, first run and no-op run of a lineage, in the order that their store requires."""
     file = folder / "conf" / "lineage" / f"bench{size}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(lineage(size), encoding="utf-8")
@@ -102,7 +102,7 @@ def commands(size: int, folder: Path, number: int) -> Iterator[tuple[str, list[s
 
 
 def rounds(size: int | None, repeat: int, folder: Path) -> dict[str, list[Pair]]:
-    """All pairs of a size's commands (None: of the help) by what they are, without the round that warms up."""
+    """Return all pairs of a size's commands (None: of the help) by name, without the warm-up round."""
     pairs: dict[str, list[Pair]] = {}
     for number in range(repeat + 1):
         todo = [("help", [*POKEFLOW, "--help"])] if size is None else commands(size, folder, number)
@@ -116,12 +116,12 @@ def rounds(size: int | None, repeat: int, folder: Path) -> dict[str, list[Pair]]
 
 
 def figure(what: str, unit: str, values: Sequence[float], goal: float | None = None) -> Figure:
-    """The same figure of each pair, summed up."""
+    """Summarise the same figure of all pairs."""
     return Figure(what, unit, statistics.median(values), min(values), max(values), goal)
 
 
 def figures(pairs: dict[str, list[Pair]], sizes: Sequence[int]) -> Iterator[Figure]:
-    """Everything the table tells."""
+    """Yield the lines of the table."""
     goals = {"help": 0.6, "plan of 300": 2.0, "no-op run of 300": 2.0}
     yield figure("hello-world", "s", [p.hello.wall for some in pairs.values() for p in some])
     for what, some in pairs.items():
@@ -130,7 +130,7 @@ def figures(pairs: dict[str, list[Pair]], sizes: Sequence[int]) -> Iterator[Figu
         yield figure(what, "× hello, CPU", [p.command.cpu / p.hello.cpu for p in some])
     overhead = {}
     for n in sizes:
-        # Below some hundred tasks the start of the program is most of it.
+        # Below some hundred tasks the start of the program dominates.
         goal = 10.0 if n >= 300 else None
         each = [1000 * (p.command.wall - p.hello.wall) / n for p in pairs[f"first run of {n}"]]
         overhead[n] = figure(f"first run of {n}", "ms a task above hello", each, goal)
@@ -143,13 +143,13 @@ def figures(pairs: dict[str, list[Pair]], sizes: Sequence[int]) -> Iterator[Figu
 
 
 def machine() -> str:
-    """What the figures were taken on."""
+    """Describe the machine and the versions."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("pokeflow", "hydra-core", "omegaconf"))
     return f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}, {packages}"
 
 
 def table(lines: Sequence[Figure]) -> str:
-    """The figures for people."""
+    """Format the figures as a table."""
     head = f"{'':28} {'median':>8} {'min':>8} {'max':>8}  {'unit':22} {'goal':>5}  met"
     rows = (
         f"{f.what:28} {f.median:8.2f} {f.least:8.2f} {f.greatest:8.2f}  {f.unit:22} {f.goal or '':>5}  {f.verdict}"
@@ -159,7 +159,7 @@ def table(lines: Sequence[Figure]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and leave the same as JSON where ``--json`` says so."""
+    """Measure, print the table, and write JSON if ``--json`` names a file."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[6, 60, 300, TOP_SIZE], help="tasks in a lineage")
     parser.add_argument("-n", "--repeat", type=int, default=7, help="rounds that count")
@@ -175,8 +175,8 @@ def main() -> None:
     print(f"{machine()}\n\n{table(lines)}")
     if args.json:
         samples = {what: [asdict(pair) for pair in some] for what, some in pairs.items()}
-        told = {"machine": machine(), "figures": [asdict(line) for line in lines], "samples": samples}
-        args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        content = {"machine": machine(), "figures": [asdict(line) for line in lines], "samples": samples}
+        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

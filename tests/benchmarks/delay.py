@@ -1,7 +1,7 @@
-"""A way to a server that is longer: every answer comes so many seconds later, however many are under way.
+"""A proxy that delays a server: every answer arrives some seconds later, however many requests are in progress.
 
-It delays bytes and understands none, as a long line would: a request of a connection that is open costs the delay
-once, whatever its size, and those of other connections wait at the same time.
+It delays bytes without parsing them, as a long line does: a request on an open connection costs the delay once,
+whatever its size, and requests on other connections are delayed at the same time.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ CHUNK = 1 << 18
 
 @dataclass(slots=True)
 class Way:
-    """Where the longer way begins, and how often an answer was waited for on it."""
+    """The address of the proxy, and the number of exchanges through it."""
 
     address: str
     exchanges: int = 0
@@ -29,7 +29,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What the way adds to a request, in milliseconds: one after another on one connection, and ``many`` at once."""
+    """The delay of a request in milliseconds: one after another on one connection, and ``many`` at once."""
 
     one: float
     many: int
@@ -42,8 +42,8 @@ class Check:
 
 
 @contextmanager
-def delayed(address: str, seconds: float) -> Iterator[Way]:
-    """The longer way to a server, in a thread of this process."""
+def open_way(address: str, seconds: float) -> Iterator[Way]:
+    """Start the proxy to a server in a thread of this process."""
     host, port = urlsplit(address).hostname, urlsplit(address).port
     loop = asyncio.new_event_loop()
     way = Way("")
@@ -53,23 +53,23 @@ def delayed(address: str, seconds: float) -> Iterator[Way]:
         for writer in (back, forth):
             writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         answers: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        asked = False
+        waiting = False
 
         async def requests() -> None:
-            nonlocal asked
+            nonlocal waiting
             while data := await client.read(CHUNK):
-                way.exchanges += not asked
-                asked = True
+                way.exchanges += not waiting
+                waiting = True
                 forth.write(data)
                 await forth.drain()
             forth.write_eof()
 
         async def arrivals() -> None:
-            nonlocal asked
+            nonlocal waiting
             data = b"-"
             while data:
                 data = await server.read(CHUNK)
-                asked = False
+                waiting = False
                 answers.put_nowait((loop.time() + seconds, data))
 
         async def deliveries() -> None:
@@ -83,7 +83,7 @@ def delayed(address: str, seconds: float) -> Iterator[Way]:
 
         asking = asyncio.gather(requests(), arrivals())
         try:
-            with suppress(OSError, asyncio.CancelledError):  # the way ends: nobody waits for the answer
+            with suppress(OSError, asyncio.CancelledError):  # the proxy stops: no client waits for the answer
                 await deliveries()
         finally:
             asking.cancel()
@@ -103,13 +103,13 @@ def delayed(address: str, seconds: float) -> Iterator[Way]:
     try:
         yield way
     finally:
-        asyncio.run_coroutine_threadsafe(_ended(server), loop).result()
+        asyncio.run_coroutine_threadsafe(_stop(server), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-async def _ended(server: asyncio.Server) -> None:
+async def _stop(server: asyncio.Server) -> None:
     server.close()
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
@@ -118,9 +118,9 @@ async def _ended(server: asyncio.Server) -> None:
 
 
 def check(near: str, way: Way, many: int = 16, requests: int = 40) -> Check:
-    """Compare requests on the way with such as go straight to the server; whatever it answers is an answer."""
+    """Compare requests through the proxy with direct ones; any answer counts."""
 
-    def asked(address: str) -> list[float]:
+    def time_requests(address: str) -> list[float]:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
         took = []
         try:
@@ -131,11 +131,11 @@ def check(near: str, way: Way, many: int = 16, requests: int = 40) -> Check:
                 took.append(1000 * (time.perf_counter() - began))
         finally:
             connection.close()
-        return took[1:]  # the first one opens the connection
+        return took[1:]  # the first request opens the connection
 
     def at_once(address: str) -> float:
-        with ThreadPoolExecutor(many) as crew:
-            return statistics.median(ms for some in crew.map(asked, [address] * many) for ms in some)
+        with ThreadPoolExecutor(many) as pool:
+            return statistics.median(ms for some in pool.map(time_requests, [address] * many) for ms in some)
 
-    one = statistics.median(asked(way.address)) - statistics.median(asked(near))
+    one = statistics.median(time_requests(way.address)) - statistics.median(time_requests(near))
     return Check(one, many, at_once(way.address) - at_once(near))

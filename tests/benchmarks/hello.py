@@ -1,4 +1,4 @@
-"""The yardstick: the smallest real Hydra app."""
+"""The reference of the benchmarks: a minimal Hydra app."""
 
 import hydra
 from omegaconf import DictConfig

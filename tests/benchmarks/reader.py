@@ -1,4 +1,4 @@
-"""How long composing takes with libyaml and without: ``python -m tests.benchmarks.reader``. Medians of CPU time."""
+"""Time composition with libyaml and without: ``python -m tests.benchmarks.reader`` prints medians of CPU time."""
 
 import statistics
 import tempfile
@@ -14,7 +14,7 @@ MODELS = 300
 
 
 def seconds(arguments: composition.Arguments) -> float:
-    """CPU seconds of one composition."""
+    """Return the CPU seconds of one composition."""
     began = time.process_time()
     composition.compose(arguments)
     return time.process_time() - began
@@ -26,8 +26,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "lineage" / "large.yaml"
         large.parent.mkdir()
-        made = "{version: v1, type: some, stage: train, backend: torch, params: {seed: %d}}"
-        large.write_text("name: large\nmodels:\n" + "".join(f"  m{i}: {made % i}\n" for i in range(MODELS)))
+        model = "{version: v1, type: some, stage: train, backend: torch, params: {seed: %d}}"
+        large.write_text("name: large\nmodels:\n" + "".join(f"  m{i}: {model % i}\n" for i in range(MODELS)))
         for name, args in (
             ("default", []),
             (f"{MODELS} models", ["--config-dir", folder, "lineage=large", "target=none"]),

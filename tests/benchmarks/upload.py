@@ -1,4 +1,4 @@
-"""Upload a folder, and nothing else: ``python upload.py FOLDER s3://bucket/prefix``; what pokeflow's objects can do."""
+"""Upload a folder by pokeflow's objects alone: ``python upload.py FOLDER s3://bucket/prefix``."""
 
 import hashlib
 import sys

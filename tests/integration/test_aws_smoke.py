@@ -1,4 +1,4 @@
-"""One cheap task as a job in a real account: asked for with ``pytest -m aws``, and never run otherwise.
+"""Run one cheap task as a job in a real account, with ``pytest -m aws`` only.
 
 It needs credentials as AWS's own tools find them, a region, and
   POKEFLOW_AWS_BUCKET   a bucket of that region, such as the one that ``pokeflow provision`` makes
@@ -28,12 +28,12 @@ MACHINE, LIMIT = "ml.m5.large", 1800
 
 @pytest.fixture
 def remote() -> Iterator[str]:
-    """A prefix of the account's bucket that is empty before and after."""
-    lacking = [name for name, value in (("POKEFLOW_AWS_BUCKET", BUCKET), ("AWS_REGION", REGION)) if not value]
+    """Yield an empty prefix of the account's bucket, and delete its objects afterwards."""
+    missing = [name for name, value in (("POKEFLOW_AWS_BUCKET", BUCKET), ("AWS_REGION", REGION)) if not value]
     if not (ROLE or PROJECT):
-        lacking.append("POKEFLOW_AWS_ROLE or POKEFLOW_AWS_PROJECT")
-    if lacking:
-        pytest.skip(f"a smoke test in a real account needs the variables {', '.join(lacking)}")
+        missing.append("POKEFLOW_AWS_ROLE or POKEFLOW_AWS_PROJECT")
+    if missing:
+        pytest.skip(f"a smoke test in a real account needs the variables {', '.join(missing)}")
     remote = f"s3://{BUCKET}/pokeflow-smoke-{uuid.uuid4().hex[:8]}"
     try:
         yield remote
@@ -47,8 +47,8 @@ def open_network(remote: str) -> ObjectStore:
     return uri.open_uri(remote, region=REGION, encryption="AES256")
 
 
-def forget_log(name: str) -> None:
-    """Remove what the job logged; SageMaker keeps the job itself, which costs nothing."""
+def delete_log(name: str) -> None:
+    """Delete the log of the job; SageMaker keeps the job itself, which costs nothing."""
     from botocore.session import Session
 
     logs, group = Session().create_client("logs", region_name=REGION), "/aws/sagemaker/TrainingJobs"
@@ -79,4 +79,4 @@ def test_one_task_runs_as_a_job(cli: Cli, remote: str, capfd: pytest.CaptureFixt
         cost = "unknown" if record.cost_usd is None else f"${record.cost_usd:.4f}"
         print(f"{record.environment['training_job']} took {record.environment['job_seconds']} s and cost {cost}.")
     assert "0 of 1 tasks ran" in cli(*args).stderr
-    forget_log(record.environment["training_job"])
+    delete_log(record.environment["training_job"])

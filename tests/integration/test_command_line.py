@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, what it prints, what it loads, what a kill leaves."""
+"""Run the command line as a user does: exit codes, output, imports, and recovery from a kill."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_the_second_run_executes_no_task(cli: Cli) -> None:
     assert "0 of 9 tasks ran" in again.stderr
 
 
-def test_a_failure_exits_with_1_and_the_printed_command_goes_on(cli: Cli, tmp_path: Path) -> None:
+def test_failure_exits_with_1_and_prints_how_to_resume(cli: Cli, tmp_path: Path) -> None:
     done = cli(*TOY_FLOW, "lineage.models.tiny.params.fail=true")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -93,9 +93,9 @@ def test_the_plan_of_the_default_lineage_loads_no_heavy_package(tmp_path: Path) 
 
 @pytest.mark.parametrize("args", [["--help"], ["help"], ["data=folder", "-h"]])
 def test_help_lists_commands_groups_and_options(cli: Cli, args: list[str]) -> None:
-    told = cli(*args).stdout
+    help_text = cli(*args).stdout
     for word in ("plan", "recognize", "doctor", "lineage", "pokemon, toy", "data", "folder", "-m"):
-        assert word in told
+        assert word in help_text
 
 
 def test_help_loads_neither_hydra_nor_a_command(tmp_path: Path) -> None:
@@ -114,22 +114,20 @@ COMMANDS = [command.name for command in known_commands()]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_tells_what_it_takes_and_does_not_begin_with_its_own_name(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_of_a_command_shows_usage_flags_and_summary(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         dispatch([name, "--help"])
-    told = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     assert left.value.code == 0
-    assert told.startswith(f"usage: pokeflow {name}")
-    assert "--verbose" in told
-    summary = told.split("\n\n")[1]
+    assert help_text.startswith(f"usage: pokeflow {name}")
+    assert "--verbose" in help_text
+    summary = help_text.split("\n\n")[1]
     assert not summary.startswith((f"pokeflow {name}", f"{name}:", f"{name} "))
     assert dispatch(["help", name]) == 0
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == help_text
 
 
-def test_version_tells_those_of_pokeflow_and_of_every_plugin(cli: Cli) -> None:
+def test_version_lists_pokeflow_and_every_plugin(cli: Cli) -> None:
     first, *others = cli("--version").stdout.splitlines()
     assert first == f"pokeflow {pokeflow.__version__}"
     assert {"pokeflow-toy 0.1", "pokeflow-vision 0.1.0", "pokeflow-metadata 0.1.0", "pokeflow-s3 0.1.0"} <= set(others)
@@ -153,7 +151,7 @@ def test_the_package_can_be_run(tmp_path: Path) -> None:
         (["plan", "=x"], "pokeflow: plan: takes no argument '=x'. "),
     ],
 )
-def test_what_there_is_not_is_told_once_with_the_nearest_name(cli: Cli, args: list[str], says: str) -> None:
+def test_unknown_name_is_reported_once_with_the_nearest(cli: Cli, args: list[str], says: str) -> None:
     done = cli(*args)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(says)
@@ -161,7 +159,7 @@ def test_what_there_is_not_is_told_once_with_the_nearest_name(cli: Cli, args: li
 
 
 @pytest.mark.parametrize("executor", ["local", "process"])
-def test_quiet_shows_nothing_but_what_is_wrong_and_keeps_the_log(cli: Cli, tmp_path: Path, executor: str) -> None:
+def test_quiet_shows_only_errors_and_keeps_the_log(cli: Cli, tmp_path: Path, executor: str) -> None:
     quiet = cli("-q", *TOY_FLOW, f"executor={executor}")
     assert (quiet.returncode, quiet.stderr) == (0, "")
     assert quiet.stdout.startswith("model ")
@@ -171,14 +169,14 @@ def test_quiet_shows_nothing_but_what_is_wrong_and_keeps_the_log(cli: Cli, tmp_p
 
 
 @pytest.mark.parametrize("args", [["-v"], ["plan", "-v"], ["-v", "plan"]])
-def test_verbose_tells_where_an_error_comes_from(cli: Cli, args: list[str]) -> None:
+def test_verbose_shows_the_traceback_of_an_error(cli: Cli, args: list[str]) -> None:
     done = cli(*args, "lineage=tyo")
     assert done.returncode == 2
     assert "Did you mean 'toy'?" in done.stderr
     assert "Traceback" in done.stderr
 
 
-def test_a_killed_run_goes_on_where_its_checkpoint_was(cli: Cli, tmp_path: Path) -> None:
+def test_killed_run_resumes_from_its_checkpoint(cli: Cli, tmp_path: Path) -> None:
     slow = (*TOY_FLOW, "lineage.models.student.params.seconds=600")
     process = start(tmp_path, *slow)
     steps = tmp_path / "store" / "work"
@@ -195,17 +193,17 @@ def test_a_killed_run_goes_on_where_its_checkpoint_was(cli: Cli, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_says_so_and_keeps_what_is_done(
+def test_interrupted_run_is_reported_and_can_be_resumed(
     cli: Cli, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     slow = (*TOY_FLOW, "lineage.models.student.params.seconds=600")
     process = start(tmp_path, *slow)
     wait_for(lambda: list((tmp_path / "store" / "work").glob("distill-*/steps.txt")))
     process.send_signal(number)
-    _, told = process.communicate(timeout=120)
+    _, output = process.communicate(timeout=120)
     assert process.returncode == code
-    assert "run the same command to resume" in told
-    assert "Traceback" not in told
+    assert "run the same command to resume" in output
+    assert "Traceback" not in output
     assert "run" in cli("plan", *slow).stdout
 
 
@@ -213,12 +211,12 @@ def test_parallel_runs_make_each_task_once(tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     slow = (*TOY_FLOW, "lineage.models.teacher.params.seconds=1", f"lineage.models.teacher.params.note={note}")
     processes = [start(tmp_path, *slow, f"lineage.models.student.params.lr=0.{i}") for i in range(1, 5)]
-    told = [p.communicate(timeout=120)[1] for p in processes]
-    assert [p.returncode for p in processes] == [0] * 4, told
+    output = [p.communicate(timeout=120)[1] for p in processes]
+    assert [p.returncode for p in processes] == [0] * 4, output
     assert note.read_text().splitlines() == [note.read_text().strip()], "the teacher was made more than once"
 
 
-def test_whoever_waits_goes_on_when_the_maker_is_killed(tmp_path: Path) -> None:
+def test_waiting_process_takes_over_from_a_killed_one(tmp_path: Path) -> None:
     slow = (*TOY_FLOW, "lineage.models.teacher.params.seconds=600")
     maker = start(tmp_path, *slow)
     wait_for(lambda: list((tmp_path / "store" / "work").glob("train-*/steps.txt")))
@@ -232,9 +230,9 @@ def test_whoever_waits_goes_on_when_the_maker_is_killed(tmp_path: Path) -> None:
     maker.send_signal(signal.SIGKILL)
     maker.communicate()
     waiter.wait(timeout=120)
-    told = log.read_text()
-    assert waiter.returncode == 0, told
-    assert "9 of 9 tasks ran" in told
+    output = log.read_text()
+    assert waiter.returncode == 0, output
+    assert "9 of 9 tasks ran" in output
 
 
 @pytest.mark.parametrize("words", ["plugins", "--help", "plan --help", "--version", f"plan {' '.join(TOY_FLOW)}"])
@@ -248,7 +246,7 @@ def test_output_into_a_closed_pipe_is_no_error(tmp_path: Path, words: str, reade
     assert done.stderr == ""
 
 
-def test_a_full_disk_behind_the_output_is_told_once(tmp_path: Path) -> None:
+def test_full_disk_behind_the_output_is_reported_once(tmp_path: Path) -> None:
     buffered = {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -286,12 +284,12 @@ def test_init_makes_a_project_whose_yaml_rules(cli: Cli, tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a b"])
-def test_init_refuses_what_is_no_name(cli: Cli, name: str) -> None:
+def test_init_refuses_an_invalid_name(cli: Cli, name: str) -> None:
     assert cli("init", name).returncode == 2
 
 
 @pytest.mark.slow
-def test_doctor_tells_what_is_there_and_what_is_missing(cli: Cli) -> None:
+def test_doctor_reports_faults_of_a_configuration(cli: Cli) -> None:
     fine, faulty = cli("doctor", *TOY_FLOW), cli("doctor", *TOY_FLOW, "executor=sagemaker")
     assert fine.returncode == 0
     assert "9 tasks, no faults" in fine.stdout
@@ -299,11 +297,11 @@ def test_doctor_tells_what_is_there_and_what_is_missing(cli: Cli) -> None:
     assert "'sagemaker' runs remotely and needs a shared store" in faulty.stdout
 
 
-def test_plugins_lists_what_each_brings(cli: Cli) -> None:
-    told = cli("plugins").stdout
-    assert "pokeflow-toy 0.1" in told
-    assert "train:toy" in told
-    (vision,) = (line for line in told.splitlines() if line.startswith("vision "))
+def test_plugins_lists_contributions_of_each_plugin(cli: Cli) -> None:
+    output = cli("plugins").stdout
+    assert "pokeflow-toy 0.1" in output
+    assert "train:toy" in output
+    (vision,) = (line for line in output.splitlines() if line.startswith("vision "))
     assert vision.split()[-1] == "recognize"
 
 
@@ -313,7 +311,7 @@ def test_a_plugins_command_is_called_like_any_other(cli: Cli) -> None:
     assert cli("toy", "--wrod", "x").stderr.startswith("pokeflow: toy: no flag '--wrod'. Did you mean '--word'?")
 
 
-def broken(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def run_with_broken_plugin(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """Run a command where a plugin is installed that cannot be loaded."""
     info = tmp_path / "broken-1.dist-info"
     info.mkdir()
@@ -324,8 +322,8 @@ def broken(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([POKEFLOW, command], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
 
 
-def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
-    done = broken("plan", tmp_path)
+def test_plugin_that_fails_to_load_is_named(tmp_path: Path) -> None:
+    done = run_with_broken_plugin("plan", tmp_path)
     assert done.returncode == 1
     assert "plugin 'broken' (no_such_module) cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
@@ -339,12 +337,12 @@ def test_doctor_takes_a_folder_of_yaml(cli: Cli, tmp_path: Path) -> None:
     assert f"{tmp_path}/elsewhere (writable)" in done.stdout
 
 
-def test_doctor_tells_what_plugins_require_and_what_they_check(cli: Cli) -> None:
+def test_doctor_lists_requirements_and_checks_of_plugins(cli: Cli) -> None:
     rows = [line.split(maxsplit=2) for line in cli("doctor", *TOY_FLOW).stdout.splitlines()]
-    found = {name: (status, told) for status, name, told in rows[1:]}
-    assert found["hydra-core"] == ("ok", f"{metadata.version('hydra-core')} (for pokeflow)")
-    assert found["torch"][1].endswith("(for pokeflow-torch)")
-    assert found["accelerator"][0] == "ok"
+    checks = {name: (status, detail) for status, name, detail in rows[1:]}
+    assert checks["hydra-core"] == ("ok", f"{metadata.version('hydra-core')} (for pokeflow)")
+    assert checks["torch"][1].endswith("(for pokeflow-torch)")
+    assert checks["accelerator"][0] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -360,26 +358,26 @@ def test_a_check_that_fails_is_a_row(
 ) -> None:
     entry = SimpleNamespace(name="toy", value="toy:check", load=lambda: check)
     monkeypatch.setattr(doctor.metadata, "entry_points", lambda group: [entry])
-    (found,) = doctor._plugin_checks()
-    assert found[:2] == row[:2]
-    assert row[2] in found[2]
+    (reported,) = doctor._plugin_checks()
+    assert reported[:2] == row[:2]
+    assert row[2] in reported[2]
 
 
-def test_the_doctor_sees_a_patient_whose_plugins_are_broken(tmp_path: Path) -> None:
-    done = broken("doctor", tmp_path)
+def test_doctor_runs_although_a_plugin_is_broken(tmp_path: Path) -> None:
+    done = run_with_broken_plugin("doctor", tmp_path)
     assert done.returncode == 1
     (row,) = (line for line in done.stdout.splitlines() if line.split()[1] == "plugins")
     assert row.startswith("missing")
     assert "plugin 'broken' (no_such_module) cannot be loaded" in row
 
 
-def test_doctor_tells_whether_a_bucket_keeps_writers_apart(cli: Cli, s3: Server) -> None:
+def test_doctor_checks_conditional_writes_of_a_bucket(cli: Cli, s3: Server) -> None:
     done = cli("doctor", *TOY_FLOW, "store=s3", f"store.remote={s3.uri}", **s3.env)
     assert done.returncode == 0, done.stdout
     assert f"{s3.uri} (writable, conditional writes work)" in done.stdout
 
 
-def test_doctor_tells_of_a_server_that_does_not(cli: Cli, rclone_s3: Server) -> None:
+def test_doctor_reports_a_server_that_ignores_conditions(cli: Cli, rclone_s3: Server) -> None:
     done = cli("doctor", *TOY_FLOW, "store=s3", f"store.remote={rclone_s3.uri}", **rclone_s3.env)
     assert done.returncode == 1
     assert "this server ignores conditional writes" in done.stdout

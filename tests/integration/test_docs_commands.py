@@ -1,6 +1,6 @@
-"""The commands of every page: the arguments are ones that pokeflow takes, and each runs and prints what is shown.
+"""Check the commands of every page: pokeflow accepts their arguments, and they print what is shown.
 
-``pokeflow_testkit.pages`` has the format. That they run takes minutes and is marked ``long``.
+``pokeflow_testkit.pages`` has the format. Running them takes minutes and is marked ``long``.
 """
 
 import functools
@@ -34,7 +34,7 @@ def page(file: Path) -> Page:
 
 
 def with_commands() -> list[Path]:
-    """Pages with a block of commands; whether all can be read is a test of its own."""
+    """Return the pages with a block of commands; another test checks that all can be read."""
     return [file for file in FILES if "```console" in file.read_text(encoding="utf-8")]
 
 
@@ -50,7 +50,7 @@ def test_a_page_keeps_the_format(file: Path) -> None:
 # Parsing: nothing runs.
 
 
-def resolved(words: list[str]) -> None:
+def resolve_call(words: list[str]) -> None:
     """Parse the words of a call, and resolve the configuration that it composes."""
     words, _ = take_verbosity(words)
     names = [command.name for command in known_commands()]
@@ -68,7 +68,7 @@ def resolved(words: list[str]) -> None:
     if "--help" in words or any(word.startswith("new") for word in words[1:2]):
         return
     if "tracking=mlflow-sagemaker" in words:
-        pytest.importorskip("sagemaker_mlflow")  # of an extra, which the page names
+        pytest.importorskip("sagemaker_mlflow")  # part of an extra, which the page names
     single = [_first_trial(word) for word in overrides if not word.startswith("hydra")]
     cfg = omegaconf.to_plain(composition.compose_config(single))
     assert resolve(cfg, plugins.registry(plugins.manager())).steps is not None
@@ -85,8 +85,8 @@ def _first_trial(word: str) -> str:
 
 
 @pytest.mark.parametrize("file", with_commands(), ids=name)
-def test_its_commands_are_ones_that_pokeflow_takes(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the page's own YAML, and a few drawn cards at ``~/cards``."""
+def test_commands_of_a_page_are_accepted(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parse them with the page's own YAML, and a few drawn cards at ``~/cards``."""
     sandbox = Sandbox(tmp_path)
     if "empty" not in page(file).setup:
         add_checkout(sandbox)
@@ -109,10 +109,10 @@ def test_its_commands_are_ones_that_pokeflow_takes(file: Path, tmp_path: Path, m
                 if words[:1] == ["init"]:
                     shutil.copytree(ROOT / "conf", sandbox.folder / words[1] / "conf", dirs_exist_ok=True)
                 if not _of_a_plugin_in_the_page(words):
-                    resolved([_expanded(word, tmp_path) for word in words])
+                    resolve_call([_expand(word, tmp_path) for word in words])
 
 
-def _expanded(word: str, home: Path) -> str:
+def _expand(word: str, home: Path) -> str:
     return re.sub(r"(^|=)~/", rf"\1{home}/", word.replace("${HOME}", str(home)).replace("$HOME", str(home)))
 
 
@@ -125,7 +125,7 @@ READMES = sorted((ROOT / "plugins").glob("*/README.md"))
 
 
 @pytest.mark.parametrize("file", READMES, ids=name)
-def test_the_commands_of_a_plugins_readme_are_ones_that_pokeflow_takes(
+def test_commands_of_a_plugin_s_readme_are_accepted(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_cards(Sandbox(tmp_path))
@@ -136,7 +136,7 @@ def test_the_commands_of_a_plugins_readme_are_ones_that_pokeflow_takes(
             if re.match(r"(\$ )?pokeflow ", line):
                 for words in pokeflow_words(line.removeprefix("$ ")):
                     if not _of_a_plugin_in_the_page(words):
-                        resolved([_expanded(word, tmp_path) for word in words])
+                        resolve_call([_expand(word, tmp_path) for word in words])
 
 
 # Running: the commands of a page one after another in a folder of their own.
@@ -144,7 +144,7 @@ def test_the_commands_of_a_plugins_readme_are_ones_that_pokeflow_takes(
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
-    """Return a function that makes a sandbox by the names of its parts; what takes long is made once and copied."""
+    """Return a function that builds a sandbox by the names of its parts, each combination once, and copies it."""
     templates: dict[tuple[str, ...], Path] = {}
     number = iter(range(1000))
 
@@ -157,18 +157,18 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
             templates[parts] = folder
         return templates[parts]
 
-    def made(setup: tuple[str, ...]) -> Sandbox:
+    def build(setup: tuple[str, ...]) -> Sandbox:
         parts = ("checkout", "cards") if setup == ("cards",) else setup
         home = tmp_path_factory.getbasetemp() / f"reader-{next(number)}"
         return copy_template(template(parts), home)
 
-    yield made
+    yield build
     for folder in templates.values():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def faults(block: Block, command: Command, sandbox: Sandbox) -> Iterator[str]:
-    """Run a command, and yield what is not as the page says."""
+    """Run a command, and yield each difference from the page."""
     done = sandbox.run(command.text)
     where = f"line {block.line}: $ {command.text}"
     expected = block.exit_code if command is block.commands[-1] else 0
@@ -184,11 +184,11 @@ def faults(block: Block, command: Command, sandbox: Sandbox) -> Iterator[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("file", with_commands(), ids=name)
-def test_its_commands_run_and_print_what_is_shown(file: Path, make: Make, request: pytest.FixtureRequest) -> None:
+def test_commands_of_a_page_print_what_is_shown(file: Path, make: Make, request: pytest.FixtureRequest) -> None:
     if not any(block.mode in ("run", "cloud") for block in page(file).blocks):
         pytest.skip("nothing on this page runs here")
     sandbox = make(page(file).setup)
-    found: list[str] = []
+    differences: list[str] = []
     for block in page(file).blocks:
         if block.file:
             sandbox.write(block.file, block.content)
@@ -199,8 +199,8 @@ def test_its_commands_run_and_print_what_is_shown(file: Path, make: Make, reques
                 _create_buckets(cloud, command.text)
         if block.mode in ("run", "cloud"):
             for command in block.commands:
-                found += faults(block, command, sandbox)
-    assert not found, "\n\n".join(found)
+                differences += faults(block, command, sandbox)
+    assert not differences, "\n\n".join(differences)
 
 
 def _create_buckets(cloud, command: str) -> None:
@@ -217,7 +217,7 @@ def _create_buckets(cloud, command: str) -> None:
 
 @pytest.fixture(scope="module")
 def records(make: Make) -> dict[Path, dict[str, Any]]:
-    """The records of a run, by the task's folder."""
+    """Read the records of a run, by the task's folder."""
     files = sorted(make(("finished",)).project.glob("store/tasks/*/*/*/record.json"))
     assert files
     return {file.parent: json.loads(file.read_text(encoding="utf-8")) for file in files}
@@ -245,8 +245,8 @@ def test_a_task_has_the_files_of_the_reference(records: dict[Path, dict[str, Any
     text = (ROOT / "docs" / "reference" / "task-files.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.+) \|$", text, re.MULTILINE)
     named = {
-        stage: [name for name in re.findall(r"`([\w.-]+\.\w+)`", told) if not name.startswith("loop.")]
-        for stages, told in rows
+        stage: [name for name in re.findall(r"`([\w.-]+\.\w+)`", names_column) if not name.startswith("loop.")]
+        for stages, names_column in rows
         for stage in re.findall(r"\w+", stages)
     }
     named["distill"] = [*(set(named["train"]) - {"references.npy"}), "distillation_report.json"]

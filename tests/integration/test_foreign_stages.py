@@ -1,4 +1,4 @@
-"""A stage and a type of model that no part of the core knows go through all that others do."""
+"""Run, gate and publish a stage and a type of model that the core does not know."""
 
 import json
 from dataclasses import replace
@@ -44,13 +44,13 @@ def records(flow: Flow) -> dict[str, Record]:
     return dict(run_flow(flow))
 
 
-def test_it_is_planned_and_then_reused(flow: Flow) -> None:
+def test_unknown_stage_is_planned_and_then_reused(flow: Flow) -> None:
     assert "prune:pruned" in {planned.step.name for planned in engine.plan(flow, engine.now()) if not planned.record}
     run_flow(flow)
     assert all(planned.record for planned in engine.plan(flow, engine.now()))
 
 
-def test_the_task_that_made_a_model_is_the_one_that_reads_nothing_of_it(records: dict[str, Record]) -> None:
+def test_producing_task_reads_nothing_of_its_model(records: dict[str, Record]) -> None:
     makers = {name for name, record in records.items() if record.makes_model}
     assert makers == {"train:large", "distill:middle", "prune:pruned"}
     assert {name: records[name].parents for name in makers} == {
@@ -62,7 +62,7 @@ def test_the_task_that_made_a_model_is_the_one_that_reads_nothing_of_it(records:
 
 
 @pytest.mark.parametrize(("stage", "model"), [("prepare", "data"), ("prepare", "other"), ("pipeline", "project")])
-def test_what_is_made_of_no_model_makes_none(records: dict[str, Record], stage: str, model: str) -> None:
+def test_data_and_project_tasks_make_no_model(records: dict[str, Record], stage: str, model: str) -> None:
     record = replace(records["train:large"], task=f"{stage}:{model}", stage=stage, model=model, inputs={})
     assert not record.makes_model
 
@@ -82,7 +82,7 @@ def test_a_gate_may_hold_for_the_type_alone(records: dict[str, Record]) -> None:
     assert evaluate(gates, records["train:large"], None) == {}
 
 
-def test_it_is_published_and_listed(flow: Flow, records: dict[str, Record]) -> None:
+def test_unknown_stage_is_published_and_listed(flow: Flow, records: dict[str, Record]) -> None:
     publish.publish(flow, records)
     tree = flow.root / flow.tree
     assert (tree / PRUNED / "model.txt").read_text().startswith("prune ")
@@ -92,7 +92,7 @@ def test_it_is_published_and_listed(flow: Flow, records: dict[str, Record]) -> N
     assert manifest["models"]["pruned"]["type"] == "assistant"
     assert json.loads((tree / PRUNED / "metrics.json").read_text())["digest"] == records["prune:pruned"].digest
 
-    found = inventory.scan(trees.open_tree(flow))
-    assert not found.gaps
-    assert {item.path: item.origin for item in found.items}[f"{PRUNED}model.txt"] == "prune:pruned/model.txt"
-    assert any("prune:pruned/model.txt" in row for row in listing.rows(listing.build_tree(found)))
+    scanned = inventory.scan(trees.open_tree(flow))
+    assert not scanned.gaps
+    assert {item.path: item.origin for item in scanned.items}[f"{PRUNED}model.txt"] == "prune:pruned/model.txt"
+    assert any("prune:pruned/model.txt" in row for row in listing.rows(listing.build_tree(scanned)))

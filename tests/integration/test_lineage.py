@@ -1,4 +1,4 @@
-"""The shipped lineage end to end, on real networks made small: from drawn cards to a recognised picture."""
+"""Run the shipped lineage end to end on small networks: from drawn cards to a recognised picture."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ TEACHER, STAGE1, STAGE2, TINY = (
     "efficientnet-hailo-optimized",
 )
 SMALL = (
-    "cloud=sagemaker",  # whose tasks need no account: all that the tree has room for is made
+    "cloud=sagemaker",  # its tasks need no account, and the tree has leaves for them
     "data.cards=60",
     "data.queries.calibration=40",
     *(
@@ -45,8 +45,8 @@ def pokeflow(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """The lineage, made by a run that was killed in the middle of training and run again."""
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Run the lineage, kill it during training, and run it again; return its folder, stdout and stderr."""
     folder = tmp_path_factory.mktemp("project")
     process = subprocess.Popen(
         [POKEFLOW, *SMALL], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -64,16 +64,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 
 
 def records(folder: Path) -> dict[str, dict]:
-    found = (json.loads(file.read_text()) for file in (folder / "store" / "tasks").glob("*/*/*/record.json"))
-    return {record["task"]: record for record in found}
+    loaded = (json.loads(file.read_text()) for file in (folder / "store" / "tasks").glob("*/*/*/record.json"))
+    return {record["task"]: record for record in loaded}
 
 
-def test_a_killed_training_is_resumed_from_its_checkpoint(made) -> None:
-    assert "train:dinov3-teacher: resumed at step" in made[2]
+def test_a_killed_training_is_resumed_from_its_checkpoint(finished_run) -> None:
+    assert "train:dinov3-teacher: resumed at step" in finished_run[2]
 
 
-def test_each_model_is_told_with_accuracy_size_latency_digest_and_place(made) -> None:
-    folder, table, _ = made
+def test_table_shows_digest_and_folder_of_each_model(finished_run) -> None:
+    folder, table, _ = finished_run
     rows = {line.split()[0]: line.split() for line in table.split("\n\n")[0].splitlines()[1:]}
     assert list(rows) == [TEACHER, STAGE1, STAGE2, TINY, "phash256"]
     for model in (TEACHER, STAGE1, STAGE2, TINY):
@@ -83,8 +83,8 @@ def test_each_model_is_told_with_accuracy_size_latency_digest_and_place(made) ->
     assert "against 60 references, one a card; nearest by cosine; exact printing" in table
 
 
-def test_the_spec_s_metrics_are_in_the_records(made) -> None:
-    found = records(made[0])
+def test_the_spec_s_metrics_are_in_the_records(finished_run) -> None:
+    by_task = records(finished_run[0])
     expected = {
         f"train:{TEACHER}": {"top1_accuracy", "top5_accuracy", "loss"},
         f"distill:{STAGE1}": {"feature_loss", "kl_loss", "attention_loss", "highfreq_loss"},
@@ -92,75 +92,75 @@ def test_the_spec_s_metrics_are_in_the_records(made) -> None:
         f"benchmark:{TINY}": {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "throughput_fps_batch1", "size_mb"},
     }
     for task, names in expected.items():
-        assert names <= set(found[task]["metrics"]), task
-    gap = found[f"distill:{STAGE2}"]["metrics"]
+        assert names <= set(by_task[task]["metrics"]), task
+    gap = by_task[f"distill:{STAGE2}"]["metrics"]
     assert gap["distillation_gap"] == pytest.approx(
-        found[f"train:{TEACHER}"]["metrics"]["top1_accuracy"] - gap["task_accuracy"]
+        by_task[f"train:{TEACHER}"]["metrics"]["top1_accuracy"] - gap["task_accuracy"]
     )
 
 
-def test_every_step_carries_the_same_preprocessing(made) -> None:
-    hashes = {r["facts"]["preprocessing"] for r in records(made[0]).values() if "preprocessing" in r["facts"]}
+def test_every_step_carries_the_same_preprocessing(finished_run) -> None:
+    hashes = {r["facts"]["preprocessing"] for r in records(finished_run[0]).values() if "preprocessing" in r["facts"]}
     assert len(hashes) == 1
 
 
-def test_the_int8_form_is_smaller_and_agrees_with_its_parent(made) -> None:
-    metrics = records(made[0])[f"compile:{TINY}"]["metrics"]
+def test_the_int8_form_is_smaller_and_agrees_with_its_parent(finished_run) -> None:
+    metrics = records(finished_run[0])[f"compile:{TINY}"]["metrics"]
     assert metrics["size_ratio"] > 3
     # After two epochs activations are wild, and how much of them INT8 keeps depends on the processor's instructions.
     assert metrics["cosine_to_parent"] > 0.85
 
 
-def test_the_second_run_executes_no_task_and_leaves_no_folder(made) -> None:
-    folder = made[0]
+def test_the_second_run_executes_no_task_and_leaves_no_folder(finished_run) -> None:
+    folder = finished_run[0]
     before = sorted((folder / "store" / "runs").rglob("*"))
     again = pokeflow(folder, *SMALL)
     assert "0 of 23 tasks ran" in again.stderr
     assert sorted((folder / "store" / "runs").rglob("*")) == before
 
 
-def test_the_tree_has_every_leaf_of_the_owner_s_that_a_stage_can_make_by_now(made) -> None:
-    tree = made[0] / "store" / "project" / "pokemon-card-recognition"
+def test_tree_has_every_leaf_that_a_stage_can_produce(finished_run) -> None:
+    tree = finished_run[0] / "store" / "project" / "pokemon-card-recognition"
     files = contents(tree)
     missing = {leaf for leaf in TREE if not any(f == leaf or (leaf[-1] == "/" and f.startswith(leaf)) for f in files)}
     assert missing == {leaf for leaf in TREE if leaf.startswith(tuple(GAPS))}
 
 
-def test_the_gaps_are_told_with_what_would_fill_them(made) -> None:
-    told = made[1].partition("missing, and what would produce it:")[2]
+def test_gaps_are_listed_with_what_would_fill_them(finished_run) -> None:
+    gaps = finished_run[1].partition("missing, and what would produce it:")[2]
     for leaf, word in GAPS.items():
         if word != "track":  # the next run's tracking may write there at any time
-            assert any(leaf in line and word in line for line in told.splitlines()), leaf
+            assert any(leaf in line and word in line for line in gaps.splitlines()), leaf
 
 
-def test_the_manifest_tells_figures_that_records_hold(made) -> None:
-    tree, found = made[0] / "store" / "project" / "pokemon-card-recognition", records(made[0])
+def test_manifest_figures_agree_with_the_records(finished_run) -> None:
+    tree, by_task = finished_run[0] / "store" / "project" / "pokemon-card-recognition", records(finished_run[0])
     models = json.loads((tree / "metadata" / "project_manifest.json").read_text())["models"]
     assert list(models) == [TEACHER, STAGE1, STAGE2, TINY]
-    teacher, student = (found[task]["facts"]["parameters"] for task in (f"train:{TEACHER}", f"distill:{STAGE1}"))
+    teacher, student = (by_task[task]["facts"]["parameters"] for task in (f"train:{TEACHER}", f"distill:{STAGE1}"))
     ratio = models[STAGE1]["compression_ratio"]
     assert float(ratio.removesuffix("x")) == pytest.approx(teacher / student, rel=0.01)
-    latency = found[f"benchmark:{TINY}"]["metrics"]["latency_p50_ms"]
+    latency = by_task[f"benchmark:{TINY}"]["metrics"]["latency_p50_ms"]
     assert models[TINY]["performance"]["inference_latency_ms"] == pytest.approx(latency)
     assert models[TEACHER]["training_job"] is None
     assert "local" in models[TEACHER]["reasons"]["training_job"]
 
 
-def test_the_tree_is_as_its_checksums_and_schemas_say(made) -> None:
-    done = pokeflow(made[0], "verify", *SMALL)
+def test_tree_passes_verification(finished_run) -> None:
+    done = pokeflow(finished_run[0], "verify", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_published_model_is_pulled(made, tmp_path: Path) -> None:
-    done = pokeflow(made[0], "pull", f"{TINY}:v2.1", "--to", str(tmp_path), *SMALL)
+def test_a_published_model_is_pulled(finished_run, tmp_path: Path) -> None:
+    done = pokeflow(finished_run[0], "pull", f"{TINY}:v2.1", "--to", str(tmp_path), *SMALL)
     assert done.returncode == 0, done.stderr
     assert {file.name for file in tmp_path.rglob("*")} >= {"model.tar.gz", "compilation_report.json", "metrics.json"}
 
 
-def test_every_task_is_tracked_and_every_model_registered(made) -> None:
+def test_every_task_is_tracked_and_every_model_registered(finished_run) -> None:
     from mlflow import MlflowClient
 
-    folder = made[0]
+    folder = finished_run[0]
     client = MlflowClient(f"sqlite:///{folder / 'store' / 'mlflow.db'}")
     names = {e.name: e.experiment_id for e in client.search_experiments()}
     for name in ("pokemon-card-dinov3-teacher", "pokemon-card-student-distillation-stage1"):
@@ -168,8 +168,8 @@ def test_every_task_is_tracked_and_every_model_registered(made) -> None:
     assert {m.name for m in client.search_registered_models()} == {TEACHER, STAGE1, STAGE2, TINY}
 
 
-def test_a_reference_is_recognised(made) -> None:
-    folder = made[0]
+def test_a_reference_is_recognised(finished_run) -> None:
+    folder = finished_run[0]
     (prepared,) = (folder / "store" / "tasks" / "prepare" / "data").iterdir()
     data = dataset.read(prepared)
     Image.fromarray(np.asarray(data.references[7])).save(folder / "card.png")
@@ -184,16 +184,16 @@ def test_a_reference_is_recognised(made) -> None:
     ("args", "fault"),
     [(("no.jpg",), "no file 'no.jpg'"), ((".",), "no file '.'"), (("card.png", "--top", "0"), "0 is below 1")],
 )
-def test_what_cannot_be_recognised_is_told(made, args: tuple[str, ...], fault: str) -> None:
-    done = pokeflow(made[0], "recognize", *args)
+def test_wrong_recognition_request_is_reported(finished_run, args: tuple[str, ...], fault: str) -> None:
+    done = pokeflow(finished_run[0], "recognize", *args)
     assert done.returncode == 2
     assert fault in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_changed_student_reuses_data_and_teacher(made) -> None:
+def test_a_changed_student_reuses_data_and_teacher(finished_run) -> None:
     raised = (f"lineage.models.{model}.version=v9" for model in (STAGE1, STAGE2, TINY))
-    plan = pokeflow(made[0], "plan", *SMALL, f"lineage.models.{STAGE1}.params.optim.lr=0.5", *raised).stdout
+    plan = pokeflow(finished_run[0], "plan", *SMALL, f"lineage.models.{STAGE1}.params.optim.lr=0.5", *raised).stdout
     status = {line.split()[1]: line.split()[0] for line in plan.splitlines() if line.startswith(("run", "reuse"))}
     assert status["prepare:data"] == status[f"train:{TEACHER}"] == status[f"register:{TEACHER}"] == "reuse"
     assert status[f"distill:{STAGE1}"] == status[f"compile:{TINY}"] == "run"

@@ -1,4 +1,4 @@
-"""MLflow's own pages over a bucket: what a run of the lineage tracked is there for a reader with a browser."""
+"""Read a run of the lineage in MLflow's own pages over a bucket, with a browser."""
 
 import json
 import os
@@ -42,8 +42,8 @@ SMALLEST = (
 
 
 @contextmanager
-def served(uri: str, folder: Path, server: Server) -> Iterator[str]:
-    """``mlflow server`` on a tracking URI, as another machine would run it: with an empty home of its own."""
+def serve_mlflow(uri: str, folder: Path, server: Server) -> Iterator[str]:
+    """Run ``mlflow server`` on a tracking URI, as another machine would: with an empty home of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -84,7 +84,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The pages of a server on the bucket that a run of the lineage has filled."""
+    """Serve MLflow's pages over the bucket that a run of the lineage has filled."""
     folder = tmp_path_factory.mktemp("project")
     with moto() as server:
         uri = f"s3://{server.bucket()}/experiments/mlflow"
@@ -92,23 +92,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         mine = environment(**server.env, OMP_NUM_THREADS="1", MLFLOW_S3_STORE_CACHE=str(folder / "cache"))
         done = subprocess.run(command, cwd=folder, env=mine, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
-        found = (json.loads(file.read_text()) for file in (folder / "store" / "tasks").glob("*/*/*/record.json"))
-        records = {record["task"]: record for record in found}
-        with served(uri, tmp_path_factory.mktemp("server"), server) as address:
+        loaded = (json.loads(file.read_text()) for file in (folder / "store" / "tasks").glob("*/*/*/record.json"))
+        records = {record["task"]: record for record in loaded}
+        with serve_mlflow(uri, tmp_path_factory.mktemp("server"), server) as address:
             yield Site(address, records)
 
 
 @pytest.fixture
 def picture(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Where a test's screenshot goes: the folder POKEFLOW_SCREENSHOTS, or the test's own."""
+    """Return the path of a test's screenshot: in the folder POKEFLOW_SCREENSHOTS, or in the test's own."""
     folder = Path(os.environ.get("POKEFLOW_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
     return folder / f"{name}.png"
 
 
-def shown(page: Any, name: str) -> str:
-    """The value in the row of a metric or a parameter."""
+def read_value(page: Any, name: str) -> str:
+    """Return the value in the row of a metric or a parameter."""
     row = page.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True))
     return row.get_by_role("cell").nth(1).inner_text().strip()
 
@@ -132,9 +132,9 @@ def test_a_run_shows_its_metrics_and_parameters(site: Site, tmp_path: Path, pict
         page.get_by_role("link", name=record["task"], exact=True).click()
         page.get_by_text(re.compile(r"Parameters \(\d+\)")).wait_for()
         for name, value in record["metrics"].items():
-            assert float(shown(page, name)) == pytest.approx(value)
-        assert shown(page, "loop.epochs") == str(record["params"]["loop"]["epochs"])
-        assert float(shown(page, "optim.lr")) == record["params"]["optim"]["lr"]
+            assert float(read_value(page, name)) == pytest.approx(value)
+        assert read_value(page, "loop.epochs") == str(record["params"]["loop"]["epochs"])
+        assert float(read_value(page, "optim.lr")) == record["params"]["optim"]["lr"]
 
 
 def test_the_registered_models_are_listed(site: Site, tmp_path: Path, picture: Path) -> None:

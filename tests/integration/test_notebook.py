@@ -1,4 +1,4 @@
-"""The page "In a notebook": its blocks of code run as they stand there, one after another, as cells do."""
+"""Run the blocks of code of the page "In a notebook" one after another, as cells."""
 
 import re
 import subprocess
@@ -16,8 +16,8 @@ CELLS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the cells print, in a process and a folder of their own."""
+def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Run the cells in a process and a folder of their own, and return what they print."""
     folder = tmp_path_factory.mktemp("notebook")
     (folder / "cells.py").write_text("\n".join(CELLS), encoding="utf-8")
     done = subprocess.run(
@@ -29,19 +29,19 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stdout
 
 
-def test_every_function_of_the_front_door_is_shown() -> None:
+def test_page_shows_every_public_function() -> None:
     for name in ("load", "plan", "run", "open_store", "ConfigError"):
         assert any(f"pokeflow.{name}" in cell for cell in CELLS), name
 
 
 @pytest.mark.slow
-def test_its_cells_tell_mistakes_a_plan_figures_and_files(said: str) -> None:
-    assert "models no model 'dinov3-techer'. Did you mean 'dinov3-teacher'?" in said
-    assert "data.crads no key 'crads'. Did you mean 'cards'?" in said
-    assert re.search(r"train:dinov3-teacher [0-9a-f]{16} after prepare:data", said)
-    assert re.search(r"dinov3-teacher v1.0 benchmark latency_p50_ms [0-9.]+", said)
+def test_cells_print_mistakes_a_plan_figures_and_files(output: str) -> None:
+    assert "models no model 'dinov3-techer'. Did you mean 'dinov3-teacher'?" in output
+    assert "data.crads no key 'crads'. Did you mean 'cards'?" in output
+    assert re.search(r"train:dinov3-teacher [0-9a-f]{16} after prepare:data", output)
+    assert re.search(r"dinov3-teacher v1.0 benchmark latency_p50_ms [0-9.]+", output)
 
 
 @pytest.mark.slow
-def test_its_cells_leave_their_results_in_the_store(said: str) -> None:
-    assert re.search(r"dinov3-teacher [0-9a-f]{16} [0-9.]+ .*notebook-store/tasks/train/dinov3-teacher", said)
+def test_cells_leave_their_results_in_the_store(output: str) -> None:
+    assert re.search(r"dinov3-teacher [0-9a-f]{16} [0-9.]+ .*notebook-store/tasks/train/dinov3-teacher", output)

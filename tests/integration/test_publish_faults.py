@@ -1,4 +1,4 @@
-"""Publishers that are killed leave a tree that every reader can believe; publishers that race lose nothing."""
+"""Kill and race publishers: the tree stays consistent, and nothing is lost."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def start(what: str, spec: dict[str, Any]) -> "subprocess.Popen[str]":
     )
 
 
-def killed(spec: dict[str, Any]) -> dict[str, Any]:
+def kill_publishers(spec: dict[str, Any]) -> dict[str, Any]:
     process = start("kill", spec)
     out, err = process.communicate(timeout=500)
     assert process.returncode == 0, err
@@ -46,17 +46,17 @@ def require_consistent(answer: dict[str, Any], points: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_50_points_the_tree_stays_consistent_and_the_next_publication_completes_it(tmp_path: Path) -> None:
-    require_consistent(killed({"root": str(tmp_path), "points": 50}), 50)
+def test_tree_is_consistent_after_kills_at_50_points(tmp_path: Path) -> None:
+    require_consistent(kill_publishers({"root": str(tmp_path), "points": 50}), 50)
 
 
 @pytest.mark.long
-def test_the_same_on_s3(tmp_path: Path, s3: Server) -> None:
-    require_consistent(killed({"root": str(tmp_path), "remote": s3.uri, "points": 50}), 50)
+def test_tree_on_s3_is_consistent_after_kills_at_50_points(tmp_path: Path, s3: Server) -> None:
+    require_consistent(kill_publishers({"root": str(tmp_path), "remote": s3.uri, "points": 50}), 50)
 
 
 @pytest.mark.long
-def test_eight_publishers_on_a_bad_network_lose_nothing_and_every_read_is_valid(tmp_path: Path, s3: Server) -> None:
+def test_eight_publishers_on_a_bad_network_lose_nothing(tmp_path: Path, s3: Server) -> None:
     stop = tmp_path / "stop"
     specs = [
         {"root": str(tmp_path / f"machine{i}"), "remote": s3.uri, "number": i, "runs": RUNS} for i in range(WRITERS)

@@ -1,4 +1,4 @@
-"""The Python API as a notebook uses it: exceptions, plain data, any thread, and nothing left behind."""
+"""Use the Python API as a notebook does: exceptions, plain data, any thread, and no global state."""
 
 import copy
 import logging
@@ -44,13 +44,13 @@ def test_a_figure_that_is_unknown_has_its_reason(tmp_path: Path) -> None:
     assert (figure.value, figure.reason) == (None, "nobody looked")
 
 
-def test_a_second_run_reuses_what_is_made_and_tells_it_all_the_same(tmp_path: Path) -> None:
+def test_second_run_returns_the_reused_records(tmp_path: Path) -> None:
     first, second = pokeflow.run(load(tmp_path)), pokeflow.run(load(tmp_path))
     assert second.ran == ()
     assert second.records == first.records
 
 
-def test_the_plan_says_why(tmp_path: Path) -> None:
+def test_plan_gives_reasons(tmp_path: Path) -> None:
     planned = {item.step.name: item.why for item in pokeflow.plan(load(tmp_path))}
     assert planned["train:teacher"] == "no result yet"
     assert planned["distill:student"] == "after train:teacher"
@@ -65,20 +65,20 @@ def test_faults_are_exceptions(tmp_path: Path) -> None:
         pokeflow.load("lineage=toy")
 
 
-def test_a_task_that_fails_is_an_exception_with_what_is_done(tmp_path: Path) -> None:
+def test_failed_task_raises_with_the_finished_records(tmp_path: Path) -> None:
     with pytest.raises(pokeflow.TaskError, match="compile:tiny failed") as caught:
         pokeflow.run(load(tmp_path, "lineage.models.tiny.params.fail=true"))
     assert "distill:student" in caught.value.records
 
 
-def test_a_task_that_waits_for_what_is_not_here_is_told_from_one_that_failed(tmp_path: Path) -> None:
+def test_unavailable_task_raises_with_an_exit_code_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(pokeflow.TaskError, match="Install the toy compiler") as caught:
         pokeflow.run(load(tmp_path, "lineage.models.tiny.params.absent=true"))
     assert caught.value.exit_code == 3
     assert "distill:student" in caught.value.records
 
 
-def test_a_folder_of_ones_own_options_is_composed_too(tmp_path: Path) -> None:
+def test_config_dir_adds_a_user_s_options(tmp_path: Path) -> None:
     (tmp_path / "lineage").mkdir()
     (tmp_path / "lineage" / "mine.yaml").write_text(
         "name: mine\nmodels: {one: {version: v1, type: some, stage: train, backend: toy}}\n"
@@ -103,10 +103,10 @@ def test_a_bucket_is_opened_only_when_something_is_read(tmp_path: Path) -> None:
     assert {name for name in sys.modules if name.startswith("botocore")} == before
     assert (flow.remote_store and flow.remote_store.uri) == "s3://no-such-bucket/prefix"
     remote = pokeflow.open_store(flow).remote
-    assert getattr(remote, "server").connections == 3  # noqa: B009 - of a bucket, not of every object store
+    assert getattr(remote, "server").connections == 3  # noqa: B009 - only a bucket has a server
 
 
-def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_leaves_no_global_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["notebook", "-f", "kernel.json"])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -123,7 +123,7 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "store" / "runs").exists()
 
 
-def test_hydra_of_whoever_calls_stays_as_it_was(tmp_path: Path) -> None:
+def test_hydra_instance_of_the_caller_is_restored(tmp_path: Path) -> None:
     with composition.session(composition.Arguments()):
         theirs = GlobalHydra.instance().hydra
         load(tmp_path)
@@ -133,7 +133,7 @@ def test_hydra_of_whoever_calls_stays_as_it_was(tmp_path: Path) -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
-def test_what_hydra_composes_for_whoever_calls_stays_as_it_was(tmp_path: Path) -> None:
+def test_hydra_composition_of_the_caller_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "theirs.yaml").write_text("answer: on\n")
     load(tmp_path / "store")
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
@@ -175,7 +175,7 @@ def test_the_command_line_composes_once(tmp_path: Path) -> None:
     assert done.stdout.endswith("COMPOSED 1\n")
 
 
-def test_a_run_leaves_what_hydra_leaves_of_a_job(cli: Cli, tmp_path: Path) -> None:
+def test_run_folder_holds_hydra_s_files_and_the_log(cli: Cli, tmp_path: Path) -> None:
     assert cli(*TOY_FLOW, "models=[teacher]").returncode == 0
     (folder,) = (tmp_path / "store" / "runs").glob("*/*")
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -184,7 +184,7 @@ def test_a_run_leaves_what_hydra_leaves_of_a_job(cli: Cli, tmp_path: Path) -> No
     assert "train:teacher: done" in (folder / "pokeflow.log").read_text()
 
 
-def test_callbacks_that_a_configuration_names_are_called(cli: Cli, tmp_path: Path) -> None:
+def test_callbacks_of_the_configuration_are_called(cli: Cli, tmp_path: Path) -> None:
     target = "hydra.experimental.callbacks.LogJobReturnCallback"
     done = cli(*TOY_FLOW, "models=[teacher]", f"+hydra.callbacks.told={{_target_: {target}}}")
     assert done.returncode == 0, done.stderr
@@ -195,14 +195,14 @@ def test_callbacks_that_a_configuration_names_are_called(cli: Cli, tmp_path: Pat
     "override",
     ["+hydra.callbacks.x._target_=nope", "+hydra.callbacks.x=3", "hydra.job_logging.version=7", "hydra.run.dir=${no}"],
 )
-def test_what_hydra_cannot_do_for_a_job_is_told_in_a_sentence(cli: Cli, override: str) -> None:
+def test_hydra_errors_are_reported_without_a_traceback(cli: Cli, override: str) -> None:
     done = cli(*TOY_FLOW, "models=[teacher]", override)
     assert done.returncode in (1, 2)
     assert done.stderr.startswith("pokeflow:")
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_of_nothing_makes_no_folder(cli: Cli, tmp_path: Path) -> None:
+def test_run_that_reuses_everything_makes_no_folder(cli: Cli, tmp_path: Path) -> None:
     cli(*TOY_FLOW)
     before = sorted((tmp_path / "store" / "runs").rglob("*"))
     assert cli(*TOY_FLOW).returncode == 0

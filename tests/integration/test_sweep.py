@@ -1,4 +1,4 @@
-"""A sweep: one trial a combination, ancestors made once, a failed trial ends nothing."""
+"""Run sweeps: one trial per combination, ancestors made once, and failed trials that stop no other."""
 
 from pathlib import Path
 
@@ -24,24 +24,24 @@ def test_eight_trials_at_once_make_their_teacher_once(cli: Cli, tmp_path: Path) 
     done = cli("-m", *TOY_FLOW, EIGHT, *teacher, *JOBLIB)
     assert done.returncode == 0, done.stderr
     assert len(note.read_text().splitlines()) == 1
-    found = trials(tmp_path / "store")
-    assert [t.objective for t in found] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    results = trials(tmp_path / "store")
+    assert [t.objective for t in results] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
     assert len(list((tmp_path / "store" / "tasks" / "distill" / "student").iterdir())) == 8
 
 
 @pytest.mark.slow
-def test_a_failed_trial_ends_nothing_but_is_told(cli: Cli, tmp_path: Path) -> None:
+def test_failed_trial_is_reported_and_stops_no_other(cli: Cli, tmp_path: Path) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,-1,fast,0.4")
     assert done.returncode == 1
-    found = trials(tmp_path / "store")
-    assert [t.error is None for t in found] == [True, False, False, True]
+    results = trials(tmp_path / "store")
+    assert [t.error is None for t in results] == [True, False, False, True]
     assert "lineage.models.student.params.lr: is negative." in done.stderr
     assert "expected a number, got str 'fast'" in done.stderr
     assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["0.1000", "failed", "failed", "0.4000"]
 
 
 @pytest.mark.slow
-def test_a_trial_registers_nothing_unless_asked_to(cli: Cli, tmp_path: Path) -> None:
+def test_trial_registers_only_when_requested(cli: Cli, tmp_path: Path) -> None:
     cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2")
     assert not (tmp_path / "store" / "tasks" / "register").exists()
     cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2", "stages=[register]")
@@ -66,7 +66,7 @@ def test_a_forced_sweep_remakes_the_shared_teacher_once(cli: Cli, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_trials_with_a_folder_of_their_own_are_told_by_the_bucket(cli: Cli, tmp_path: Path, s3: Server) -> None:
+def test_trials_with_separate_stores_report_through_the_bucket(cli: Cli, tmp_path: Path, s3: Server) -> None:
     bucket = ("store=s3", f"store.remote={s3.uri}")
     done = cli("-m", *TOY_FLOW, *bucket, "store.root=one,two", "lineage.models.student.params.lr=0.1,-1", **s3.env)
     assert done.returncode == 1
@@ -75,7 +75,7 @@ def test_trials_with_a_folder_of_their_own_are_told_by_the_bucket(cli: Cli, tmp_
     assert not list((tmp_path / "store").glob("sweeps/*/*/*/trial.json"))
 
 
-def test_trials_that_leave_no_word_are_no_success(cli: Cli) -> None:
+def test_trials_without_a_result_file_fail_the_sweep(cli: Cli) -> None:
     done = cli("-m", *TOY_FLOW, "store.root=one,two")
     assert done.returncode == 1
     assert "no trial.json in store/sweeps" in done.stderr

@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster of two nodes that have nothing in common but a bucket.
+"""Run a sweep on a Ray cluster of two nodes that share only a bucket.
 
 Ray is not among what the tests install: docs/how-to/sweep-and-promote.md says how to install it and run this.
 """
@@ -24,7 +24,7 @@ NODES = ("one", "two")
 
 @pytest.fixture
 def on_ray(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
-    """``pokeflow -m`` on two nodes, each with room for two trials and a store of its own; so has who starts it."""
+    """Return a function that runs ``pokeflow -m`` on two nodes with two slots each and a store of its own."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -62,13 +62,13 @@ def on_ray(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             cluster.shutdown()
 
 
-def made(store: Path, kind: str) -> set[str]:
-    """Digests of what lies in a store."""
+def digests(store: Path, kind: str) -> set[str]:
+    """Return the digests of a store's results of one kind."""
     return {folder.name for folder in (store / "tasks" / kind).glob("*")}
 
 
 def rows(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
-    """Override, objective and number of tasks of every trial in the table."""
+    """Return override, objective and number of tasks of every trial in the table."""
     return [line.split()[1:4] for line in done.stdout.splitlines() if line[:1].isdigit()]
 
 
@@ -82,28 +82,28 @@ def test_eight_trials_on_two_nodes_make_their_teacher_once(on_ray: Cli, s3: Serv
     assert done.returncode == 0, done.stderr
     assert [row[:2] for row in rows(done)] == [[f"{lr}={rate}", f"{rate}000"] for rate in rates]
     assert len(note.read_text().splitlines()) == 1
-    # Both nodes made students, from the one teacher; who started the sweep made nothing.
-    one, two = (made(tmp_path / name, "distill/student") for name in NODES)
+    # Both nodes trained students, from the one teacher; the client made nothing.
+    one, two = (digests(tmp_path / name, "distill/student") for name in NODES)
     assert (len(one | two), one & two) == (8, set())
     assert one
     assert two
-    (digest,) = made(tmp_path / "one", "train/teacher") | made(tmp_path / "two", "train/teacher")
+    (digest,) = digests(tmp_path / "one", "train/teacher") | digests(tmp_path / "two", "train/teacher")
     assert not (tmp_path / "client" / "tasks").exists()
-    # One was granted the claim; whoever asked while it worked was told no.
+    # One node got the claim; requests of the others were refused meanwhile.
     claims = [
         status for what, key, status in s3.counts()["log"] if what == "PutObject" and digest in key and "claims/" in key
     ]
     assert claims[0] == 200
     assert 412 in claims
 
-    # The same again, on whichever node, makes nothing; and a trial that fails there is told here.
+    # A second sweep makes nothing on any node, and the client reports a trial that fails on a node.
     again = on_ray(f"{lr}={','.join(rates)},-1", *teacher)
     assert again.returncode == 1
     assert [row[1:] for row in rows(again)] == [*([f"{rate}000", "0"] for rate in rates), ["failed", "0"]]
     assert f"trial 8: {lr}: is negative." in again.stderr
 
 
-def test_a_forced_teacher_is_made_again_once_for_all_nodes(on_ray: Cli, tmp_path: Path) -> None:
+def test_forced_teacher_is_rebuilt_once_for_all_nodes(on_ray: Cli, tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     args = ("lineage.models.student.params.lr=0.1,0.2,0.3,0.4", f"lineage.models.teacher.params.note={note}")
     assert on_ray(*args).returncode == 0

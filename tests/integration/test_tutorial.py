@@ -1,4 +1,4 @@
-"""The tutorial "a target in an hour": followed to the letter it gives the package that is kept here, and that works."""
+"""Follow the tutorial "a target in an hour" to the letter, and compare it with the package of this repository."""
 
 import re
 import subprocess
@@ -23,26 +23,26 @@ PROMISE = 60
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Newcomer, dict[str, subprocess.CompletedProcess[str]]]:
-    """Somebody who has done what the page says from top to bottom, and what each piece of shell answered."""
+    """Follow the page from top to bottom; return the reader, and the result of each shell block."""
     reader = newcomer(tmp_path_factory.mktemp("reader"))
     return reader, follow(PAGE, reader, PACKAGE.name)
 
 
-def test_its_blocks_are_the_packages_files() -> None:
+def test_blocks_of_the_page_are_the_package_s_files() -> None:
     shown = {block.file: block.text for block in blocks(PAGE) if block.file}
     kept = package_files(PACKAGE)
     assert shown.keys() >= {"pyproject.toml", "src/pokeflow_opencv/__init__.py", "src/pokeflow_opencv/network.py"}
     assert {file: text.encode() for file, text in shown.items()} == {file: kept[file] for file in shown}
 
 
-def test_it_says_how_many_lines_of_code_that_is() -> None:
+def test_page_states_the_number_of_code_lines() -> None:
     count = lines_of_code(PACKAGE.rglob("*.py"))
     assert f"in {count} lines of code" in PAGE.read_text(encoding="utf-8")
     assert count < PROMISE
 
 
 @pytest.mark.slow
-def test_followed_to_the_letter_it_gives_the_package(followed) -> None:
+def test_following_the_page_gives_the_package(followed) -> None:
     reader, _ = followed
     assert package_files(reader.home / PACKAGE.name) == package_files(PACKAGE)
 
@@ -55,7 +55,7 @@ def test_the_suite_passes_before_and_after(followed) -> None:
 
 
 @pytest.mark.slow
-def test_a_line_taken_away_is_answered_as_the_page_says(followed) -> None:
+def test_removed_line_is_reported_as_the_page_shows(followed) -> None:
     reader, _ = followed
     file = reader.home / PACKAGE.name / "src" / "pokeflow_opencv" / "stages" / "compile.py"
     whole, (line,) = file.read_text(), re.findall(r"Without `(.*)` it reports", PAGE.read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def test_the_release_carries_the_very_file(followed) -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_is_recognised_by_it(followed) -> None:
+def test_compiled_model_recognises_a_picture(followed) -> None:
     reader, _ = followed
     (data,) = (reader.home / "store" / "tasks" / "prepare").glob("*/*")
     Image.fromarray(np.load(data / "queries.npy", mmap_mode="r")[0]).save(reader.home / "photo.png")

@@ -1,4 +1,4 @@
-"""The tutorial "a data plugin of your own": followed to the letter it gives the package kept here, and its results."""
+"""Follow the tutorial "a data plugin of your own" to the letter, and compare its package and its results."""
 
 import subprocess
 from pathlib import Path
@@ -19,12 +19,12 @@ Followed = tuple[Newcomer, dict[str, subprocess.CompletedProcess[str]]]
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    """A reader who did what the page says, and the result of each shell block."""
+    """Follow the page; return the reader, and the result of each shell block."""
     reader = newcomer(tmp_path_factory.mktemp("reader"))
     return reader, follow(PAGE, reader, PACKAGE.name, outside=(DRAW,))
 
 
-def test_its_blocks_are_the_packages_files() -> None:
+def test_blocks_of_the_page_are_the_package_s_files() -> None:
     shown = {block.file: block.text.encode() for block in blocks(PAGE) if block.file not in ("", DRAW)}
     kept = package_files(PACKAGE)
     assert shown.keys() >= {f"src/pokeflow_photos/{name}.py" for name in ("__init__", "folder", "params")}
@@ -36,7 +36,7 @@ def test_the_package_has_the_form_of_every_plugin() -> None:
 
 
 @pytest.mark.slow
-def test_followed_to_the_letter_it_gives_the_package(followed: Followed) -> None:
+def test_following_the_page_gives_the_package(followed: Followed) -> None:
     assert package_files(followed[0].home / PACKAGE.name) == package_files(PACKAGE)
 
 
@@ -49,7 +49,7 @@ def test_the_plugins_tests_pass_before_and_after(followed: Followed) -> None:
 
 @pytest.mark.slow
 def test_every_output_that_the_page_shows_was_printed(followed: Followed) -> None:
-    """The blocks without a language show output, except the first, which shows the folder."""
+    """Compare the blocks without a language, which show output, except the first, which shows the folder."""
     printed = "\n".join(done.stdout + done.stderr for done in followed[1].values())
     shown = [block.text for block in blocks(PAGE) if not block.kind][1:]
     assert len(shown) == 4
@@ -57,7 +57,7 @@ def test_every_output_that_the_page_shows_was_printed(followed: Followed) -> Non
 
 
 @pytest.mark.slow
-def test_a_new_photograph_changes_every_digest_and_its_removal_brings_them_back(followed: Followed) -> None:
+def test_added_photograph_changes_every_digest_until_removed(followed: Followed) -> None:
     added, removed = [done.stdout for text, done in followed[1].items() if "photos/item-00" in text]
     assert " 0 reused" in added
     assert "Nothing to run" in removed

@@ -1,4 +1,4 @@
-"""The wheels, installed where there is no checkout: each combination plans and runs the lineage that it can."""
+"""Install combinations of wheels without a checkout, and plan and run lineages with them."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist of every distribution."""
+    """Build the wheel and the sdist of every distribution in a folder."""
     folder = tmp_path_factory.mktemp("wheels")
     for source in (ROOT, *DISTRIBUTIONS.values()):
         command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(folder)]
@@ -39,15 +39,17 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(folder: Path, wheels: Path, names: Iterable[str]) -> Path:
-    """An environment below a folder with these distributions' wheels; of the checkout it sees nothing.
+    """Create an environment in a folder with the wheels of these distributions, without the checkout.
 
-    What the distributions need is linked from the environment that runs the tests, but for pokeflow itself.
+    Their requirements are linked from the environment that runs the tests, except pokeflow itself.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
     packages = next((folder / "venv" / "lib").glob("python*/site-packages"))
-    for place in {Path(p) for p in sys.path if p.endswith("site-packages")} | {Path(sysconfig.get_path("purelib"))}:
-        for entry in place.iterdir():
+    for site_packages in {Path(p) for p in sys.path if p.endswith("site-packages")} | {
+        Path(sysconfig.get_path("purelib"))
+    }:
+        for entry in site_packages.iterdir():
             own = (
                 "pokeflow" in entry.name.lower()
                 or "mlflow_s3_store" in entry.name
@@ -63,7 +65,7 @@ def install(folder: Path, wheels: Path, names: Iterable[str]) -> Path:
 
 
 def run(python: Path, *words: str) -> str:
-    """What a command of that environment prints; it must succeed."""
+    """Run a command of that environment, which must succeed, and return its output."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "POKEFLOW"))}
     env |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     home = python.parents[2]
@@ -75,7 +77,7 @@ def run(python: Path, *words: str) -> str:
 
 
 def where(python: Path, module: str) -> Path:
-    """The file that a module is imported from there."""
+    """Return the file from which that environment imports a module."""
     code = f"import importlib, sys; print(importlib.import_module({module!r}).__file__)"
     return Path(
         subprocess.run([str(python), "-P", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -104,7 +106,7 @@ def test_the_core_s_sdist_holds_no_plugin(wheels: Path) -> None:
     assert not {"plugins", "tests", "docs"} & folders
 
 
-def test_the_core_and_three_plugins_plan_and_run_the_default_lineage(tmp_path: Path, wheels: Path) -> None:
+def test_laptop_plugins_plan_and_run_the_default_lineage(tmp_path: Path, wheels: Path) -> None:
     python = install(tmp_path, wheels, LAPTOP)
     assert where(python, "pokeflow").is_relative_to(tmp_path)
     assert where(python, "pokeflow_torch").is_relative_to(tmp_path)
@@ -113,7 +115,7 @@ def test_the_core_and_three_plugins_plan_and_run_the_default_lineage(tmp_path: P
     assert "0 of 0 tasks" not in run(python, "pokeflow", *SMALL)
 
 
-def test_all_distributions_are_found_together(tmp_path: Path, wheels: Path) -> None:
+def test_all_distributions_work_together(tmp_path: Path, wheels: Path) -> None:
     python = install(tmp_path, wheels, DISTRIBUTIONS)
     listed = run(python, "pokeflow", "plugins")
     assert all(name in listed for name in ("pokeflow-cards", "pokeflow-sagemaker", "pokeflow-mlflow", "pokeflow-edge"))

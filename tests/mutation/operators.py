@@ -1,4 +1,4 @@
-"""Mutation operators: those of Cosmic Ray that change a meaning, and six of our own for what it has none for."""
+"""Mutation operators: those of Cosmic Ray that change a meaning, and six of our own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ CORE = (
 PAIRS = (("min", "max"), ("any", "all"), ("partition", "rpartition"), ("startswith", "endswith"))
 OPPOSITE = {name: other for pair in PAIRS for name, other in (pair, pair[::-1])}
 SILENT = ("log.info", "log.debug")
-"""Calls that are not deleted: what they print is read by people, and is no part of the behaviour under test."""
+"""Calls that are not deleted, as log messages are not part of the tested behaviour."""
 
 
-def _parsed(code: str) -> Any:
+def _parse(code: str) -> Any:
     """Return source code as a node that replaces another one."""
     return parso.parse(code)
 
@@ -47,7 +47,7 @@ class _Own(Operator):
 
     def mutate(self, node: Any, index: int) -> Any:
         old, code = list(self.choices(node))[index]
-        new = _parsed(_prefix(old) + code)
+        new = _parse(_prefix(old) + code)
         if old is node:
             return new
         owner = old.parent
@@ -122,7 +122,7 @@ class KeywordToNone(_Own):
         if node.type == "argument" and node.children[0].type == "name" and node.children[1] == "=":
             value = node.children[2]
             if node.children[0].value == "encoding":
-                return  # the same in every locale that tests run in
+                return  # no effect in the locale of the tests
             if value.get_code(include_prefix=False) not in ("None", "True", "False"):
                 yield value, "None"
 
@@ -157,10 +157,10 @@ class Mutant:
 
 
 def _is_left_out(node: Any, operator: str) -> bool:
-    """Return whether a mutant tells nothing.
+    """Return whether a mutant is left out.
 
-    It is in an annotation or a signature's punctuation, is a number in a text for people, negates a condition that
-    another operator inverts, or lets a dataclass be written to, which is no behaviour of its own.
+    It is in an annotation or a signature's punctuation, is a number in an f-string, negates a condition that another
+    operator inverts, or is in the options of a decorator.
     """
     if operator == "AddNot" and _condition(node).type in ("comparison", "not_test"):
         return True
@@ -185,7 +185,7 @@ def _condition(node: Any) -> Any:
 def mutants_of(source: str) -> Iterator[Mutant]:
     """Yield the mutants of a module that compile, each text once, ordered by line."""
     operators = {name.partition("/")[2]: cosmic_ray.plugins.get_operator(name) for name in CORE} | OWN
-    tree, found = get_ast(source), {}
+    tree, mutants = get_ast(source), {}
     for name, operator in operators.items():
         positions = [(node, start) for node in ast_nodes(tree) for start, _ in operator().mutation_positions(node)]
         for occurrence, (node, start) in enumerate(positions):
@@ -193,8 +193,8 @@ def mutants_of(source: str) -> Iterator[Mutant]:
                 continue
             code = mutate_code(source, operator(), occurrence)
             if code is not None and code != source and _compiles(code):
-                found.setdefault(code, Mutant(name, start[0], *_changed_lines(source, code), code))
-    yield from sorted(found.values(), key=lambda mutant: (mutant.line, mutant.operator, mutant.after))
+                mutants.setdefault(code, Mutant(name, start[0], *_changed_lines(source, code), code))
+    yield from sorted(mutants.values(), key=lambda mutant: (mutant.line, mutant.operator, mutant.after))
 
 
 def _compiles(code: str) -> bool:

@@ -1,7 +1,7 @@
 """Run of one module's mutants inside a copy of the tree: each mutant is written to disk and tested in a fork.
 
-The parent imports what comes from outside the tree once, so that a fork starts in milliseconds. It must not import
-anything of the tree itself but this package: a fork imports the mutated module afresh, as do its child processes.
+The parent imports the modules from outside the tree once, so that a fork starts in milliseconds. Of the tree it must
+import only this package: each fork imports the mutated module itself, as do its child processes.
 """
 
 import importlib
@@ -48,8 +48,8 @@ def run_tests(tests: Sequence[str], seconds: float, *, note_modules: bool = Fals
     until = time.monotonic() + seconds
     status = None
     while status is None and time.monotonic() < until:
-        done, found = os.waitpid(child, os.WNOHANG)
-        status = found if done else None
+        done, raw_status = os.waitpid(child, os.WNOHANG)
+        status = raw_status if done else None
         time.sleep(0.01)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
@@ -60,7 +60,7 @@ def run_tests(tests: Sequence[str], seconds: float, *, note_modules: bool = Fals
 
 
 def _modules_from_outside() -> list[str]:
-    """Return the names of the modules that do not lie in the tree, in the order of their import."""
+    """Return the names of the modules outside the tree, in the order of their import."""
     tree = str(Path.cwd())
     outside = []
     for name, module in list(sys.modules.items()):
@@ -71,11 +71,11 @@ def _modules_from_outside() -> list[str]:
 
 
 def preload() -> None:
-    """Import the modules that the first run noted, but those that no fork may inherit."""
+    """Import the modules that the first run recorded, so that forks inherit them."""
     for name in json.loads(Path(MODULES).read_text()):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with suppress(Exception):  # a fork will import it itself, or fail as it does without this
+            with suppress(Exception):  # a fork imports it itself, or fails in the same way
                 importlib.import_module(name)
 
 

@@ -1,3 +1,3 @@
-"""The tutorial's package has tests that run where the tutorial installs it: tests/integration/test_tutorial.py does."""
+"""Leave out the packages' own tests, which tests/integration runs where the tutorials install them."""
 
 collect_ignore_glob = ["*"]

@@ -1,4 +1,4 @@
-"""Digests: what changes them, what does not, and the values that stores on disk already have."""
+"""Check digests: values that change them, values that do not, and those of existing stores."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ def test_a_digest_is_sixteen_hex_digits_of_the_canonical_json() -> None:
     assert digest([]) == "4f53cda18c2baa0c"
 
 
-def test_a_dataclass_and_a_mapping_of_the_same_values_have_one_digest() -> None:
+def test_dataclass_and_equal_mapping_have_one_digest() -> None:
     assert digest([Inner(0.1, "x")]) == digest([{"note": "x", "lr": 0.1}])
 
 
@@ -53,11 +53,11 @@ def test_fields_that_decide_nothing_are_left_out_at_any_depth() -> None:
     }
 
 
-def test_a_dataclass_itself_is_a_value_as_any_other() -> None:
+def test_dataclass_type_is_an_ordinary_value() -> None:
     assert digest_params(Inner) is Inner
 
 
-def test_the_content_of_files_depends_on_their_paths_and_checksums() -> None:
+def test_content_depends_on_paths_and_checksums() -> None:
     files = [File("a", 1, "aa"), File("b", 1, "bb")]
     assert content(files) == digest([["a", "aa"], ["b", "bb"]])
     assert content(files) == content(files[::-1])
@@ -83,8 +83,8 @@ files = st.lists(st.builds(File, st.text(min_size=1), st.integers(0), st.text("0
 
 
 @given(files, st.randoms())
-def test_the_order_in_which_files_are_found_does_not_matter(found: list[File], random: Any) -> None:
-    unique = list({f.path: f for f in found}.values())
+def test_content_does_not_depend_on_the_order_of_files(listed: list[File], random: Any) -> None:
+    unique = list({f.path: f for f in listed}.values())
     shuffled = list(unique)
     random.shuffle(shuffled)
     assert content(unique) == content(shuffled)

@@ -1,4 +1,4 @@
-"""A flow: the order of its steps, what their digests cover, and which steps a selection needs."""
+"""Check flows: the order of steps, what their digests cover, and which steps a selection needs."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ def step(name: str, *needs: str, **changes: Any) -> Step:
     return replace(Step(stage, backend, model, "v1", "teacher", Params(), needs, "local", NoParams()), **changes)
 
 
-def ordered(*steps: Step) -> dict[str, Step]:
+def order_by_name(*steps: Step) -> dict[str, Step]:
     return {each.name: each for each in order({each.name: each for each in steps}, [])}
 
 
@@ -36,9 +36,9 @@ def with_backend(changed: Step, **changes: Any) -> Step:
 
 
 def test_steps_come_after_what_they_need() -> None:
-    found = order({each.name: each for each in (step("compile:c", "distill:b"), DISTILL, TRAIN)}, [])
-    assert [each.name for each in found] == ["train:a", "distill:b", "compile:c"]
-    assert all(len(each.digest) == 16 for each in found)
+    steps = order({each.name: each for each in (step("compile:c", "distill:b"), DISTILL, TRAIN)}, [])
+    assert [each.name for each in steps] == ["train:a", "distill:b", "compile:c"]
+    assert all(len(each.digest) == 16 for each in steps)
 
 
 def test_parents_in_a_cycle_are_one_fault_that_names_them() -> None:
@@ -62,7 +62,7 @@ def test_parents_in_a_cycle_are_one_fault_that_names_them() -> None:
         with_backend(TRAIN, identity_in_digest=True),
     ],
 )
-def test_what_decides_a_result_changes_its_digest(other: Step) -> None:
+def test_values_that_decide_a_result_change_its_digest(other: Step) -> None:
     assert with_digest(other, {}).digest != with_digest(TRAIN, {}).digest
 
 
@@ -75,23 +75,23 @@ def test_what_decides_a_result_changes_its_digest(other: Step) -> None:
         replace(TRAIN, params=Params(note="for people")),
     ],
 )
-def test_what_decides_nothing_does_not(other: Step) -> None:
+def test_other_values_do_not_change_the_digest(other: Step) -> None:
     assert with_digest(other, {}).digest == with_digest(TRAIN, {}).digest
 
 
 @pytest.mark.parametrize("change", [{"model": "z"}, {"version": "v2"}])
-def test_a_backend_that_writes_names_into_its_result_has_them_in_its_digest(change: dict[str, str]) -> None:
+def test_identity_in_digest_covers_model_and_version(change: dict[str, str]) -> None:
     named = with_backend(TRAIN, identity_in_digest=True)
     assert with_digest(replace(named, **change), {}).digest != with_digest(named, {}).digest
 
 
 @pytest.mark.parametrize("parent", [replace(TRAIN, type="student"), replace(TRAIN, params=Params(lr=0.2))])
 def test_the_type_and_the_digest_of_each_need_are_in_the_digest(parent: Step) -> None:
-    assert ordered(parent, DISTILL)["distill:b"].digest != ordered(TRAIN, DISTILL)["distill:b"].digest
+    assert order_by_name(parent, DISTILL)["distill:b"].digest != order_by_name(TRAIN, DISTILL)["distill:b"].digest
 
 
-def test_the_type_of_a_need_counts_by_itself() -> None:
-    done = ordered(TRAIN)
+def test_digest_covers_the_type_of_a_need() -> None:
+    done = order_by_name(TRAIN)
     retyped = {"train:a": replace(done["train:a"], type="student")}
     assert with_digest(DISTILL, retyped).digest != with_digest(DISTILL, done).digest
 
@@ -129,7 +129,7 @@ def test_parameters_that_have_no_end_name_their_step() -> None:
 
 DATA = step("prepare:data")
 ALL = tuple(
-    ordered(
+    order_by_name(
         DATA,
         step("train:a", "prepare:data"),
         step("benchmark:a", "train:a"),
@@ -153,20 +153,20 @@ ALL = tuple(
         ([], None, set()),
     ],
 )
-def test_a_selection_takes_what_it_needs_along(
+def test_selection_includes_the_needed_steps(
     models: list[str] | None, stages: list[str] | None, chosen: set[str]
 ) -> None:
-    found = select(ALL, models, stages)
-    assert {each.name for each in found} == chosen
-    assert found == tuple(each for each in ALL if each.name in chosen)
+    selected = select(ALL, models, stages)
+    assert {each.name for each in selected} == chosen
+    assert selected == tuple(each for each in ALL if each.name in chosen)
 
 
-def test_data_that_no_step_prepares_can_be_selected_and_is_nothing() -> None:
+def test_selecting_data_without_a_step_selects_nothing() -> None:
     assert select((TRAIN,), ["data"], None) == ()
     assert [each.name for each in select((TRAIN,), ["data", "a"], None)] == ["train:a"]
 
 
-def test_a_flow_finds_steps_by_name_and_the_producer_of_each_model(tmp_path: Path) -> None:
+def test_flow_looks_up_steps_and_producers(tmp_path: Path) -> None:
     flow = Flow("toy", ALL, {}, tmp_path)
     assert flow.step("benchmark:b").name == "benchmark:b"
     assert {model: flow.producer(model).name for model in ("data", "a", "b")} == {
@@ -176,13 +176,13 @@ def test_a_flow_finds_steps_by_name_and_the_producer_of_each_model(tmp_path: Pat
     }
 
 
-def test_a_flow_has_defaults_that_publish_force_and_limit_nothing(tmp_path: Path) -> None:
+def test_flow_defaults_publish_force_and_limit_nothing(tmp_path: Path) -> None:
     flow = Flow("toy", (), {}, tmp_path)
     assert (flow.publish, flow.force, flow.budget.task, flow.budget.run) == (False, frozenset(), None, None)
     assert (flow.connections, flow.tree, flow.command, flow.remote_store) == (16, "project", "pokeflow", None)
 
 
-def test_two_flows_of_the_same_steps_are_equal_and_cannot_be_changed(tmp_path: Path) -> None:
+def test_flows_are_equal_by_value_and_immutable(tmp_path: Path) -> None:
     flow = Flow("toy", ALL, {}, tmp_path)
     assert flow == Flow("toy", ALL, {}, tmp_path) != replace(flow, steps=ALL[:1])
     for frozen, name in ((flow, "project"), (ALL[0], "model")):
@@ -194,14 +194,14 @@ def test_trials_of_the_same_sweep_and_overrides_are_equal() -> None:
     assert Sweep("s", 1, ("lr=1",)) == Sweep("s", 1, ("lr=1",)) != Sweep("s", 2, ("lr=1",))
 
 
-def test_the_text_of_a_flow_has_no_configuration_which_may_hold_secrets(tmp_path: Path) -> None:
+def test_repr_of_a_flow_omits_its_configuration(tmp_path: Path) -> None:
     text = repr(Flow("toy", ALL, {}, tmp_path, config={"token": "hunter2"}))
     assert "hunter2" not in text
     assert text.count("prepare:data") == repr(ALL).count("prepare:data"), "each step is shown once"
 
 
 def test_a_step_becomes_a_task_with_all_that_the_backend_reads(tmp_path: Path) -> None:
-    (done,) = ordered(replace(TRAIN, fingerprint=None)).values()
+    (done,) = order_by_name(replace(TRAIN, fingerprint=None)).values()
     done = replace(done, fingerprint="f")
     inputs, shared = (Input(build_record(), tmp_path),), RemoteStore("s3://bucket")
     task = done.task(inputs, tmp_path / "work", tmp_path / "out", remote_store=shared, replaces="2026")
@@ -212,10 +212,10 @@ def test_a_step_becomes_a_task_with_all_that_the_backend_reads(tmp_path: Path) -
     assert done.path == task.path == f"tasks/train/a/{done.digest}"
 
 
-def test_a_step_is_plain_data_for_whoever_receives_the_whole_flow() -> None:
-    found = step_to_dict(ordered(TRAIN, replace(DISTILL, executor="cloud", executor_params=Params()))["distill:b"])
-    assert found.pop("digest")
-    assert found == {
+def test_step_converts_to_plain_data() -> None:
+    data = step_to_dict(order_by_name(TRAIN, replace(DISTILL, executor="cloud", executor_params=Params()))["distill:b"])
+    assert data.pop("digest")
+    assert data == {
         "name": "distill:b",
         "stage": "distill",
         "model": "b",

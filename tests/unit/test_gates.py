@@ -1,4 +1,4 @@
-"""Quality gates: which ones apply to a model, what a bound includes, and what happens to an unknown figure."""
+"""Check quality gates: which apply to a model, what a bound includes, and how unknown figures fail."""
 
 import math
 from typing import Any
@@ -11,13 +11,13 @@ from pokeflow.types import Record
 from pokeflow_testkit.records import build_record
 
 
-def made(**metrics: float | None) -> Record:
+def producer_record(**metrics: float | None) -> Record:
     return build_record("distill:small", type="student", metrics=metrics)
 
 
 def verdict(gate: Gate, value: float | None, **changes: Any) -> Verdict:
     record = build_record("benchmark:small", metrics={"accuracy": value}, **changes)
-    return gates.evaluate({"accuracy": gate}, made(), record)["accuracy"]
+    return gates.evaluate({"accuracy": gate}, producer_record(), record)["accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,19 @@ def test_a_figure_that_is_not_finite_fails(value: float) -> None:
     assert verdict(Gate(min=-1, max=1), value) == Verdict(False, f"unknown in benchmark: it is {value}")
 
 
-def test_a_figure_that_nobody_measured_fails_and_names_the_nearest() -> None:
-    found = gates.evaluate({"acuracy": Gate(min=0)}, made(accuracy=1.0), None)["acuracy"]
-    assert not found.passed
-    assert found.message == "no figure 'acuracy'. Did you mean 'accuracy'? Known: accuracy."
+def test_unknown_figure_fails_and_names_the_nearest() -> None:
+    outcome = gates.evaluate({"acuracy": Gate(min=0)}, producer_record(accuracy=1.0), None)["acuracy"]
+    assert not outcome.passed
+    assert outcome.message == "no figure 'acuracy'. Did you mean 'accuracy'? Known: accuracy."
 
 
-def test_the_benchmark_s_figure_decides_before_that_of_the_producing_task() -> None:
+def test_benchmark_figure_outranks_the_producing_task_s() -> None:
     benchmark = build_record("benchmark:small", metrics={"accuracy": 0.5})
-    both = gates.evaluate({"accuracy": Gate(min=0.9), "loss": Gate(max=1)}, made(accuracy=1.0, loss=0.1), benchmark)
-    assert {name: found.passed for name, found in both.items()} == {"accuracy": False, "loss": True}
-    assert gates.evaluate({"accuracy": Gate(min=0.9)}, made(accuracy=1.0), None)["accuracy"].passed
+    both = gates.evaluate(
+        {"accuracy": Gate(min=0.9), "loss": Gate(max=1)}, producer_record(accuracy=1.0, loss=0.1), benchmark
+    )
+    assert {name: outcome.passed for name, outcome in both.items()} == {"accuracy": False, "loss": True}
+    assert gates.evaluate({"accuracy": Gate(min=0.9)}, producer_record(accuracy=1.0), None)["accuracy"].passed
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_the_benchmark_s_figure_decides_before_that_of_the_producing_task() -> N
 )
 def test_a_gate_applies_to_the_models_and_types_that_it_names(names: tuple[str, ...], applies: bool) -> None:
     assert (
-        list(gates.evaluate({"accuracy": Gate(min=0, applies_to=names)}, made(accuracy=1.0), None))
+        list(gates.evaluate({"accuracy": Gate(min=0, applies_to=names)}, producer_record(accuracy=1.0), None))
         == ["accuracy"] * applies
     )
 
@@ -92,7 +94,7 @@ def test_a_verdict_is_published_with_its_reason() -> None:
     assert str(Verdict(False, "0 is below 1")) == "failed: 0 is below 1"
 
 
-def test_a_gate_s_name_is_a_json_key_of_letters_digits_and_underscores() -> None:
+def test_gate_key_has_only_letters_digits_and_underscores() -> None:
     assert gates.key("top1.accuracy-é_2") == "top1_accuracy___2"
 
 
@@ -113,6 +115,6 @@ def test_a_gate_s_name_is_a_json_key_of_letters_digits_and_underscores() -> None
     ],
 )
 def test_a_gate_that_nothing_can_pass_or_fail_is_a_fault(name: str, gate: Gate, messages: list[str]) -> None:
-    found = list(gates.faults({"fine": Gate(max=1), name: gate}))
-    assert [path for path, _ in found] == [name] * len(messages)
-    assert all(message in text for message, (_, text) in zip(messages, found, strict=True))
+    faults = list(gates.faults({"fine": Gate(max=1), name: gate}))
+    assert [path for path, _ in faults] == [name] * len(messages)
+    assert all(message in text for message, (_, text) in zip(messages, faults, strict=True))

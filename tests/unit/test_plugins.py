@@ -1,4 +1,4 @@
-"""The contract with plugins: five documented hooks, look-up by name, and errors that name the culprit."""
+"""Check the contract with plugins: five documented hooks, look-up by name, and errors that name the plugin."""
 
 import inspect
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def manager(**named: object) -> pluggy.PluginManager:
     return pm
 
 
-def bringing(*backends: Backend) -> SimpleNamespace:
+def plugin_with(*backends: Backend) -> SimpleNamespace:
     def pokeflow_backends() -> list[Backend]:
         return list(backends)
 
@@ -55,8 +55,8 @@ def test_every_hook_is_documented_and_typed(name: str) -> None:
     assert name in (DOCS / "reference" / "plugins.md").read_text()
 
 
-def test_backends_are_found_by_stage_and_name() -> None:
-    registry = plugins.registry(manager(a=bringing(backend("x", "train")), b=bringing(backend("x", "distill"))))
+def test_backends_are_looked_up_by_stage_and_name() -> None:
+    registry = plugins.registry(manager(a=plugin_with(backend("x", "train")), b=plugin_with(backend("x", "distill"))))
     assert set(registry.backends) == {("train", "x"), ("distill", "x")}
     assert registry.backends_of("train") == ["x"]
     assert registry.stages == ["distill", "train"]
@@ -64,7 +64,7 @@ def test_backends_are_found_by_stage_and_name() -> None:
 
 def test_two_plugins_that_bring_the_same_backend_are_both_named() -> None:
     with pytest.raises(ConfigError, match=r"plugins: a and b both provide backend \('train', 'x'\)"):
-        plugins.registry(manager(b=bringing(backend("x", "train")), a=bringing(backend("x", "train"))))
+        plugins.registry(manager(b=plugin_with(backend("x", "train")), a=plugin_with(backend("x", "train"))))
 
 
 def test_two_executors_of_one_name_are_an_error() -> None:
@@ -75,7 +75,7 @@ def test_two_executors_of_one_name_are_an_error() -> None:
         plugins.registry(manager(twice=SimpleNamespace(pokeflow_executors=hookimpl(pokeflow_executors))))
 
 
-def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None:
+def test_command_of_two_plugins_is_reported_with_both() -> None:
     def pokeflow_commands() -> list[Command]:
         return [Command("plan", "another plan", "mine:run")]
 
@@ -85,7 +85,7 @@ def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "message"),
     [
         ("no_such_module:Params", "failed: ModuleNotFoundError: No module named 'no_such_module'"),
         ("pokeflow.types:NoSuchParams", "failed: AttributeError: .* no attribute 'NoSuchParams'"),
@@ -93,8 +93,8 @@ def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None
         ("pokeflow.types", "failed: AttributeError: .* no attribute ''"),
     ],
 )
-def test_parameters_that_are_no_dataclass_of_a_module_are_told_with_the_backend(params: str, told: str) -> None:
-    with pytest.raises(PokeflowError, match=f"params '{params}' of backend 'toy'.*{told}"):
+def test_invalid_params_are_reported_with_the_backend(params: str, message: str) -> None:
+    with pytest.raises(PokeflowError, match=f"params '{params}' of backend 'toy'.*{message}"):
         load_params(Backend("toy", "train", "toy:run", params))
 
 
@@ -102,7 +102,7 @@ def leave(*_: object) -> None:
     raise SystemExit(0)
 
 
-def test_whatever_a_plugins_function_raises_is_told_with_its_name() -> None:
+def test_error_of_a_plugin_function_is_reported_by_name() -> None:
     maker = Backend("toy", "train", "toy:run", NoParams, check=leave, fingerprint=leave)
     with pytest.raises(PokeflowError, match="the check of backend 'toy' failed: SystemExit: 0"):
         maker.faults(NoParams())
@@ -122,12 +122,12 @@ def test_a_price_that_is_no_number_is_unknown(usd: object) -> None:
 @pytest.mark.parametrize(
     "odd", [backend(3, "train"), backend("x", "../train"), backend("x", ""), replace(backend("x", "train"), revision=2)]
 )
-def test_a_name_that_no_folder_can_have_is_told_with_the_plugin(odd: Backend) -> None:
+def test_invalid_backend_name_is_reported_with_the_plugin(odd: Backend) -> None:
     with pytest.raises(PokeflowError, match=r"plugin 'odd': pokeflow_backends: .* is not a name"):
-        plugins.registry(manager(odd=bringing(odd)))
+        plugins.registry(manager(odd=plugin_with(odd)))
 
 
-def test_a_hook_that_fails_half_way_is_told_with_its_plugin() -> None:
+def test_failing_hook_is_reported_with_its_plugin() -> None:
     def pokeflow_backends() -> Iterator[Backend]:
         yield backend("x", "train")
         raise RuntimeError("half way")
@@ -140,8 +140,8 @@ def test_no_command_is_imported_to_be_listed() -> None:
     def pokeflow_commands() -> list[Command]:
         return [Command("fly", "what is not there", "no_such_module:run", "no_such_module:add_arguments")]
 
-    found = plugins.commands(manager(mine=SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands))))
-    assert found["fly"].summary == "what is not there"
+    commands = plugins.commands(manager(mine=SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands))))
+    assert commands["fly"].summary == "what is not there"
 
 
 def test_a_misspelt_hook_is_loud() -> None:
@@ -153,7 +153,7 @@ def test_a_misspelt_hook_is_loud() -> None:
         pm.check_pending()
 
 
-def test_built_ins_come_through_the_same_door() -> None:
+def test_built_in_plugins_are_registered_like_others() -> None:
     names = {name for name, _ in plugins.manager().list_name_plugin()}
     assert {"local", "cards", "torch", "onnxruntime", "mlflow", "toy"} <= names
 

@@ -1,4 +1,4 @@
-"""Progress: silent while quick, lines where there is no terminal, a bar where there is one."""
+"""Show progress: nothing for quick work, lines without a terminal, a bar on one."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ def clock(monkeypatch):
     return Clock
 
 
-def test_quick_work_says_nothing(clock, caplog) -> None:
+def test_quick_work_logs_nothing(clock, caplog) -> None:
     caplog.set_level(logging.INFO)
     with progress.bar("cards", 10) as advance:
         for _ in range(10):
@@ -29,7 +29,7 @@ def test_quick_work_says_nothing(clock, caplog) -> None:
     assert caplog.messages == []
 
 
-def test_long_work_says_a_line_now_and_then(clock, caplog) -> None:
+def test_long_work_logs_a_line_at_intervals(clock, caplog) -> None:
     caplog.set_level(logging.INFO)
     with progress.bar("cards", 60) as advance:
         for _ in range(60):
@@ -39,7 +39,7 @@ def test_long_work_says_a_line_now_and_then(clock, caplog) -> None:
     assert len(caplog.messages) == 4
 
 
-def test_what_is_printed_after_a_bar_is_seen_though_the_bar_began_while_stdout_went_elsewhere() -> None:
+def test_bar_started_under_redirection_restores_stdout() -> None:
     pty = pytest.importorskip("pty")
     code = (
         "import contextlib, io\n"
@@ -50,8 +50,8 @@ def test_what_is_printed_after_a_bar_is_seen_though_the_bar_began_while_stdout_w
         "print('the figures')\n"
     )
     leader, follower = pty.openpty()
-    command, told = [sys.executable, "-c", code], {**os.environ, "TERM": "xterm"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, env=told, check=True)
+    command, env = [sys.executable, "-c", code], {**os.environ, "TERM": "xterm"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, env=env, check=True)
     os.close(follower)
     os.close(leader)
     assert done.stdout == b"the figures\n"
@@ -97,7 +97,7 @@ with progress.bar("items", 3) as advance:
                "pokeflow_toy.module info", "pokeflow_toy.module warning", "another warning", "  items: 1 of 3"]),
     ],
 )  # fmt: skip
-def test_more_or_less_is_shown_of_pokeflow_and_its_plugins(verbosity: str, shown: list[str]) -> None:
+def test_verbosity_selects_messages_of_pokeflow_and_plugins(verbosity: str, shown: list[str]) -> None:
     command = [sys.executable, "-c", SHOWN, verbosity]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     assert [line.partition(",")[0] for line in done.stderr.splitlines()] == shown

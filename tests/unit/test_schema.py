@@ -1,4 +1,4 @@
-"""Plain data against dataclasses: strict types, every fault at its path, and the same said as JSON Schema."""
+"""Parse plain data into dataclasses: strict types, every fault at its path, and an equal JSON Schema."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -41,11 +41,11 @@ def faults_of(data: Any) -> list[str]:
     return [str(f) for f in faults]
 
 
-def test_defaults_fill_what_is_not_given() -> None:
+def test_missing_values_take_their_defaults() -> None:
     assert parse(Outer, {"name": "n"}, "x", []) == Outer("n")
 
 
-def test_an_int_may_stand_for_a_float_and_nothing_else_is_converted() -> None:
+def test_only_int_to_float_is_converted() -> None:
     assert parse(Inner, {"rate": 1}, "x", []) == Inner(rate=1.0)
     for wrong in ({"size": 1.0}, {"size": "1"}, {"size": True}, {"rate": "0.5"}, {"rate": True}):
         faults: list[Any] = []
@@ -71,7 +71,7 @@ def test_a_fault_says_where_and_what(data: Any, expected: list[str]) -> None:
     assert faults_of(data) == expected
 
 
-def test_all_faults_are_found_at_once() -> None:
+def test_all_faults_of_the_data_are_reported_at_once() -> None:
     assert len(faults_of({"kind": "c", "inner": {"size": "x", "rate": []}, "odd": 1})) == 5
 
 
@@ -91,7 +91,7 @@ outers = st.builds(
 
 
 @given(outers)
-def test_what_was_written_is_what_is_read(value: Outer) -> None:
+def test_values_survive_a_round_trip_through_json(value: Outer) -> None:
     faults: list[Any] = []
     assert parse(Outer, json.loads(json.dumps(asdict(value))), "x", faults) == value
     assert faults == []
@@ -104,7 +104,7 @@ anything = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["name", "kind", "inner", "many", "pair", "weights", "zzz"]), anything))
-def test_whatever_yaml_holds_becomes_a_value_or_faults_and_never_a_crash(data: dict[str, Any]) -> None:
+def test_any_data_becomes_a_value_or_faults(data: dict[str, Any]) -> None:
     faults: list[Any] = []
     value = parse(Outer, data, "x", faults)
     assert faults or isinstance(value, Outer)
@@ -115,12 +115,12 @@ def schemas() -> dict[str, Any]:
     return all_schemas(registry(manager()))
 
 
-def shipped() -> list[Path]:
+def shipped_files() -> list[Path]:
     groups = ("project", "lineage", "data", "target", "store", "executor", "tracking")
     return sorted(f for group in groups for f in (shipped_conf() / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("file", shipped(), ids=lambda f: f"{f.parent.name}/{f.stem}")
+@pytest.mark.parametrize("file", shipped_files(), ids=lambda f: f"{f.parent.name}/{f.stem}")
 def test_every_shipped_file_satisfies_its_schema(file: Path, schemas: dict[str, Any]) -> None:
     if file.stem == "none" and file.parent.name == "target":
         pytest.skip("names a backend that is not installed: the schema lists the installed ones")

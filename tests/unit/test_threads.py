@@ -1,4 +1,4 @@
-"""Idle threads of numerical libraries sleep, whatever starts them; a user may have them spin."""
+"""Check that idle threads of numerical libraries sleep, unless the user chooses another policy."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 from pokeflow.plugins import let_threads_sleep
 from pokeflow_testkit.support import POKEFLOW, environment
 
-TELL = """
+PROBE = """
 import atexit, os, pathlib
-atexit.register(lambda: pathlib.Path(os.environ["TOLD"]).write_text(os.environ.get("OMP_WAIT_POLICY", "nothing")))
+atexit.register(lambda: pathlib.Path(os.environ["POLICY"]).write_text(os.environ.get("OMP_WAIT_POLICY", "nothing")))
 """
 ENTRIES = {
     "command": [POKEFLOW, "plugins"],
@@ -21,21 +21,21 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize(("own", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+@pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_threads_sleep_unless_the_user_says_otherwise(entry: str, own: str | None, found: str, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(TELL)
+def test_threads_sleep_unless_the_user_says_otherwise(entry: str, own: str | None, policy: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(PROBE)
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "task.json").write_text('{"inputs": []}')
-    env = environment(PYTHONPATH=str(tmp_path), TOLD=str(tmp_path / "told"))
+    env = environment(PYTHONPATH=str(tmp_path), POLICY=str(tmp_path / "policy"))
     env.pop("OMP_WAIT_POLICY", None)
     if own is not None:
         env["OMP_WAIT_POLICY"] = own
     subprocess.run(ENTRIES[entry], cwd=tmp_path, env=env, capture_output=True, timeout=300, check=False)
-    assert (tmp_path / "told").read_text() == found
+    assert (tmp_path / "policy").read_text() == policy
 
 
-def test_child_processes_inherit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_processes_inherit_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY")
     let_threads_sleep()
     code = "import os; print(os.environ['OMP_WAIT_POLICY'])"

@@ -72,7 +72,7 @@ def test_pull_without_a_version_takes_the_newest(tree: Tree) -> None:
     # Published later and with a greater name, but created earlier.
     publish(
         tree, "dinov3-teacher", "v10.0", "teacher", {"models/dinov3-teacher/v10.0/a.onnx": b"old"},
-        made=record("train", "dinov3-teacher", "v10.0", "teacher", day=2),
+        producer=record("train", "dinov3-teacher", "v10.0", "teacher", day=2),
     )  # fmt: skip
     assert pull.plan(tree, "dinov3-teacher").name == "dinov3-teacher v1.0"
     assert pull.plan(tree, "dinov3-teacher:v10.0").name == "dinov3-teacher v10.0"
@@ -118,7 +118,7 @@ def test_file_replaced_by_a_later_version_is_left_out(
 ) -> None:
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {CONFIG: b'{"lr": 1}\n'},
-        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+        producer=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
     )  # fmt: skip
     assert dispatch(["pull", "dinov3-teacher:v1.0", "--to", str(out)]) == 0
     assert list(files(out)) == [ONNX]

@@ -138,7 +138,7 @@ def test_newest_receipt_of_an_unversioned_path_counts(tree: Tree) -> None:
     config = "models/dinov3-teacher/training_config.json"
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {config: b'{"lr": 1}\n'},
-        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+        producer=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
     )  # fmt: skip
     documents.write(tree)
     assert verify(tree).problems == ()
@@ -171,7 +171,7 @@ def test_stale_document_is_reported_with_the_difference(tree: Tree) -> None:
 def test_documents_without_the_newest_version_are_stale(tree: Tree) -> None:
     publish(
         tree, "dinov3-teacher", "v1.1", "teacher", {"models/dinov3-teacher/v1.1/a.onnx": b"new"},
-        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+        producer=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
     )  # fmt: skip
     problems = verify(tree).problems
     assert {problem.kind for problem in problems} == {"stale"}

@@ -1,4 +1,4 @@
-"""A plugin whose models are nothing but files: so many, so large, and no two runs write other bytes."""
+"""A plugin whose models are files of random bytes, the same in every run."""
 
 import logging
 import random
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """How many files, and between how many bytes each of them has. Random bytes: nothing makes them smaller."""
+    """The number of files, and the range of their sizes in bytes. Random bytes cannot be compressed."""
 
     count: int
     least: int
@@ -21,7 +21,7 @@ class Files:
 def run(task: Task) -> Result:
     """Write the files, a hundred to a folder."""
     params, dice = task.params, random.Random(0)
-    # An empty log.txt would hang aws s3 sync: it waits for leave to send it, which rclone does not give for nothing.
+    # An empty log.txt would hang aws s3 sync: it waits for a 100 Continue, which rclone sends only for a body.
     log.info("writes %d files", params.count)
     for number in range(params.count):
         path = task.output / f"{number // 100:03}" / f"{number:06}.bin"
@@ -37,5 +37,5 @@ def run(task: Task) -> Result:
 
 @hookimpl
 def pokeflow_backends() -> list[Backend]:
-    """One backend, which trains."""
+    """Return one backend, for the stage ``train``."""
     return [Backend("files", "train", run, Files)]

@@ -1,4 +1,4 @@
-"""The words of a command: its own arguments, the overrides among them in any order, and what all commands take."""
+"""Parse the words of a command: its own arguments, overrides in any order, and flags of all commands."""
 
 import argparse
 
@@ -21,7 +21,7 @@ def of_toy(parser: argparse.ArgumentParser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
+def function_of_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """Find the command's functions in this module, however it was imported."""
     monkeypatch.setattr(arguments, "load_function", lambda where: of_toy)
 
@@ -43,13 +43,13 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_overrides_may_stand_anywhere(words: list[str], path: str | None, to: str | None, overrides: list[str]) -> None:
-    given, others = arguments.parse(COMMAND, words)
-    assert (given.path, given.to, others) == (path, to, overrides)
+    parsed, others = arguments.parse(COMMAND, words)
+    assert (parsed.path, parsed.to, others) == (path, to, overrides)
 
 
 def test_the_value_of_an_option_is_no_override() -> None:
-    given, others = arguments.parse(COMMAND, ["a=1", "--set", "Source=s3://b/x=y/", "--set=c=2", "d=3"])
-    assert (given.set, others) == (["Source=s3://b/x=y/", "c=2"], ["a=1", "d=3"])
+    parsed, others = arguments.parse(COMMAND, ["a=1", "--set", "Source=s3://b/x=y/", "--set=c=2", "d=3"])
+    assert (parsed.set, others) == (["Source=s3://b/x=y/", "c=2"], ["a=1", "d=3"])
 
 
 @pytest.mark.parametrize(
@@ -63,19 +63,19 @@ def test_the_value_of_an_option_is_no_override() -> None:
         (["--config-dir"], r"^--config-dir: no folder is given"),
     ],
 )
-def test_what_a_command_does_not_take_is_told_with_the_nearest_name(words: list[str], says: str) -> None:
+def test_unknown_argument_is_reported_with_the_nearest_name(words: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         arguments.parse(COMMAND, words)
 
 
 @pytest.mark.parametrize("words", [["data=folder"], ["--config-dir", "conf"], ["~data"]])
-def test_a_command_that_composes_no_configuration_refuses_overrides(words: list[str]) -> None:
+def test_command_without_configuration_refuses_overrides(words: list[str]) -> None:
     plain = Command("toy", "a command of this test", run=COMMAND.run, overrides=False)
     with pytest.raises(ConfigError, match=rf"toy: takes no overrides\. Remove {words[0]}"):
         arguments.parse(plain, words)
 
 
-def test_an_argument_that_the_core_adds_itself_cannot_be_a_commands_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_argument_that_clashes_with_the_core_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("-v")
 
@@ -84,7 +84,7 @@ def test_an_argument_that_the_core_adds_itself_cannot_be_a_commands_own(monkeypa
         arguments.parse(COMMAND, [])
 
 
-def test_a_command_whose_function_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_with_a_missing_function_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     gone = Command("toy", "a command of this test", run="pokeflow.cli:gone", arguments="pokeflow.no_such:add_arguments")
     with pytest.raises(PokeflowError, match=r"the arguments of command 'toy' failed: ModuleNotFoundError: .*no_such"):
@@ -107,19 +107,19 @@ def test_an_abbreviated_option_is_refused(word: str) -> None:
         (["--version", "-m"], ["--version", "-m"], 0),
     ],
 )
-def test_a_run_is_told_to_log_more_or_less(words: list[str], rest: list[str], verbosity: int) -> None:
+def test_verbosity_flags_are_removed_and_counted(words: list[str], rest: list[str], verbosity: int) -> None:
     assert arguments.take_verbosity(words) == (rest, verbosity)
 
 
 @pytest.mark.parametrize(
     "words", [["-m", "a=1,2"], ["--multi", "a=1"], ["-cjob"], ["-sc", "x"], ["--info=all"], ["a=-1"]]
 )
-def test_what_hydra_takes_is_a_runs(words: list[str]) -> None:
+def test_hydra_flags_are_accepted_for_a_run(words: list[str]) -> None:
     arguments.require_run_flags(words)
 
 
 @pytest.mark.parametrize("flag", ["--dry-run", "-x", "-gasp", "---"])
-def test_what_hydra_does_not_take_is_no_runs(flag: str) -> None:
+def test_unknown_flags_are_refused_for_a_run(flag: str) -> None:
     with pytest.raises(ConfigError, match=f"^no flag '{flag}'"):
         arguments.require_run_flags(["a=1", flag])
 

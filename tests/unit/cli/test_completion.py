@@ -1,4 +1,4 @@
-"""Shell completion, in a real bash and as the shell asks for it."""
+"""Complete words in a real bash, and by the queries that shells send."""
 
 import os
 import pty
@@ -24,8 +24,8 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-def completed(line: str, folder: Path, probe: str = PROBE) -> list[str]:
-    """What bash would put in place of the last word of a line, behind its last word break."""
+def complete(line: str, folder: Path, probe: str = PROBE) -> list[str]:
+    """Return what bash would insert for the last word of a line, after its last word break."""
     bash = shutil.which("bash")
     assert bash
     variables = environment(LINE=line, PATH=os.pathsep.join([str(Path(POKEFLOW).parent), os.environ["PATH"]]))
@@ -45,11 +45,11 @@ def completed(line: str, folder: Path, probe: str = PROBE) -> list[str]:
     ],
 )
 def test_bash_completes_commands_options_and_keys(line: str, words: list[str], tmp_path: Path) -> None:
-    assert completed(line, tmp_path) == words
+    assert complete(line, tmp_path) == words
 
 
 def read_until(terminal: int, mark: bytes, seconds: float = 60) -> bytes:
-    """What a terminal shows up to a mark."""
+    """Read the output of a terminal up to a mark."""
     shown, until = b"", time.monotonic() + seconds
     while mark not in shown:
         assert select.select([terminal], [], [], max(until - time.monotonic(), 0))[0], shown
@@ -78,7 +78,7 @@ def test_a_word_is_completed_on_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "expected"),
     [
         ("pokeflow ", {"plan", "recognize", "toy", "data=", "models=", "store."}),
         ("pokeflow -v pl", {"plan", "plugins"}),
@@ -98,12 +98,12 @@ def test_a_word_is_completed_on_a_terminal(tmp_path: Path) -> None:
         ("pokeflow lineage=nonsense stor", {"store="}),
     ],
 )
-def test_every_kind_of_word_is_completed(line: str, found: set[str]) -> None:
-    told = completion.query(line)
-    assert (found <= set(told)) if line == "pokeflow " else (set(told) == found)
+def test_every_kind_of_word_is_completed(line: str, expected: set[str]) -> None:
+    words = completion.query(line)
+    assert (expected <= set(words)) if line == "pokeflow " else (set(words) == expected)
 
 
-def test_what_stands_behind_the_cursor_does_not_count() -> None:
+def test_text_after_the_cursor_is_ignored() -> None:
     assert completion.query("pokeflow pla --gaps", "12") == ["plan"]
 
 
@@ -132,6 +132,6 @@ def test_each_shell_gets_a_script_of_its_own(
         ([], "Known: install=bash, uninstall=bash"),
     ],
 )
-def test_what_completion_does_not_do_is_told(words: list[str], says: str) -> None:
+def test_unknown_completion_action_is_reported(words: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         dispatch(["--shell-completion", *words])

@@ -1,4 +1,4 @@
-"""pokeflow plugins new: a plugin of each kind works as it is written, and nothing is written where it cannot be."""
+"""Run ``pokeflow plugins new``: a plugin of each kind works as generated, and wrong requests write nothing."""
 
 import json
 from pathlib import Path
@@ -39,23 +39,23 @@ KINDS = {
     "data": ("prepare:my_data", "data=my_data", "prepare:data"),
     "executor": ("my_machine", "executor=my_machine", "train:dinov3-teacher"),
 }
-"""By kind: what `pokeflow plugins` says that it brings, what chooses it, and a task that is then planned."""
+"""By kind: what `pokeflow plugins` lists for it, overrides that select it, and a task that is then planned."""
 NAMES = {"target": "my_chip", "backend": "my_trainer", "data": "my_data", "executor": "my_machine"}
 
 
 @pytest.fixture(scope="module")
-def somebody(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
-    """Somebody who has written a plugin of each kind and installed them."""
-    made = newcomer(tmp_path_factory.mktemp("somebody"))
+def author(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    """Generate a plugin of each kind, install them, and return their author."""
+    user = newcomer(tmp_path_factory.mktemp("somebody"))
     folders = [f"./pokeflow-{name.replace('_', '-')}" for name in NAMES.values()]
     lines = [f"pokeflow plugins new {kind} {name}" for kind, name in NAMES.items()]
     for line in (*lines, "pip install " + " ".join(f"-e '{folder}[test]'" for folder in folders)):
-        done = made.run(line)
+        done = user.run(line)
         assert done.returncode == 0, done.stderr
-    return made
+    return user
 
 
-def test_it_names_the_files_and_the_code_after_the_target(tmp_path: Path) -> None:
+def test_files_and_code_are_named_after_the_target(tmp_path: Path) -> None:
     folder = new_plugin.write("target", "my_chip", tmp_path)
     assert folder == tmp_path / "pokeflow-my-chip"
     assert set(contents(folder)) == {
@@ -85,14 +85,14 @@ def test_every_kind_has_the_form_that_every_plugin_has(kind: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_less_than_sixty_lines_of_python(kind: str, tmp_path: Path) -> None:
+def test_template_has_fewer_than_sixty_lines_of_python(kind: str, tmp_path: Path) -> None:
     folder = new_plugin.write(kind, "acme", tmp_path)
     assert 20 < lines_of_code(folder.rglob("*.py") if kind == "target" else (folder / "src").rglob("*.py")) < MAX_LINES
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_listed_once_it_is_installed(kind: str, somebody: Newcomer) -> None:
-    lines = somebody.run("pokeflow plugins").stdout.splitlines()
+def test_installed_plugin_is_listed(kind: str, author: Newcomer) -> None:
+    lines = author.run("pokeflow plugins").stdout.splitlines()
     (line,) = [line for line in lines if line.startswith(NAMES[kind])]
     assert f"pokeflow-{NAMES[kind].replace('_', '-')} 0.1.0" in line
     assert KINDS[kind][0] in line
@@ -100,35 +100,35 @@ def test_it_is_listed_once_it_is_installed(kind: str, somebody: Newcomer) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_it_brings_can_be_chosen(kind: str, somebody: Newcomer) -> None:
+def test_options_of_the_plugin_can_be_planned(kind: str, author: Newcomer) -> None:
     _, chosen, task = KINDS[kind]
-    done = somebody.run(f"pokeflow plan {chosen}")
+    done = author.run(f"pokeflow plan {chosen}")
     assert done.returncode == 0, done.stderr
     assert task in done.stdout
 
 
 @pytest.mark.parametrize("kind", [pytest.param("target", marks=pytest.mark.slow), "backend", "data", "executor"])
-def test_its_own_tests_pass_as_written(kind: str, somebody: Newcomer) -> None:
-    done = somebody.run(f"pytest -p no:cacheprovider pokeflow-{NAMES[kind].replace('_', '-')}/tests")
+def test_generated_tests_pass_unchanged(kind: str, author: Newcomer) -> None:
+    done = author.run(f"pytest -p no:cacheprovider pokeflow-{NAMES[kind].replace('_', '-')}/tests")
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
     assert " failed" not in done.stdout
 
 
 @pytest.mark.slow
-def test_a_whole_run_trains_compiles_packages_and_measures_with_it(somebody: Newcomer) -> None:
-    (somebody.home / "own" / "lineage").mkdir(parents=True)
-    (somebody.home / "own" / "lineage" / "brief.yaml").write_text(LINEAGE)
+def test_lineage_runs_with_the_generated_target(author: Newcomer) -> None:
+    (author.home / "own" / "lineage").mkdir(parents=True)
+    (author.home / "own" / "lineage" / "brief.yaml").write_text(LINEAGE)
     chosen = "tracking=none registry=none cloud=none data.cards=40 data.queries.calibration=32"
-    done = somebody.run(f"pokeflow --config-dir own lineage=brief target=my_chip {chosen}")
+    done = author.run(f"pokeflow --config-dir own lineage=brief target=my_chip {chosen}")
     assert done.returncode == 0, done.stderr
     assert "5 of 5 tasks ran" in done.stderr
-    (told,) = (somebody.home / "store" / "tasks" / "benchmark").glob("*/*/performance.json")
-    assert json.loads(told.read_text())["framework"].startswith("ONNX Runtime")
+    (report,) = (author.home / "store" / "tasks" / "benchmark").glob("*/*/performance.json")
+    assert json.loads(report.read_text())["framework"].startswith("ONNX Runtime")
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("Acme", "not a valid name for a target"),
         ("2fast", "not a valid name for a target"),
@@ -145,8 +145,8 @@ def test_a_whole_run_trains_compiles_packages_and_measures_with_it(somebody: New
         ("none", "taken"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_and_nothing_written(name: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_invalid_name_is_refused_and_nothing_written(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
         new_plugin.write("target", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -155,13 +155,13 @@ def test_a_name_that_cannot_be_is_refused_and_nothing_written(name: str, told: s
     ("kind", "name"),
     [("backend", "torch"), ("backend", "pokemon"), ("data", "folder"), ("data", "cards"), ("executor", "process")],
 )
-def test_a_name_that_an_installed_plugin_has_is_refused_for_every_kind(kind: str, name: str, tmp_path: Path) -> None:
+def test_name_of_an_installed_plugin_is_refused(kind: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="taken"):
         new_plugin.write(kind, name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kind_that_is_none_is_refused(cli: Cli, tmp_path: Path) -> None:
+def test_unknown_kind_is_refused_with_the_known_ones(cli: Cli, tmp_path: Path) -> None:
     done = cli("plugins", "new", "widget", "acme")
     assert done.returncode == 2
     assert "widget" in done.stderr
@@ -169,7 +169,7 @@ def test_a_kind_that_is_none_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_not_written_over(cli: Cli, tmp_path: Path) -> None:
+def test_existing_folder_is_not_overwritten(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "pokeflow-acme").mkdir()
     (tmp_path / "pokeflow-acme" / "mine.txt").write_text("mine")
     done = cli("plugins", "new", "target", "acme")
@@ -185,19 +185,19 @@ def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_that_is_not_there_is_not_made(cli: Cli, tmp_path: Path) -> None:
+def test_missing_target_folder_is_reported_and_not_created(cli: Cli, tmp_path: Path) -> None:
     done = cli("plugins", "new", "target", "acme", "--to", "absent")
     assert done.returncode == 2
     assert "folder absent does not exist" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_kind_is_refused(cli: Cli, tmp_path: Path) -> None:
+def test_type_of_model_is_no_kind_of_plugin(cli: Cli, tmp_path: Path) -> None:
     assert cli("plugins", "new", "teacher", "acme").returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_listing_stays_what_it_was(cli: Cli) -> None:
+def test_plugins_listing_has_the_known_columns(cli: Cli) -> None:
     done = cli("plugins")
     assert done.returncode == 0
     assert done.stdout.splitlines()[0].split() == [

@@ -1,4 +1,4 @@
-"""Every option of every group composes, and resolves or says what is missing."""
+"""Compose and resolve every option of every group, and report what is missing."""
 
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -18,7 +18,7 @@ from pokeflow_mlflow import address
 
 OURS = {folder.name for folder in (Path(__file__).parents[3] / "plugins").glob("pokeflow-*")}
 READER = _utils.get_yaml_loader()
-"""OmegaConf's own, before pokeflow composes anything."""
+"""OmegaConf's own loader, from before pokeflow composes anything."""
 SPEC = {
     "dinov3-teacher": ("v1.0", "teacher", ()),
     "efficientnet-student-stage1": ("v1.0", "student", ("dinov3-teacher",)),
@@ -61,7 +61,7 @@ def test_every_option_resolves_or_says_what_is_missing(option: str, tmp_path: Pa
     schemes = address._schemes()
     monkeypatch.setattr(
         address, "_schemes", lambda: schemes - {"arn"}
-    )  # sagemaker-mlflow is not needed, and may be here
+    )  # sagemaker-mlflow is not needed, but may be installed
     needs = NEEDS.get(option, ())
     if option in MISSING:
         with pytest.raises(ConfigError, match=MISSING[option]):
@@ -78,14 +78,14 @@ def test_every_option_resolves_or_says_what_is_missing(option: str, tmp_path: Pa
         ("mlflow-sagemaker", ["tracking.uri: no value. Set it in YAML or with tracking.uri=…"]),
     ],
 )
-def test_a_tracking_option_says_what_it_lacks(option: str, faults: list[str], monkeypatch) -> None:
+def test_tracking_option_reports_its_missing_values(option: str, faults: list[str], monkeypatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(ConfigError) as error:
         flow(f"tracking={option}")
     assert all(fault in str(error.value) for fault in faults)
 
 
-def test_every_tracking_option_puts_the_owners_models_into_the_owners_experiments() -> None:
+def test_tracking_options_keep_the_owners_experiment_names() -> None:
     for name in omegaconf.options("tracking"):
         tracking = omegaconf.to_plain(
             composition.compose_config([f"tracking={name}", *NEEDS.get(f"tracking={name}", ())])
@@ -98,7 +98,7 @@ def test_every_tracking_option_puts_the_owners_models_into_the_owners_experiment
             }, name
 
 
-def test_mlflow_on_s3_lies_where_the_owner_put_it() -> None:
+def test_mlflow_on_s3_uses_the_owners_path() -> None:
     tracking = omegaconf.to_plain(
         composition.compose_config(
             ["tracking=mlflow-s3", "store=s3", "store.remote=s3://pokemon-card-training-us-east-2"]
@@ -116,7 +116,7 @@ def test_the_default_lineage_is_the_owners() -> None:
     assert len(default.steps) == 18
 
 
-def test_a_cloud_adds_what_is_made_for_it_and_no_model_is_made_again() -> None:
+def test_cloud_adds_stages_and_keeps_model_digests() -> None:
     default, in_cloud = flow(), flow("cloud=sagemaker")
     assert {s.stage for s in in_cloud.steps} - {s.stage for s in default.steps} == {"bundle", "pipeline"}
     assert len(in_cloud.steps) == 23
@@ -124,15 +124,15 @@ def test_a_cloud_adds_what_is_made_for_it_and_no_model_is_made_again() -> None:
     assert models.items() <= {step.name: step.digest for step in in_cloud.steps}.items()
 
 
-def test_a_registry_of_a_cloud_has_its_models_bundled_there() -> None:
+def test_cloud_registry_needs_bundled_models() -> None:
     registry = ("registry=sagemaker", *NEEDS["registry=sagemaker"])
     assert "bundle:dinov3-teacher" in flow(*registry).step("register:dinov3-teacher").needs
     assert "bundle:dinov3-teacher" not in flow(*registry, "cloud=none").step("register:dinov3-teacher").needs
 
 
 @pytest.fixture
-def installed_with(monkeypatch) -> Iterator[Callable[..., None]]:
-    """Have the plugins of these names alone installed."""
+def install_only(monkeypatch) -> Iterator[Callable[..., None]]:
+    """Return a function that hides all plugins but those of the given names."""
     entries = metadata.entry_points(group="pokeflow")
 
     def only(*names: str) -> None:
@@ -147,15 +147,15 @@ def installed_with(monkeypatch) -> Iterator[Callable[..., None]]:
 LAPTOP = ("local", "cards", "torch", "onnxruntime")
 
 
-def test_the_default_needs_nothing_of_a_cloud_a_tracker_or_a_device(installed_with) -> None:
-    installed_with(*LAPTOP)
+def test_default_needs_no_cloud_tracker_or_device(install_only) -> None:
+    install_only(*LAPTOP)
     default = flow()
     assert default.tracking is None
     assert {s.stage for s in default.steps} == {"prepare", "train", "distill", "compile", "profile", "benchmark"}
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("tracking=mlflow", "tracking: no option 'mlflow'. Known: none. Install pokeflow-mlflow."),
         ("registry=sagemaker", "registry: no option 'sagemaker'. Known: none. Install pokeflow-sagemaker."),
@@ -163,15 +163,15 @@ def test_the_default_needs_nothing_of_a_cloud_a_tracker_or_a_device(installed_wi
         ("tracking=mlflw", "tracking: no option 'mlflw'. Known: none."),
     ],
 )
-def test_what_was_chosen_and_is_not_installed_is_refused(installed_with, override: str, told: str) -> None:
-    installed_with(*LAPTOP)
+def test_option_that_is_not_installed_is_refused(install_only, override: str, message: str) -> None:
+    install_only(*LAPTOP)
     with pytest.raises(ConfigError) as error:
         flow(override)
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
-def test_an_option_that_an_experiment_chooses_is_refused_as_well(installed_with, tmp_path: Path) -> None:
-    installed_with(*LAPTOP)
+def test_uninstalled_option_of_an_experiment_is_refused(install_only, tmp_path: Path) -> None:
+    install_only(*LAPTOP)
     (tmp_path / "experiment").mkdir()
     experiment = "# @package _global_\ndefaults:\n  - override /registry: sagemaker\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(experiment)
@@ -179,35 +179,35 @@ def test_an_option_that_an_experiment_chooses_is_refused_as_well(installed_with,
         flow("--config-dir", str(tmp_path), "experiment=mine")
 
 
-def test_an_option_of_a_folder_of_ones_own_is_no_less_an_option(tmp_path: Path) -> None:
+def test_option_of_a_user_s_folder_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "tracking").mkdir()
     (tmp_path / "tracking" / "mine.yaml").write_text("backend: null\n")
     assert flow("--config-dir", str(tmp_path), "tracking=mine", "registry=none").tracking is None
 
 
-def test_the_table_of_distributions_has_every_option_that_a_plugin_brings() -> None:
+def test_distributions_table_lists_every_plugin_option() -> None:
     listed = yaml.safe_load((omegaconf.shipped_conf() / "distributions.yaml").read_text())
-    brought = {
+    provided = {
         name.removesuffix(".yaml"): f"pokeflow-{package.partition('.')[0].removeprefix('pokeflow_')}"
         for package in plugins.config_packages(plugins.manager())
         for name in yaml_names(package)
     }
     commands = {name: distribution for name, distribution in listed.items() if name.startswith("command/")}
-    assert listed == commands | {name: distribution for name, distribution in brought.items() if distribution in OURS}
+    assert listed == commands | {name: distribution for name, distribution in provided.items() if distribution in OURS}
 
 
-def test_the_table_of_distributions_has_every_command_that_a_plugin_brings() -> None:
+def test_distributions_table_lists_every_plugin_command() -> None:
     listed = yaml.safe_load((omegaconf.shipped_conf() / "distributions.yaml").read_text())
-    brought = {
+    provided = {
         f"command/{name}": f"pokeflow-{command.run.partition('.')[0].removeprefix('pokeflow_')}"
         for name, command in plugins.registry(plugins.manager()).commands.items()
     }
     assert {name: value for name, value in listed.items() if name.startswith("command/")} == {
-        name: distribution for name, distribution in brought.items() if distribution in (*OURS, "pokeflow-browse")
+        name: distribution for name, distribution in provided.items() if distribution in (*OURS, "pokeflow-browse")
     }
 
 
-def test_both_readers_of_yaml_say_the_same() -> None:
+def test_both_yaml_loaders_agree() -> None:
     fast, own = omegaconf._yaml_loader(), READER
     for file in omegaconf.shipped_conf().rglob("*.yaml"):
         assert yaml.load(file.read_text(), fast) == yaml.load(file.read_text(), own), file

@@ -1,4 +1,4 @@
-"""What a person gets wrong, and the sentence that says so: path, fault, nearest, known. Nothing is run."""
+"""Report wrong configurations with path, fault, and nearest and known names, before anything runs."""
 
 from pathlib import Path
 
@@ -261,16 +261,16 @@ def faults_of(*overrides: str) -> str:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_tells_path_fault_nearest_and_known(name: str) -> None:
+def test_fault_names_its_path_the_nearest_and_known_names(name: str) -> None:
     overrides, expected = WRONG[name]
-    told = faults_of(*overrides)
-    assert told.startswith(expected), told
+    message = faults_of(*overrides)
+    assert message.startswith(expected), message
     if expected.endswith((".", "…")) and "hailo" not in expected:
-        assert told.splitlines()[0].startswith(expected)
+        assert message.splitlines()[0].startswith(expected)
 
 
-def test_tells_all_faults_at_once() -> None:
-    told = faults_of(
+def test_all_faults_are_reported_at_once() -> None:
+    message = faults_of(
         "modles=[x]",
         f"{STUDENT}.params.lr=fast",
         f"{STUDENT}.parents=[teachr]",
@@ -279,7 +279,7 @@ def test_tells_all_faults_at_once() -> None:
         "stages=[distil]",
         "lineage.models.teacher.params.lr=-1",
     )
-    paths = [line.partition(":")[0] for line in told.splitlines()]
+    paths = [line.partition(":")[0] for line in message.splitlines()]
     assert sorted(paths) == sorted(
         [
             "modles",
@@ -293,16 +293,16 @@ def test_tells_all_faults_at_once() -> None:
     )
 
 
-def test_what_four_models_share_is_told_once() -> None:
-    told = faults_of("lineage.post_stages.benchmark.params.lrr=1")
-    assert told.splitlines() == [
+def test_fault_shared_by_four_models_is_reported_once() -> None:
+    message = faults_of("lineage.post_stages.benchmark.params.lrr=1")
+    assert message.splitlines() == [
         "lineage.post_stages.benchmark.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: absent, fail, lr, metric, "
         "note, reason, seconds, simulated, value."
     ]
 
 
 @pytest.mark.parametrize("command", [[], ["plan"]])
-def test_exits_with_2_and_leaves_nothing_behind(cli: Cli, tmp_path: Path, command: list[str]) -> None:
+def test_wrong_config_exits_with_2_and_leaves_no_files(cli: Cli, tmp_path: Path, command: list[str]) -> None:
     done = cli(*command, *TOY_FLOW, f"{STUDENT}.parents=[teachr]")
     assert done.returncode == 2
     assert "no model 'teachr'. Did you mean 'teacher'?" in done.stderr
@@ -311,7 +311,7 @@ def test_exits_with_2_and_leaves_nothing_behind(cli: Cli, tmp_path: Path, comman
     assert not (tmp_path / "store" / "work").exists()
 
 
-def test_yaml_that_cannot_be_read_names_file_and_line(cli: Cli, tmp_path: Path) -> None:
+def test_unreadable_yaml_is_reported_with_file_and_line(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "lineage"
     folder.mkdir(parents=True)
     (folder / "broken.yaml").write_text("name: x\nmodels: {a: [\n")

@@ -1,4 +1,4 @@
-"""What tasks may cost: as the last time on such a machine, else at most their limit; a budget is kept beforehand."""
+"""Estimate what tasks may cost, and refuse a run above its budget before it starts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ def limit(params: Machine) -> float:
 
 @pytest.fixture
 def registry() -> Registry:
-    found = plugins.registry(plugins.manager())
+    base = plugins.registry(plugins.manager())
     paid = Executor("paid", run_here, Machine, price=price, limit=limit)
     more = (
         paid,
@@ -53,20 +53,20 @@ def registry() -> Registry:
         replace(paid, name="free", price=free),
         replace(paid, name="other"),
     )
-    return replace(found, executors={**found.executors, **{executor.name: executor for executor in more}})
+    return replace(base, executors={**base.executors, **{executor.name: executor for executor in more}})
 
 
 @pytest.fixture
 def flow_of(tmp_path: Path) -> Callable[..., Flow]:
-    def make(place: Any = None, on: str = "paid", **changes: Any) -> Flow:
+    def make(machine: Any = None, on: str = "paid", **changes: Any) -> Flow:
         flow = build_flow(tmp_path / "store", TOY_MODELS, only=["student"], stages=["distill"])
-        steps = tuple(replace(step, executor=on, executor_params=place or Machine()) for step in flow.steps)
+        steps = tuple(replace(step, executor=on, executor_params=machine or Machine()) for step in flow.steps)
         return replace(flow, steps=steps, **changes)
 
     return make
 
 
-def checked(flow: Flow, registry: Registry) -> None:
+def check(flow: Flow, registry: Registry) -> None:
     budget.check(flow, registry, flow.steps)
 
 
@@ -75,12 +75,12 @@ def run(flow: Flow, registry: Registry) -> None:
     engine.run(flow, registry, plugins.manager().hook, since, engine.plan(flow, since))
 
 
-def ran_before(flow: Flow, seconds: float, **environment: Any) -> None:
-    """A record of the teacher, made with other parameters on a paid machine."""
+def add_earlier_run(flow: Flow, seconds: float, **environment: Any) -> None:
+    """Commit a record of the teacher's training, with other parameters, on a paid machine."""
     local = replace(flow, steps=tuple(replace(step, executor="local", executor_params=None) for step in flow.steps[:1]))
     (record,) = run_flow(local).values()
-    told = {**record.environment, **environment}
-    open_for_flow(flow).amend(replace(record, executor=flow.steps[0].executor, seconds=seconds, environment=told))
+    merged = {**record.environment, **environment}
+    open_for_flow(flow).amend(replace(record, executor=flow.steps[0].executor, seconds=seconds, environment=merged))
 
 
 def keep_record(flow: Flow, **changes: Any) -> None:
@@ -147,28 +147,28 @@ def test_each_fault_names_the_amounts_their_basis_and_what_to_do():
     costs = {"train:a": Estimate(5.0, 1500.0, None, billed=True), "train:b": Estimate(None, None, 60.0, billed=True)}
     with pytest.raises(ConfigError) as error:
         budget.require(Budget(task=100, run=1000), costs, "this run")
-    mend = "Raise the budget, shorten the executor's time limit, or use a cheaper machine; nothing was started."
+    advice = "Raise the budget, shorten the executor's time limit, or use a cheaper machine; nothing was started."
     assert [(fault.path, fault.message) for fault in error.value.faults] == [
         (
             "project.budget_usd.task",
-            f"train:a may cost $1,500.00 (as in the last run), above the budget of $100.00. {mend}",
+            f"train:a may cost $1,500.00 (as in the last run), above the budget of $100.00. {advice}",
         ),
         (
             "project.budget_usd.run",
             "this run may cost $1,560.00, above the budget of $1,000.00: train:a $1,500.00 (as in the last run), "
-            f"train:b $60.00 (if it uses its whole time limit). {mend}",
+            f"train:b $60.00 (if it uses its whole time limit). {advice}",
         ),
     ]
 
 
-def test_an_unknown_cost_is_a_fault_of_its_own_beside_those_that_are_known():
+def test_unknown_and_known_costs_are_both_reported():
     costs = {"train:a": Estimate(None, None, None, billed=True), "train:b": Estimate(None, 2.0, None, billed=True)}
     with pytest.raises(ConfigError) as error:
         budget.require(Budget(task=1), costs, "this run")
     assert [fault.path for fault in error.value.faults] == ["train:a", "project.budget_usd.task"]
 
 
-def test_the_most_that_other_work_may_cost_is_held_against_the_budget_too():
+def test_maximum_costs_are_checked_against_the_budget():
     budget.require_at_most(Budget(), {"job": None}, "this sweep")
     budget.require_at_most(Budget(run=60, task=60), {"job": 60.0}, "this sweep")
     with pytest.raises(ConfigError, match=r"this sweep may cost \$61\.00, above .*if it uses its whole time limit"):
@@ -179,33 +179,33 @@ def test_the_most_that_other_work_may_cost_is_held_against_the_budget_too():
 
 def test_without_a_budget_no_record_is_read(flow_of, registry, monkeypatch):
     monkeypatch.setattr(budget, "estimate", lambda *_: pytest.fail("nothing is to be held against a budget"))
-    checked(flow_of(), registry)
+    check(flow_of(), registry)
 
 
-def test_without_a_record_it_is_the_limit(flow_of, registry):
+def test_estimate_without_a_record_is_the_time_limit(flow_of, registry):
     flow = flow_of()
     assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)) == Estimate(None, None, 60.0, billed=True)
     assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)).budgeted_usd == 60.0
 
 
-def test_it_is_what_the_same_machine_took_the_last_time(flow_of, registry):
+def test_estimate_uses_the_last_run_on_the_same_machine(flow_of, registry):
     flow = flow_of()
-    ran_before(flow, 5.0, instance_type="large")
+    add_earlier_run(flow, 5.0, instance_type="large")
     assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)) == Estimate(5.0, 5.0, 60.0, billed=True)
     small = flow_of(Machine("small"))
     assert budget.estimate(small.steps[0], registry, open_for_flow(small)).seconds is None
 
 
-def test_how_long_the_machine_was_taken_counts_where_that_is_known(flow_of, registry):
+def test_estimate_prefers_recorded_job_seconds(flow_of, registry):
     flow = flow_of()
-    ran_before(flow, 5.0, instance_type="large", job_seconds=200)
+    add_earlier_run(flow, 5.0, instance_type="large", job_seconds=200)
     assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)).usd == 200.0
 
 
-def test_what_jobs_left_in_the_bucket_alone_counts_too(flow_of, registry, tmp_path):
+def test_estimate_of_a_remote_executor_reads_shared_records(flow_of, registry, tmp_path):
     (tmp_path / "bucket").mkdir()
     flow = flow_of(remote_store=RemoteStore(Folder(tmp_path / "bucket").uri))
-    ran_before(flow, 5.0, instance_type="large")
+    add_earlier_run(flow, 5.0, instance_type="large")
     elsewhere = Store(tmp_path / "other", open_for_flow(flow).remote)
     assert budget.estimate(flow.steps[0], registry, elsewhere).seconds is None
     jobs = replace(registry, executors={**registry.executors, "paid": replace(registry.executors["paid"], remote=True)})
@@ -223,38 +223,38 @@ def test_what_jobs_left_in_the_bucket_alone_counts_too(flow_of, registry, tmp_pa
         (Budget(task=59, run=1), ["project.budget_usd.task"] * 2 + ["project.budget_usd.run"]),
     ],
 )
-def test_a_budget_holds_for_a_task_and_for_the_run(flow_of, registry, allowed, faults):
+def test_budget_limits_each_task_and_the_run(flow_of, registry, allowed, faults):
     flow = flow_of(budget=allowed)
     if not faults:
-        checked(flow, registry)
+        check(flow, registry)
         return
     with pytest.raises(ConfigError) as error:
-        checked(flow, registry)
+        check(flow, registry)
     assert [fault.path for fault in error.value.faults] == faults
     assert "(if it uses its whole time limit)" in str(error.value)
     assert "nothing was started" in str(error.value)
     assert error.value.exit_code == 2
 
 
-def test_what_nobody_knows_the_cost_of_is_refused_where_there_is_a_budget(flow_of, registry):
+def test_unknown_cost_is_refused_when_there_is_a_budget(flow_of, registry):
     for flow in (
         flow_of(Machine(priced=False), budget=Budget(run=1e9)),
         flow_of(on="endless", budget=Budget(task=1e9)),
     ):
         with pytest.raises(ConfigError, match="its cost on this type of machine is unknown"):
-            checked(flow, registry)
-    checked(flow_of(Machine(priced=False)), registry)
+            check(flow, registry)
+    check(flow_of(Machine(priced=False)), registry)
 
 
 @pytest.mark.parametrize("allowed", [Budget(task=0), Budget(run=0)])
 def test_a_budget_of_zero_stops_every_paid_task(flow_of, registry, allowed):
     with pytest.raises(ConfigError, match=r"above the budget of \$0\.00"):
-        checked(flow_of(budget=allowed), registry)
+        check(flow_of(budget=allowed), registry)
 
 
-def test_a_budget_of_zero_stops_no_task_that_is_free_or_not_billed(flow_of, registry):
-    checked(flow_of(on="local", budget=Budget(task=0, run=0)), registry)
-    checked(flow_of(on="free", budget=Budget(task=0, run=0)), registry)
+def test_budget_of_zero_allows_free_and_unbilled_tasks(flow_of, registry):
+    check(flow_of(on="local", budget=Budget(task=0, run=0)), registry)
+    check(flow_of(on="free", budget=Budget(task=0, run=0)), registry)
 
 
 def test_a_run_above_its_budget_starts_nothing(flow_of, registry, tmp_path):
@@ -263,7 +263,7 @@ def test_a_run_above_its_budget_starts_nothing(flow_of, registry, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-def test_what_is_made_already_costs_nothing(flow_of, registry):
+def test_reused_results_cost_nothing(flow_of, registry):
     flow = flow_of(on="paid")
     run(flow, registry)
     run(replace(flow, budget=Budget(run=0)), registry)
@@ -271,11 +271,11 @@ def test_what_is_made_already_costs_nothing(flow_of, registry):
         run(replace(flow, budget=Budget(run=0), force=frozenset({"teacher"})), registry)
 
 
-def test_the_plan_shows_it(flow_of, registry):
+def test_plan_shows_estimated_costs(flow_of, registry):
     flow = flow_of()
     text = tables.plan(flow, engine.plan(flow, runner.now()), registry)
     assert text.count("up to $60.00") == 2
     assert "at most $120.00" in text
-    ran_before(flow, 5.0, instance_type="large")
+    add_earlier_run(flow, 5.0, instance_type="large")
     other = replace(flow, steps=(replace(flow.steps[0], digest="0" * 16), flow.steps[1]))
     assert "$5.00" in tables.plan(other, engine.plan(other, runner.now()), registry)

@@ -1,4 +1,4 @@
-"""A task made on a machine that shares only the bucket: committed there, once, whatever goes wrong."""
+"""Run tasks as jobs on machines that share only the bucket, and commit their records there."""
 
 import json
 import logging
@@ -30,29 +30,29 @@ def shared(s3) -> RemoteStore:
 
 
 def task_of(shared: RemoteStore, name: str, *inputs: Record, **params: object) -> tuple[Task, Backend]:
-    """A task of the toy flow as an executor has it, and its backend."""
+    """Return a task of the toy flow as an executor receives it, and its backend."""
     step = build_flow(Path("unused"), TOY_MODELS).step(name)
-    given = tuple(Input(record, Path("elsewhere")) for record in inputs)
-    task = step.task(given, Path("work"), Path("output"), remote_store=shared)
+    task_inputs = tuple(Input(record, Path("elsewhere")) for record in inputs)
+    task = step.task(task_inputs, Path("work"), Path("output"), remote_store=shared)
     return replace(task, params=replace(step.params, **params)), step.backend
 
 
 @pytest.fixture(autouse=True)
-def told(caplog: pytest.LogCaptureFixture) -> None:
-    """Logs have what they have in a job."""
+def log_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Log at the level of a job."""
     caplog.set_level(logging.INFO)
 
 
-def made(shared: RemoteStore, root: Path, name: str, *inputs: Record, **more: object) -> Record:
+def make_record(shared: RemoteStore, root: Path, name: str, *inputs: Record, **more: object) -> Record:
     task, backend = task_of(shared, name, *inputs)
     record = job.run_task(task, backend, executor="elsewhere", root=root, **more)
     assert record is not None
     return record
 
 
-def test_what_a_job_makes_lies_in_the_bucket_with_its_inputs_told(shared, bucket, tmp_path):
-    teacher = made(shared, tmp_path / "a", "train:teacher", environment={"training_job": "x", "host": "algo-1"})
-    student = made(shared, tmp_path / "b", "distill:student", teacher)
+def test_job_commits_its_result_and_inputs_to_the_bucket(shared, bucket, tmp_path):
+    teacher = make_record(shared, tmp_path / "a", "train:teacher", environment={"training_job": "x", "host": "algo-1"})
+    student = make_record(shared, tmp_path / "b", "distill:student", teacher)
     assert student.inputs == {"train:teacher": teacher.content}
     assert (teacher.executor, teacher.environment["training_job"], teacher.environment["host"]) == (
         "elsewhere", "x", "algo-1",
@@ -64,32 +64,32 @@ def test_what_a_job_makes_lies_in_the_bucket_with_its_inputs_told(shared, bucket
     assert list(bucket.list("claims/")) == []
 
 
-def test_a_second_job_finds_it_made(shared, tmp_path):
-    first = made(shared, tmp_path / "a", "train:teacher")
-    assert made(shared, tmp_path / "b", "train:teacher") == first
+def test_second_job_reuses_the_result_unless_it_replaces_it(shared, tmp_path):
+    first = make_record(shared, tmp_path / "a", "train:teacher")
+    assert make_record(shared, tmp_path / "b", "train:teacher") == first
     task, backend = task_of(shared, "train:teacher")
     again = job.run_task(replace(task, replaces=first.started), backend, executor="elsewhere", root=tmp_path / "c")
     assert again is not None
     assert again.started > first.started
 
 
-def test_checkpoints_and_telemetry_go_where_they_outlive_the_machine(shared, bucket, tmp_path):
-    work, told = tmp_path / "checkpoints", tmp_path / "telemetry"
+def test_job_resumes_checkpoints_and_uploads_telemetry(shared, bucket, tmp_path):
+    work, telemetry = tmp_path / "checkpoints", tmp_path / "telemetry"
     work.mkdir()
-    told.mkdir()
+    telemetry.mkdir()
     (work / "steps.txt").write_text("3")
-    (told / "run.yaml").write_text("command: pokeflow")
-    record = made(shared, tmp_path / "a", "train:teacher", work=work, telemetry=told)
+    (telemetry / "run.yaml").write_text("command: pokeflow")
+    record = make_record(shared, tmp_path / "a", "train:teacher", work=work, telemetry=telemetry)
     assert b"begins at step 3" in bucket.read(f"{Store.key(record)}/log.txt")[0]
     assert bucket.read(f"{Store.key(record)}/telemetry/run.yaml")[0] == b"command: pokeflow"
     assert record.files == tuple(file for file in record.files if file.path == "model.txt")
 
 
-def test_an_input_that_the_bucket_lacks_is_told(shared, bucket, tmp_path):
-    teacher = made(shared, tmp_path / "a", "train:teacher")
+def test_input_missing_from_the_bucket_is_reported(shared, bucket, tmp_path):
+    teacher = make_record(shared, tmp_path / "a", "train:teacher")
     bucket.delete(f"{Store.key(teacher)}/model.txt")
     with pytest.raises(PokeflowError, match=r"model\.txt"):
-        made(shared, tmp_path / "b", "distill:student", teacher)
+        make_record(shared, tmp_path / "b", "distill:student", teacher)
     assert list(bucket.list("claims/")) == []
 
 
@@ -99,28 +99,28 @@ def test_a_task_without_a_bucket_is_refused(tmp_path, shared):
         job.run_task(replace(task, remote_store=None), backend, executor="elsewhere", root=tmp_path)
 
 
-def test_what_parameters_point_to_must_be_here_as_it_was_there(shared, tmp_path):
+def test_job_refuses_changed_input_files(shared, tmp_path):
     task, backend = task_of(shared, "train:teacher")
     with pytest.raises(PokeflowError, match="Run this task with executor: local"):
         job.run_task(task, replace(backend, fingerprint=lambda _: "other"), executor="elsewhere", root=tmp_path)
 
 
-def test_a_further_process_takes_part_and_commits_nothing(shared, bucket, tmp_path, monkeypatch):
+def test_process_of_higher_rank_commits_nothing(shared, bucket, tmp_path, monkeypatch):
     task, backend = task_of(shared, "train:teacher", note=str(tmp_path / "note"))
     monkeypatch.setenv("RANK", "1")
     assert job.run_task(task, backend, executor="elsewhere", root=tmp_path / "a") is None
     assert (tmp_path / "note").read_text().startswith("train:teacher")
     assert list(bucket.list("tasks/")) == []
-    # Made already: the first process leaves at once, and nobody may wait for it.
+    # With a record, the first process exits at once, and the others must not wait for it.
     monkeypatch.delenv("RANK")
-    made(shared, tmp_path / "b", "train:teacher")
+    make_record(shared, tmp_path / "b", "train:teacher")
     monkeypatch.setenv("RANK", "1")
     (tmp_path / "note").unlink()
     assert job.run_task(task, backend, executor="elsewhere", root=tmp_path / "c") is None
     assert not (tmp_path / "note").exists()
 
 
-def test_a_further_process_that_waits_in_vain_leaves_once_it_is_made(shared, tmp_path):
+def test_process_of_higher_rank_exits_once_a_record_exists(shared, tmp_path):
     task, _ = task_of(shared, "train:teacher", seconds=600.0)
     (tmp_path / "task.json").write_bytes(job.dump(task))
     program = (
@@ -130,16 +130,16 @@ def test_a_further_process_that_waits_in_vain_leaves_once_it_is_made(shared, tmp
     env = environment(RANK="1")
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        process.stdout.readline()  # it is at it
-        made(shared, tmp_path / "a", "train:teacher")
+        process.stdout.readline()  # the task has started
+        make_record(shared, tmp_path / "a", "train:teacher")
         assert process.wait(60) == 0
 
 
-def test_the_file_of_a_task_tells_nothing_of_the_machine_that_wrote_it(shared, tmp_path):
-    record = made(shared, tmp_path / "a", "train:teacher")
+def test_task_file_omits_local_paths(shared, tmp_path):
+    record = make_record(shared, tmp_path / "a", "train:teacher")
     task, backend = task_of(shared, "distill:student", record)
-    told = json.loads(job.dump(task))
-    assert (told["work"], told["output"], told["inputs"][0]["folder"]) == ("-", "-", "-")
+    fields = json.loads(job.dump(task))
+    assert (fields["work"], fields["output"], fields["inputs"][0]["folder"]) == ("-", "-", "-")
     loaded, same = worker.load(job.dump(task), plugins.registry(plugins.manager()))
     assert (loaded.inputs[0].record, loaded.params, same) == (record, task.params, backend)
 
@@ -151,22 +151,22 @@ def test_the_file_of_a_task_tells_nothing_of_the_machine_that_wrote_it(shared, t
         ('{"stage": "train", "backend": "nobody", "inputs": []}', "no backend 'nobody' for stage 'train'"),
     ],
 )
-def test_a_failure_is_left_for_whoever_waits(tmp_path, text, reason):
+def test_failure_is_written_to_the_failure_file(tmp_path, text, reason):
     (tmp_path / "task.json").write_text(text)
     failure = tmp_path / "output" / "failure"
     args = [str(tmp_path / "task.json"), "--executor", "elsewhere", "--root", str(tmp_path), "--failure", str(failure)]
     command = [sys.executable, "-m", "pokeflow.engine.job", *args]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    told = json.loads(failure.read_text())
-    assert reason in told["error"]
-    assert told["unavailable"] is False
+    content = json.loads(failure.read_text())
+    assert reason in content["error"]
+    assert content["unavailable"] is False
     failure.write_text("another process failed first")
     subprocess.run(command, env={**environment(), "RANK": "1"}, capture_output=True, check=False)
     assert failure.read_text() == "another process failed first"
 
 
-def test_a_machine_that_lacks_what_a_task_needs_is_told_apart_from_a_failure(shared, tmp_path):
+def test_unavailable_tool_is_not_reported_as_a_failure(shared, tmp_path):
     task, _ = task_of(shared, "train:teacher", absent=True)
     (tmp_path / "task.json").write_bytes(job.dump(task))
     failure = tmp_path / "failure"
@@ -176,7 +176,7 @@ def test_a_machine_that_lacks_what_a_task_needs_is_told_apart_from_a_failure(sha
     assert Failure.loads(failure.read_text()) == Failure("no compiler here. Install the toy compiler 2.0.", True)
 
 
-def test_who_is_asked_to_stop_lets_go_of_the_claim(shared, bucket, tmp_path):
+def test_terminated_job_releases_its_claim(shared, bucket, tmp_path):
     task, _ = task_of(shared, "train:teacher", seconds=600.0)
     (tmp_path / "task.json").write_bytes(job.dump(task))
     options = ["--executor", "x", "--root", "a", "--work", "work"]

@@ -1,4 +1,4 @@
-"""What is told beside a result: never content, kept over a kill, shared with it, and without secrets."""
+"""Store telemetry and run notes with a result: not as content, kept over a kill, shared, and without secrets."""
 
 import json
 import multiprocessing
@@ -29,8 +29,8 @@ from pokeflow_testkit.support import TOY_FLOW, TOY_MODELS, Cli, build_flow, cont
 TEACHER: dict[str, Any] = {"only": ["teacher"], "stages": ["train"]}
 
 
-def telling(task: Task, rows: int = 3) -> Result:
-    """A backend that tells of its steps, and makes the same whatever it tells."""
+def write_telemetry(task: Task, rows: int = 3) -> Result:
+    """Write telemetry of some steps, and a model that does not depend on it."""
     (task.work / "telemetry" / "tensorboard").mkdir(exist_ok=True)
     (task.work / "telemetry" / "tensorboard" / f"events.{os.getpid()}").write_bytes(os.urandom(8))
     with (task.work / "telemetry" / "steps.jsonl").open("a") as out:
@@ -41,23 +41,23 @@ def telling(task: Task, rows: int = 3) -> Result:
 
 
 def toy_flow(root: Path, *, student: Mapping[str, Any] = {}, tiny: Mapping[str, Any] = {}, **changes: Any) -> Flow:
-    """The toy flow, with other parameters of two of its models."""
+    """Build the toy flow, with other parameters of two of its models."""
     changed = {name: TOY_MODELS[name].changed(**values) for name, values in (("student", student), ("tiny", tiny))}
     return build_flow(root, {**TOY_MODELS, **changed}, config={"toy": [dict(student), dict(tiny)]}, **changes)
 
 
 def flow_with(root: Path, run: Callable[[Task], Result], **changes: Any) -> Flow:
-    """The toy's teacher, trained by ``run``."""
+    """Build the flow of the toy's teacher, trained by ``run``."""
     flow = toy_flow(root, **TEACHER, **changes)
     (step,) = flow.steps
     return replace(flow, steps=(replace(step, backend=replace(step.backend, run=run)),))
 
 
-def beside(flow: Flow) -> Path:
+def telemetry_folder(flow: Flow) -> Path:
     return Store(flow.root).folder(flow.steps[0]) / "telemetry"
 
 
-def told(folder: Path) -> dict[str, object]:
+def read_note(folder: Path) -> dict[str, object]:
     return yaml.safe_load((folder / "telemetry" / "run.yaml").read_text(encoding="utf-8"))
 
 
@@ -75,32 +75,32 @@ def in_a_process(target: Callable[..., None], *args: object) -> int | None:
 # What it is to a result
 
 
-def test_telemetry_lies_beside_the_result_and_is_no_part_of_it(tmp_path: Path) -> None:
-    flow = flow_with(tmp_path / "store", telling)
+def test_telemetry_is_stored_with_the_result_but_not_as_content(tmp_path: Path) -> None:
+    flow = flow_with(tmp_path / "store", write_telemetry)
     record = run_flow(flow)["train:teacher"]
-    found = set(contents(beside(flow)))
-    assert found == {"run.yaml", "steps.jsonl", f"tensorboard/events.{os.getpid()}"}
+    files = set(contents(telemetry_folder(flow)))
+    assert files == {"run.yaml", "steps.jsonl", f"tensorboard/events.{os.getpid()}"}
     assert [file.path for file in record.files] == ["model.txt"]
     assert not Store(flow.root).work(record).exists()
 
 
-def test_the_same_result_has_the_same_name_whatever_was_told(tmp_path: Path) -> None:
-    silent = flow_with(tmp_path / "a", lambda task: telling(task, rows=0))
-    eloquent = flow_with(tmp_path / "b", lambda task: telling(task, rows=50))
+def test_telemetry_does_not_change_digest_or_content(tmp_path: Path) -> None:
+    silent = flow_with(tmp_path / "a", lambda task: write_telemetry(task, rows=0))
+    eloquent = flow_with(tmp_path / "b", lambda task: write_telemetry(task, rows=50))
     eloquent = replace(eloquent, project="other")
     one, other = run_flow(silent)["train:teacher"], run_flow(eloquent)["train:teacher"]
     assert (one.digest, one.content) == (other.digest, other.content)
-    assert len(rows(beside(silent))) < len(rows(beside(eloquent)))
+    assert len(rows(telemetry_folder(silent))) < len(rows(telemetry_folder(eloquent)))
 
 
-def test_a_redo_has_its_own_telemetry_alone(tmp_path: Path) -> None:
-    run_flow(flow_with(tmp_path, telling))
-    again = flow_with(tmp_path, lambda task: telling(task, rows=1), force=["teacher"])
+def test_forced_redo_keeps_only_its_own_telemetry(tmp_path: Path) -> None:
+    run_flow(flow_with(tmp_path, write_telemetry))
+    again = flow_with(tmp_path, lambda task: write_telemetry(task, rows=1), force=["teacher"])
     run_flow(again)
-    assert [row["step"] for row in rows(beside(again))] == [1]
+    assert [row["step"] for row in rows(telemetry_folder(again))] == [1]
 
 
-def test_its_name_is_kept_for_it(tmp_path: Path) -> None:
+def test_output_named_telemetry_is_refused(tmp_path: Path) -> None:
     def greedy(task: Task) -> Result:
         (task.output / "telemetry").mkdir()
         return Result({"score": 1.0})
@@ -109,7 +109,7 @@ def test_its_name_is_kept_for_it(tmp_path: Path) -> None:
         run_flow(flow_with(tmp_path, greedy))
 
 
-def test_deeper_inside_a_result_the_name_is_free(tmp_path: Path) -> None:
+def test_nested_output_named_telemetry_is_allowed(tmp_path: Path) -> None:
     def deep(task: Task) -> Result:
         (task.output / "report" / "telemetry").mkdir(parents=True)
         (task.output / "report" / "telemetry" / "x").write_text("x")
@@ -122,14 +122,14 @@ def test_deeper_inside_a_result_the_name_is_free(tmp_path: Path) -> None:
 # Over a kill
 
 
-def killed_on_its_way(task: Task) -> Result:
-    telling(task, rows=2)
+def kill_after_telemetry(task: Task) -> Result:
+    write_telemetry(task, rows=2)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
 def _run_and_be_killed(root: Path) -> None:
-    run_flow(flow_with(root, killed_on_its_way))
+    run_flow(flow_with(root, kill_after_telemetry))
 
 
 def _be_killed_before_the_record(root: Path) -> None:
@@ -137,40 +137,40 @@ def _be_killed_before_the_record(root: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     local.write_atomically = killed  # type: ignore[assignment]
-    run_flow(flow_with(root, telling))
+    run_flow(flow_with(root, write_telemetry))
 
 
 @pytest.mark.parametrize("attempt", [_run_and_be_killed, _be_killed_before_the_record])
-def test_what_was_told_before_a_kill_is_kept(tmp_path: Path, attempt: Callable[[Path], None]) -> None:
+def test_telemetry_written_before_a_kill_is_kept(tmp_path: Path, attempt: Callable[[Path], None]) -> None:
     assert in_a_process(attempt, tmp_path) == -signal.SIGKILL
-    flow = flow_with(tmp_path, telling)
+    flow = flow_with(tmp_path, write_telemetry)
     run_flow(flow)
-    found = rows(beside(flow))
-    assert len({row["pid"] for row in found}) == 2
-    assert found[0]["pid"] != os.getpid() == found[-1]["pid"]
-    assert len(list((beside(flow) / "tensorboard").iterdir())) == 2
+    steps = rows(telemetry_folder(flow))
+    assert len({row["pid"] for row in steps}) == 2
+    assert steps[0]["pid"] != os.getpid() == steps[-1]["pid"]
+    assert len(list((telemetry_folder(flow) / "tensorboard").iterdir())) == 2
 
 
-def test_a_task_whose_files_were_lost_begins_to_tell_anew(tmp_path: Path) -> None:
-    flow = flow_with(tmp_path, telling)
+def test_rerun_after_lost_files_starts_new_telemetry(tmp_path: Path) -> None:
+    flow = flow_with(tmp_path, write_telemetry)
     run_flow(flow)
-    (beside(flow).parent / "model.txt").unlink()
+    (telemetry_folder(flow).parent / "model.txt").unlink()
     run_flow(flow)
-    assert len(rows(beside(flow))) == 3
+    assert len(rows(telemetry_folder(flow))) == 3
 
 
 # The note of the run
 
 
 @pytest.mark.parametrize("executor", ["local", "process"])
-def test_a_run_tells_its_command_and_its_configuration(cli: Cli, tmp_path: Path, executor: str) -> None:
+def test_run_note_records_command_and_configuration(cli: Cli, tmp_path: Path, executor: str) -> None:
     changed = ["lineage.models.student.params.lr=0.7", f"executor={executor}"]
     done = cli(*TOY_FLOW, *changed)
     assert done.returncode == 0, done.stderr
     folders = [file.parent for file in (tmp_path / "store" / "tasks").rglob("record.json")]
     assert len(folders) == 9
     for folder in folders:
-        note = told(folder)
+        note = read_note(folder)
         assert set(note) == {"command", "sweep", "config"}
         assert note["command"] == " ".join(["pokeflow", *TOY_FLOW, *changed])
         assert note["sweep"] is None
@@ -179,26 +179,26 @@ def test_a_run_tells_its_command_and_its_configuration(cli: Cli, tmp_path: Path,
 
 
 @pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
-def test_a_trial_tells_its_sweep_as_well(cli: Cli, tmp_path: Path, launcher: tuple[str, ...]) -> None:
+def test_run_note_of_a_trial_records_its_sweep(cli: Cli, tmp_path: Path, launcher: tuple[str, ...]) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2", *launcher)
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "store" / "sweeps").glob("*/*")
-    students = [told(student) for student in (tmp_path / "store" / "tasks" / "distill" / "student").iterdir()]
-    found = sorted((note["sweep"] for note in students), key=lambda sweep: sweep["trial"])
+    students = [read_note(student) for student in (tmp_path / "store" / "tasks" / "distill" / "student").iterdir()]
+    sweeps = sorted((note["sweep"] for note in students), key=lambda sweep: sweep["trial"])
     own = [f"lineage.models.student.params.lr={lr}" for lr in (0.1, 0.2)]
     name = f"{folder.parent.name}/{folder.name}"
-    assert found == [{"id": name, "trial": i, "overrides": [*TOY_FLOW, own[i]]} for i in range(2)]
-    assert all("-m" not in note["command"] for note in students)  # what makes this one result again
+    assert sweeps == [{"id": name, "trial": i, "overrides": [*TOY_FLOW, own[i]]} for i in range(2)]
+    assert all("-m" not in note["command"] for note in students)  # the command that repeats this one trial
 
 
-def test_a_sweep_that_lies_elsewhere_is_named_by_its_whole_path(cli: Cli, tmp_path: Path) -> None:
+def test_sweep_outside_the_store_is_named_by_its_full_path(cli: Cli, tmp_path: Path) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1", "hydra.sweep.dir=mine")
     assert done.returncode == 0, done.stderr
     (student,) = (tmp_path / "store" / "tasks" / "distill" / "student").iterdir()
-    assert told(student)["sweep"]["id"] == str(tmp_path / "mine")
+    assert read_note(student)["sweep"]["id"] == str(tmp_path / "mine")
 
 
-def test_one_text_serves_all_and_a_later_run_changes_none_of_it(tmp_path: Path) -> None:
+def test_run_note_is_hard_linked_and_never_rewritten(tmp_path: Path) -> None:
     run_flow(toy_flow(tmp_path, student={"lr": 0.3}))
     files = sorted((tmp_path / "tasks").rglob("run.yaml"))
     assert len({file.stat().st_ino for file in files}) == 1
@@ -206,7 +206,7 @@ def test_one_text_serves_all_and_a_later_run_changes_none_of_it(tmp_path: Path) 
     other = toy_flow(tmp_path, tiny={"lr": 0.9})
     with pytest.raises(TaskError):  # the student's attempt leaves a note in its work folder …
         run_flow(toy_flow(tmp_path, student={"fail": True}))
-    run_flow(other)  # … and others are made of another configuration
+    run_flow(other)  # … and other results come from another configuration
     assert all(file.read_bytes() == before for file in files)
 
 
@@ -221,7 +221,7 @@ def test_a_file_system_without_hard_links_has_copies(tmp_path: Path, monkeypatch
     assert len({file.read_bytes() for file in files}) == 1
 
 
-def test_nothing_is_put_into_words_where_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_reuses_everything_writes_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_flow(toy_flow(tmp_path))
 
     def dump(*args: object, **kwargs: object) -> str:
@@ -233,7 +233,7 @@ def test_nothing_is_put_into_words_where_nothing_is_made(tmp_path: Path, monkeyp
     assert pokeflow.run(flow).ran == ()
 
 
-def test_a_note_that_cannot_be_written_fails_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unwritable_run_note_fails_no_task(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     flow = toy_flow(tmp_path, **TEACHER)
     work = Store(flow.root).work(flow.steps[0])
     work.mkdir(parents=True)
@@ -259,7 +259,7 @@ def test_a_note_that_cannot_be_written_fails_nothing(tmp_path: Path, caplog: pyt
         ("publish", "publish"),
     ],
 )
-def test_an_override_keeps_its_secrets_to_itself(word: str, shown: str) -> None:
+def test_overrides_are_recorded_without_secrets(word: str, shown: str) -> None:
     assert without_secrets(word) == shown
 
 
@@ -274,7 +274,7 @@ def test_a_note_holds_no_secret_of_any_part(tmp_path: Path) -> None:
     RunNote(flow).write(tmp_path, tmp_path / "elsewhere")
     text = (tmp_path / "telemetry" / "run.yaml").read_text(encoding="utf-8")
     assert "hunter2" not in text
-    assert told(tmp_path) == {
+    assert read_note(tmp_path) == {
         "command": "pokeflow 'tracking.password=…' 'executor.params=…'",
         "sweep": {"id": "2026-01-01/00-00-00-0", "trial": 3, "overrides": ["tracking.password=…"]},
         "config": {"tracking": {"password": "…", "uri": "s3://bucket"}, "list": [{"apiKey": "…"}]},
@@ -294,19 +294,19 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 
 def shared(bucket: ObjectStore) -> RemoteStore:
-    """The bucket as a flow names it."""
+    """Return the bucket as a flow configures it."""
     return RemoteStore(bucket.uri, bucket.server.endpoint if isinstance(bucket, Bucket) else None)
 
 
-def test_another_machine_has_what_was_told(tmp_path: Path, bucket: ObjectStore) -> None:
-    flow = replace(flow_with(tmp_path / "a", telling), remote_store=shared(bucket))
+def test_telemetry_is_fetched_by_another_machine(tmp_path: Path, bucket: ObjectStore) -> None:
+    flow = replace(flow_with(tmp_path / "a", write_telemetry), remote_store=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     other = Store(tmp_path / "b", bucket)
-    assert contents(other.fetch(record) / "telemetry") == contents(beside(flow))
+    assert contents(other.fetch(record) / "telemetry") == contents(telemetry_folder(flow))
 
 
 def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: ObjectStore) -> None:
-    first = replace(flow_with(tmp_path / "a", telling), remote_store=shared(bucket))
+    first = replace(flow_with(tmp_path / "a", write_telemetry), remote_store=shared(bucket))
     old = run_flow(first)["train:teacher"]
     draft = Store(tmp_path / "b", bucket).work(old) / f"fetched-{old.content}" / "telemetry"
     draft.mkdir(parents=True)
@@ -323,8 +323,8 @@ def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: ObjectS
     assert set(contents(Store(tmp_path / "b", bucket).fetch(record) / "telemetry")) == {"run.yaml", "other"}
 
 
-def test_what_was_shared_without_telemetry_is_fetched_all_the_same(tmp_path: Path, bucket: ObjectStore) -> None:
-    flow = replace(flow_with(tmp_path / "a", telling), remote_store=shared(bucket))
+def test_result_shared_without_telemetry_is_fetched(tmp_path: Path, bucket: ObjectStore) -> None:
+    flow = replace(flow_with(tmp_path / "a", write_telemetry), remote_store=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     for entry in list(bucket.list(f"{Store.key(record)}/telemetry/")):
         bucket.delete(entry.key)

@@ -1,4 +1,4 @@
-"""The record of what was just made, the log beside it, and what may not change meanwhile."""
+"""Build records of finished tasks, write their logs, and refuse results whose inputs changed."""
 
 import logging
 from dataclasses import replace
@@ -20,7 +20,7 @@ def test_moments_sort_as_text():
     assert moments[0].endswith("+00:00")
 
 
-def test_a_log_file_has_what_is_said_and_how_it_ended(tmp_path: Path):
+def test_log_file_holds_messages_and_the_final_error(tmp_path: Path):
     log, file = logging.getLogger("pokeflow.test"), tmp_path / "log.txt"
     handlers = list(logging.getLogger().handlers)
     with making.log_file(file):
@@ -35,17 +35,17 @@ def test_a_log_file_has_what_is_said_and_how_it_ended(tmp_path: Path):
     assert logging.getLogger().handlers == handlers
 
 
-def test_a_record_tells_what_was_left_and_why_a_price_is_unknown(tmp_path: Path):
+def test_record_lists_files_and_why_the_price_is_unknown(tmp_path: Path):
     flow = build_flow(tmp_path / "store", TOY_MODELS)
     step, output = flow.step("train:teacher"), tmp_path / "output"
     output.mkdir()
     (output / "model.txt").write_text("x")
     task = step.task((), tmp_path, output)
-    told = {"executor": "there", "started": making.now(), "seconds": 2.0}
-    record = making.build_record(task, step.backend, Result({"score": 1}), **told, price=None, why="nobody knows")
+    details = {"on": "there", "started": making.now(), "seconds": 2.0}
+    record = making.build_record(task, step.backend, Result({"score": 1}), **details, price=None, why="nobody knows")
     assert (record.metrics, record.cost_usd, record.reasons) == ({"score": 1.0}, None, {"cost_usd": "nobody knows"})
     assert [file.path for file in record.files] == ["model.txt"]
-    assert making.build_record(task, step.backend, Result(), **told, price=0.5, why="").cost_usd == 0.5
+    assert making.build_record(task, step.backend, Result(), **details, price=0.5, why="").cost_usd == 0.5
 
 
 def test_a_result_whose_inputs_were_replaced_or_lost_is_refused(tmp_path: Path):
@@ -89,8 +89,8 @@ def test_a_result_of_a_simulated_input_is_simulated(tmp_path: Path, simulated: l
     step = build_flow(tmp_path / "store", TOY_MODELS).step("train:teacher")
     records = [build_record(f"train:m{i}", facts={"simulated": True} if it else {}) for i, it in enumerate(simulated)]
     task = step.task(tuple(Input(record, tmp_path) for record in records), tmp_path, tmp_path)
-    told = {"executor": "there", "started": "2026", "seconds": 2.0, "price": None, "why": "nobody knows"}
-    assert making.build_record(task, step.backend, Result(), **told).facts.get("simulated") is fact
+    details = {"on": "there", "started": "2026", "seconds": 2.0, "price": None, "why": "nobody knows"}
+    assert making.build_record(task, step.backend, Result(), **details).facts.get("simulated") is fact
 
 
 def test_only_real_results_are_registered(tmp_path: Path):

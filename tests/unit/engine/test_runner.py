@@ -1,4 +1,4 @@
-"""What is made is reused, what is missing is made once, and nothing half-made counts."""
+"""Run flows: reuse finished results, make missing ones once, and keep no partial ones."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ ALL = (
 
 @pytest.fixture
 def flow_of(tmp_path: Path):
-    """Makes the toy flow; what is given under a model's name changes that model."""
+    """Return a function that builds the toy flow, with changes by model name."""
 
     def make(**changes: Any) -> Flow:
         of_models = {name: changes.pop(name, {}) for name in TOY_MODELS}
@@ -50,7 +50,7 @@ def statuses(flow: Flow) -> dict[str, str]:
     return {p.step.name: "reuse" if p.record else p.why for p in engine.plan(flow, engine.now())}
 
 
-def test_makes_everything_once_and_then_nothing(flow_of) -> None:
+def test_run_makes_everything_once_and_then_nothing(flow_of) -> None:
     assert set(run(flow_of()).ran) == set(ALL)
     assert run(flow_of()).ran == ()
     assert set(statuses(flow_of()).values()) == {"reuse"}
@@ -62,24 +62,24 @@ def test_a_step_comes_after_all_that_it_needs(flow_of) -> None:
     assert ran.index("benchmark:tiny") < ran.index("register:tiny")
 
 
-def test_a_changed_parameter_remakes_the_model_and_what_descends_from_it(flow_of) -> None:
+def test_changed_parameter_reruns_the_model_and_descendants(flow_of) -> None:
     run(flow_of())
     ran = run(flow_of(student={"lr": 0.2})).ran
     assert set(ran) == {name for name in ALL if not name.endswith(":teacher")}
 
 
-def test_a_changed_version_remakes_only_what_is_named(flow_of) -> None:
+def test_changed_version_reruns_only_the_registration(flow_of) -> None:
     run(flow_of())
     assert run(flow_of(student={"version": "v1.1"})).ran == ("register:student",)
 
 
-def test_plan_touches_nothing_and_says_why(flow_of, tmp_path: Path) -> None:
+def test_plan_gives_reasons_and_writes_nothing(flow_of, tmp_path: Path) -> None:
     assert statuses(flow_of())["train:teacher"] == "no result yet"
     assert statuses(flow_of())["distill:student"] == "after train:teacher"
     assert not (tmp_path / "store").exists()
 
 
-def test_record_says_how_it_was_made(flow_of, tmp_path: Path) -> None:
+def test_record_describes_its_run(flow_of, tmp_path: Path) -> None:
     report = run(flow_of())
     record, parent = report.records["distill:student"], report.records["train:teacher"]
     assert record.params["lr"] == 0.1
@@ -107,7 +107,7 @@ def test_stages_select_tasks_and_what_they_need(flow_of) -> None:
     assert needed == {"train:teacher", "distill:student", "compile:tiny"}
 
 
-def test_force_makes_again_and_stops_where_nothing_changed(flow_of) -> None:
+def test_force_stops_where_the_content_is_unchanged(flow_of) -> None:
     run(flow_of())
     assert set(run(flow_of(force=["teacher"])).ran) == {
         "train:teacher",
@@ -139,7 +139,7 @@ def test_force_within_a_sweep_is_done_once(flow_of) -> None:
     assert run(flow_of(force=["teacher"]), began).ran == ()
 
 
-def test_a_failed_task_names_itself_its_log_and_the_way_on_and_holds_up_only_its_descendants(flow_of) -> None:
+def test_failed_task_is_reported_and_blocks_only_descendants(flow_of) -> None:
     with pytest.raises(TaskError) as caught:
         run(flow_of(student={"fail": True}))
     message = str(caught.value)
@@ -150,7 +150,7 @@ def test_a_failed_task_names_itself_its_log_and_the_way_on_and_holds_up_only_its
     assert set(caught.value.ran) == {"train:teacher", "benchmark:teacher", "register:teacher"}
 
 
-def test_a_failure_is_mended_by_running_again(flow_of, tmp_path: Path) -> None:
+def test_failed_task_succeeds_when_run_again(flow_of, tmp_path: Path) -> None:
     flow = flow_of()
     step = flow.step("distill:student")
 
@@ -257,17 +257,17 @@ def lose_the_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lose_a_file, cut_a_file, lose_the_record, cut_the_record, lose_the_folder])
-def test_what_is_damaged_is_made_again(flow_of, damage) -> None:
+def test_damaged_result_is_rebuilt(flow_of, damage) -> None:
     flow = flow_of()
     run(flow)
     damage(Store(flow.root).folder(flow.step("distill:student")))
-    # The same files come out, so what was made from them still stands.
+    # The same files come out, so the results made from them stay valid.
     assert run(flow).ran == ("distill:student",)
 
 
 @pytest.fixture
 def tracking(tmp_path: Path):
-    """Makes the toy's tracking, which adds a line to a file for each task it is told of."""
+    """Return a function that builds the toy's tracking, which adds a line to a file for each task."""
     backend = plugins.registry(plugins.manager()).backends["track", "toy"]
 
     def make(**params: Any) -> Service:
@@ -276,7 +276,7 @@ def tracking(tmp_path: Path):
     return make
 
 
-def test_tracking_hears_of_what_ran_and_cannot_fail_a_run(flow_of, tracking, tmp_path: Path, caplog) -> None:
+def test_tracking_receives_what_ran_and_cannot_fail_a_run(flow_of, tracking, tmp_path: Path, caplog) -> None:
     run(flow_of(tracking=tracking()))
     assert set((tmp_path / "store" / "tracked.txt").read_text().split()) == set(ALL)
     assert run(flow_of(tracking=tracking())).ran == ()
@@ -284,35 +284,35 @@ def test_tracking_hears_of_what_ran_and_cannot_fail_a_run(flow_of, tracking, tmp
     away = flow_of(tracking=tracking(fail=True), tiny={"lr": 0.5})
     assert "compile:tiny" in run(away).ran
     assert "the tracking server is away" in caplog.text
-    # What could not be told is told by the next run, which makes nothing.
+    # The next run, which makes nothing, sends what could not be sent.
     assert run(flow_of(tracking=tracking(), tiny={"lr": 0.5})).ran == ()
-    told = (tmp_path / "store" / "tracked.txt").read_text().split()
-    assert sorted(told[len(ALL) :]) == ["benchmark:tiny", "compile:tiny", "register:tiny"]
+    tracked = (tmp_path / "store" / "tracked.txt").read_text().split()
+    assert sorted(tracked[len(ALL) :]) == ["benchmark:tiny", "compile:tiny", "register:tiny"]
     assert list((tmp_path / "store" / "untracked").iterdir()) == []
 
 
-def test_inputs_that_are_replaced_meanwhile_are_no_inputs(flow_of) -> None:
+def test_task_fails_if_an_input_disappears_while_it_runs(flow_of) -> None:
     flow = flow_of()
     run(flow)
     step, store = flow.step("distill:student"), Store(flow.root)
 
-    def beside_another_run(task: Task) -> Result:
+    def lose_the_input(task: Task) -> Result:
         lose_the_folder(store.folder(flow.step("train:teacher")))
         (task.output / "model.txt").write_text("made of what is gone")
         return Result({"score": 0.1})
 
-    racing = replace(step, backend=replace(step.backend, run=beside_another_run), digest="0" * 16)
+    racing = replace(step, backend=replace(step.backend, run=lose_the_input), digest="0" * 16)
     with pytest.raises(TaskError, match=r"train:teacher is damaged or missing"):
         run(Flow(flow.project, (flow.step("train:teacher"), racing), flow.parents, flow.root, flow.executors))
     assert store.load(racing) is None
 
 
-def test_the_same_task_has_the_same_digest_wherever_it_runs(flow_of) -> None:
+def test_digest_does_not_depend_on_the_executor(flow_of) -> None:
     here, there = flow_of(), flow_of(on="process")
     assert [s.digest for s in here.steps] == [s.digest for s in there.steps]
 
 
-def test_the_digest_covers_all_that_decides_a_result_and_nothing_else(flow_of) -> None:
+def test_digest_covers_only_what_decides_a_result(flow_of) -> None:
     base = flow_of().step("distill:student").digest
     different = [
         flow_of(student={"lr": 0.11}),
@@ -325,18 +325,18 @@ def test_the_digest_covers_all_that_decides_a_result_and_nothing_else(flow_of) -
     same = [
         flow_of(student={"version": "v9"}),
         flow_of(force=["student"]),
-        flow_of(student={"note": "elsewhere"}),  # marked as deciding nothing
+        flow_of(student={"note": "elsewhere"}),  # a parameter that is not part of the digest
     ]
     assert {base} == {f.step("distill:student").digest for f in same}
 
 
-def test_a_flow_that_is_built_for_a_test_is_the_one_that_its_configuration_makes(flow_of, tmp_path: Path) -> None:
+def test_build_flow_equals_the_configured_flow(flow_of, tmp_path: Path) -> None:
     configured = toy_flow(tmp_path / "store", "cloud=none")
     assert flow_of().steps == configured.steps
     assert toy_flow(tmp_path / "store", "project.name=other").steps == configured.steps
 
 
-def test_a_raised_revision_makes_another_digest(flow_of) -> None:
+def test_raised_revision_changes_the_digest(flow_of) -> None:
     from pokeflow.flow import order
 
     step = flow_of().step("train:teacher")
@@ -355,14 +355,14 @@ def test_a_fingerprint_joins_the_digest() -> None:
     assert digest("one") == digest("one") != digest("two")
 
 
-def test_hundreds_of_models_are_made_and_found_again(tmp_path: Path) -> None:
+def test_hundreds_of_models_run_and_are_reused(tmp_path: Path) -> None:
     flow = build_flow(tmp_path / "store", {f"m{i}": ToyModel("teacher", "train") for i in range(300)}, then={})
     assert len(flow.steps) == 300
     assert len(run(flow).ran) == 300
     assert run(flow).ran == ()
 
 
-def test_a_run_takes_the_plan_that_was_made_already(flow_of, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_uses_a_plan_computed_earlier(flow_of, monkeypatch: pytest.MonkeyPatch) -> None:
     run(flow_of(only=["teacher"]))
     flow = flow_of()
     planned = tuple(engine.plan(flow, engine.now()))
@@ -377,10 +377,10 @@ def test_a_run_takes_the_plan_that_was_made_already(flow_of, monkeypatch: pytest
     pm = plugins.manager()
     reported = engine.run(flow, plugins.registry(pm), pm.hook, engine.now(), planned)
     assert set(reported.records) == set(ALL)
-    assert "benchmark:teacher" not in looked  # nothing was made of it that would have to look whether it still is so
+    assert "benchmark:teacher" not in looked  # no task used it, so none had to check that it is unchanged
 
 
-def test_what_another_process_made_since_the_plan_is_reused(flow_of) -> None:
+def test_results_of_another_process_since_the_plan_are_reused(flow_of) -> None:
     flow = flow_of()
     planned = tuple(engine.plan(flow, engine.now()))
     run(flow)

@@ -1,4 +1,4 @@
-"""What a task cost: by its executor's price at once, or by a bill that may arrive after the task is finished."""
+"""Record what a task cost: by its executor's price at once, or by a bill that may arrive later."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,14 +21,14 @@ class Machine:
 
 
 class Biller:
-    """The bills of an executor: what was asked for, and ``answer``, which may be an error."""
+    """The bills of an executor: records requests, and returns or raises ``answer``."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Any]] = []
+        self.requests: list[tuple[str, Any]] = []
         self.answer: Bill | Exception | None = None
 
     def bill(self, record: Record, params: Any) -> Bill | None:
-        self.asked.append((record.task, params))
+        self.requests.append((record.task, params))
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -41,19 +41,19 @@ def biller() -> Biller:
 
 @pytest.fixture
 def registry(biller: Biller) -> Registry:
-    found = plugins.registry(plugins.manager())
+    base = plugins.registry(plugins.manager())
     executors = {
         "billed": Executor("billed", run_here, Machine, bill=biller.bill),
         "other": Executor("other", run_here, Machine, bill=biller.bill),
         "priced": Executor("priced", run_here, Machine, price=lambda params, seconds: 2 + seconds / 1e9),
         "unpriced": Executor("unpriced", run_here, Machine, price=lambda params, seconds: None),
     }
-    return replace(found, executors={**found.executors, **executors})
+    return replace(base, executors={**base.executors, **executors})
 
 
 @pytest.fixture
 def record_of(tmp_path: Path, registry: Registry) -> Callable[..., Record]:
-    """Run the teacher's training on an executor, or reuse it, and return its record."""
+    """Return a function that runs the teacher's training on an executor, or reuses it, and returns its record."""
 
     def run(on: str, params: Any = Machine()) -> Record:
         flow = build_flow(tmp_path / "store", TOY_MODELS, only=["teacher"], stages=["train"])
@@ -75,12 +75,12 @@ def test_an_executor_s_price_is_recorded_at_once(record_of) -> None:
     assert "cost_usd" not in record.reasons
 
 
-def test_a_price_that_is_unknown_has_a_reason(record_of) -> None:
+def test_unknown_price_has_a_reason(record_of) -> None:
     record = record_of("unpriced")
     assert (record.cost_usd, record.reasons["cost_usd"]) == (None, "executor 'unpriced' has no price")
 
 
-def test_an_executor_without_a_price_says_so(record_of) -> None:
+def test_cost_on_an_executor_without_a_price_has_a_reason(record_of) -> None:
     assert record_of("local").reasons["cost_usd"] == "executor 'local' is not billed"
 
 
@@ -93,22 +93,22 @@ def test_a_bill_is_added_to_the_record_with_its_machine(record_of, biller, tmp_p
     assert on_disk(tmp_path / "store", record) == record
 
 
-def test_a_bill_that_is_known_is_not_asked_for_again(record_of, biller) -> None:
+def test_known_bill_is_not_requested_again(record_of, biller) -> None:
     biller.answer = Bill(0.0)
     record_of("billed")
     assert record_of("billed").cost_usd == 0.0
-    assert len(biller.asked) == 1
+    assert len(biller.requests) == 1
 
 
-def test_a_late_bill_is_asked_for_by_the_next_run(record_of, biller) -> None:
+def test_late_bill_is_requested_by_the_next_run(record_of, biller) -> None:
     assert record_of("billed").cost_usd is None
     biller.answer = Bill(2.0)
     record = record_of("billed")
     assert record.cost_usd == 2.0
-    assert len(biller.asked) == 2
+    assert len(biller.requests) == 2
 
 
-def test_a_bill_that_cannot_be_had_is_no_failure(record_of, biller, caplog) -> None:
+def test_unavailable_bill_is_no_failure(record_of, biller, caplog) -> None:
     biller.answer = PokeflowError("no connection")
     assert record_of("billed").cost_usd is None
     assert "train:teacher: its cost is not known yet: no connection" in caplog.text
@@ -141,15 +141,15 @@ def test_a_bill_keeps_the_reasons_of_other_figures(record_of, biller, tmp_path) 
     assert record_of("billed").reasons == {"score": "no labels"}
 
 
-def test_an_executor_s_own_parameters_are_sent_with_the_bill_s_request(record_of, biller) -> None:
+def test_bill_request_carries_the_executor_s_parameters(record_of, biller) -> None:
     record_of("billed", Machine("large"))
     record_of("other", Machine("huge"))
-    assert biller.asked == [("train:teacher", Machine("large")), ("train:teacher", Machine())]
+    assert biller.requests == [("train:teacher", Machine("large")), ("train:teacher", Machine())]
 
 
-def test_a_record_of_an_executor_that_is_gone_is_reused_without_a_bill(record_of, biller, registry, tmp_path) -> None:
+def test_record_of_an_uninstalled_executor_gets_no_bill(record_of, biller, registry, tmp_path) -> None:
     record = record_of("billed")
     Store(tmp_path / "store").amend(replace(record, executor="uninstalled"))
     biller.answer = Bill(1.0)
     assert record_of("billed").cost_usd is None
-    assert len(biller.asked) == 1
+    assert len(biller.requests) == 1

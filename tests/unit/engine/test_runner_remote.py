@@ -1,4 +1,4 @@
-"""A flow on a remote executor, whose jobs share only the bucket with this machine and commit their records there."""
+"""Run flows on a remote executor, whose jobs share only the bucket with this machine and commit records there."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +49,7 @@ def cluster(tmp_path: Path) -> Cluster:
 
 @pytest.fixture
 def flow_of(tmp_path: Path, bucket: Folder) -> Callable[..., Flow]:
-    """The teacher's training and the student's distillation; those of ``remote`` run on the cluster."""
+    """Return a function that builds training and distillation, with those in ``remote`` on the cluster."""
 
     def make(remote: tuple[str, ...] = ("train:teacher", "distill:student"), **changes: Any) -> Flow:
         flow = build_flow(
@@ -69,9 +69,9 @@ def flow_of(tmp_path: Path, bucket: Folder) -> Callable[..., Flow]:
 @pytest.fixture
 def run(cluster: Cluster) -> Callable[[Flow], engine.RunResult]:
     pm = plugins.manager()
-    found = plugins.registry(pm)
+    base = plugins.registry(pm)
     executor = Executor("cluster", cluster.run, NoParams, remote=True)
-    registry = replace(found, executors={**found.executors, "cluster": executor})
+    registry = replace(base, executors={**base.executors, "cluster": executor})
 
     def start(flow: Flow) -> engine.RunResult:
         since = engine.now()
@@ -84,7 +84,7 @@ def replace_shared(bucket: Folder, record: Record, **changes: Any) -> None:
     bucket.write(f"{record.path}/record.json", remote.encode_record(replace(record, **changes)), match=None)
 
 
-def test_a_job_s_record_comes_from_the_bucket_and_its_files_stay_there(flow_of, run, cluster, bucket, tmp_path) -> None:
+def test_job_record_is_read_and_its_files_stay_in_the_bucket(flow_of, run, cluster, bucket, tmp_path) -> None:
     result = run(flow_of())
     assert result.ran == ("train:teacher", "distill:student")
     record = result.records["distill:student"]
@@ -96,7 +96,7 @@ def test_a_job_s_record_comes_from_the_bucket_and_its_files_stay_there(flow_of, 
     assert len(cluster.tasks) == 2
 
 
-def test_a_job_is_told_the_bucket_its_inputs_and_what_it_replaces(flow_of, run, cluster) -> None:
+def test_job_receives_bucket_inputs_and_replaced_record(flow_of, run, cluster) -> None:
     first = run(flow_of()).records["train:teacher"]
     run(flow_of(force=["teacher"]))
     task, again = cluster.tasks[0], cluster.tasks[2]
@@ -106,24 +106,22 @@ def test_a_job_is_told_the_bucket_its_inputs_and_what_it_replaces(flow_of, run, 
     assert (task.work / "output", task.work.parent.name) == (task.output, "work")
 
 
-def test_an_input_made_here_is_in_the_bucket_before_a_job_starts(flow_of, run, cluster, bucket, tmp_path) -> None:
+def test_local_input_is_uploaded_before_a_job_starts(flow_of, run, cluster, bucket, tmp_path) -> None:
     alone = replace(flow_of(remote=()), remote_store=None, steps=flow_of(remote=()).steps[:1])
-    made = run(alone).records["train:teacher"]
+    record = run(alone).records["train:teacher"]
     assert list(bucket.list()) == []
     seen: list[Record | None] = []
     cluster.instead = lambda task: seen.append(remote.load(bucket, task.inputs[0].record.path))
     with pytest.raises(TaskError):
         run(flow_of(remote=("distill:student",)))
-    assert seen == [made]
+    assert seen == [record]
 
 
-def test_an_input_that_the_bucket_has_in_another_version_is_refused_before_a_job_starts(
-    flow_of, run, cluster, bucket
-) -> None:
-    made = run(flow_of(remote=())).records["train:teacher"]
+def test_input_that_differs_in_the_bucket_starts_no_job(flow_of, run, cluster, bucket) -> None:
+    record = run(flow_of(remote=())).records["train:teacher"]
     Store(flow_of().root).folder(flow_of().step("distill:student")).joinpath("record.json").unlink()
     bucket.delete(f"{flow_of().step('distill:student').path}/record.json")
-    replace_shared(bucket, made, content="another", finished="9999")
+    replace_shared(bucket, record, content="another", finished="9999")
     with pytest.raises(TaskError, match=r"train:teacher is not in file://.*, where a job would read it"):
         run(flow_of(remote=("distill:student",)))
     assert cluster.tasks == []
@@ -131,13 +129,13 @@ def test_an_input_that_the_bucket_has_in_another_version_is_refused_before_a_job
 
 def test_a_job_that_leaves_no_record_has_failed(flow_of, run, cluster, bucket) -> None:
     cluster.instead = lambda task: None
-    with pytest.raises(TaskError, match=f"the job succeeded but wrote no record to {bucket.uri}") as told:
+    with pytest.raises(TaskError, match=f"the job succeeded but wrote no record to {bucket.uri}") as error:
         run(flow_of())
-    assert "Not run: distill:student (a task that they need did not finish)." in str(told.value)
-    assert told.value.records == {}
+    assert "Not run: distill:student (a task that they need did not finish)." in str(error.value)
+    assert error.value.records == {}
 
 
-def test_a_job_s_record_made_of_other_inputs_is_not_taken(flow_of, run, cluster, bucket) -> None:
+def test_job_record_with_other_inputs_is_rejected(flow_of, run, cluster, bucket) -> None:
     def replace_inputs(task: Task) -> None:
         record = remote.load(bucket, task.path)
         assert record is not None
@@ -145,9 +143,9 @@ def test_a_job_s_record_made_of_other_inputs_is_not_taken(flow_of, run, cluster,
             replace_shared(bucket, record, inputs={"train:teacher": "another"})
 
     cluster.afterwards = replace_inputs
-    with pytest.raises(TaskError, match="another run produced it from a different train:teacher") as told:
+    with pytest.raises(TaskError, match="another run produced it from a different train:teacher") as error:
         run(flow_of())
-    assert list(told.value.records) == ["train:teacher"]
+    assert list(error.value.records) == ["train:teacher"]
 
 
 def test_a_simulated_model_is_not_sent_to_be_registered(flow_of, run, cluster, tmp_path, bucket) -> None:
@@ -159,11 +157,11 @@ def test_a_simulated_model_is_not_sent_to_be_registered(flow_of, run, cluster, t
     assert [task.name for task in cluster.tasks] == ["train:teacher", "benchmark:teacher"]
 
 
-def test_tracking_is_to_hear_of_a_job_even_if_this_process_is_gone_when_it_ends(flow_of, run, cluster) -> None:
-    told: list[str] = []
+def test_job_is_tracked_even_if_this_process_was_interrupted(flow_of, run, cluster) -> None:
+    tracked: list[str] = []
 
     def track(task: Task) -> dict[str, float]:
-        told.append(task.inputs[0].record.task)
+        tracked.append(task.inputs[0].record.task)
         return {}
 
     flow = flow_of(tracking=Service(Backend("spy", "track", track, NoParams), NoParams()))
@@ -175,21 +173,21 @@ def test_tracking_is_to_hear_of_a_job_even_if_this_process_is_gone_when_it_ends(
     cluster.afterwards = lose_this_process
     with pytest.raises(KeyboardInterrupt):
         run(flow)
-    assert told == []
+    assert tracked == []
     run(flow)
-    assert sorted(told) == ["distill:student", "train:teacher"]
+    assert sorted(tracked) == ["distill:student", "train:teacher"]
 
 
-def test_what_another_machine_finished_while_this_one_waited_is_reused(flow_of, run, cluster, monkeypatch) -> None:
+def test_results_of_another_machine_since_the_plan_are_reused(flow_of, run, cluster, monkeypatch) -> None:
     flow = flow_of()
     planned = tuple(engine.plan(flow, engine.now()))
-    made = run(flow).records
+    records = run(flow).records
     pm = plugins.manager()
-    found = plugins.registry(pm)
+    base = plugins.registry(pm)
     executor = Executor("cluster", cluster.run, NoParams, remote=True)
-    registry = replace(found, executors={**found.executors, "cluster": executor})
+    registry = replace(base, executors={**base.executors, "cluster": executor})
     again = engine.run(flow, registry, pm.hook, engine.now(), planned)
-    assert (again.ran, again.records, len(cluster.tasks)) == ((), made, 2)
+    assert (again.ran, again.records, len(cluster.tasks)) == ((), records, 2)
 
 
 def test_a_job_s_messages_are_in_the_log_of_a_failure(flow_of, run, cluster) -> None:
@@ -197,9 +195,9 @@ def test_a_job_s_messages_are_in_the_log_of_a_failure(flow_of, run, cluster) -> 
         raise ValueError("no such queue")
 
     cluster.instead = fail
-    with pytest.raises(TaskError, match=r"train:teacher failed: ValueError: no such queue") as told:
+    with pytest.raises(TaskError, match=r"train:teacher failed: ValueError: no such queue") as error:
         run(flow_of())
-    log = Path(str(told.value).partition("log: ")[2].splitlines()[0])
+    log = Path(str(error.value).partition("log: ")[2].splitlines()[0])
     assert "ValueError: no such queue" in log.read_text()
 
 
@@ -218,14 +216,14 @@ def test_the_record_is_not_committed_without_the_claim(flow_of, run, monkeypatch
     assert not [entry for entry in bucket.list("tasks/") if entry.key.endswith("record.json")]
 
 
-def test_a_result_that_is_reused_is_shared_if_the_bucket_lacks_it(flow_of, run, bucket) -> None:
+def test_reused_result_is_shared_if_the_bucket_lacks_it(flow_of, run, bucket) -> None:
     alone = replace(flow_of(remote=()), remote_store=None)
     records = run(alone).records
     assert run(flow_of(remote=())).ran == ()
     assert remote.load(bucket, records["distill:student"].path) == records["distill:student"]
 
 
-def test_the_run_note_of_a_job_says_who_started_it(flow_of, run, cluster) -> None:
+def test_job_work_folder_holds_the_run_note(flow_of, run, cluster) -> None:
     seen: list[bool] = []
     cluster.instead = lambda task: seen.append((task.work / "telemetry" / "run.yaml").is_file())
     with pytest.raises(TaskError):
@@ -233,7 +231,7 @@ def test_the_run_note_of_a_job_says_who_started_it(flow_of, run, cluster) -> Non
     assert seen == [True]
 
 
-def test_a_job_that_failed_is_started_again_in_the_same_work_folder(flow_of, run, cluster) -> None:
+def test_failed_job_restarts_in_the_same_work_folder(flow_of, run, cluster) -> None:
     cluster.instead = lambda task: (task.work / "checkpoint").write_text("kept")
     with pytest.raises(TaskError, match="wrote no record"):
         run(flow_of())

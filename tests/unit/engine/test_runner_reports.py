@@ -1,4 +1,4 @@
-"""What a run says of its tasks: which failed, which wait for something, which finished, and who else hears of it."""
+"""Report which tasks of a run failed, wait or finished, to the user, to plugins and to tracking."""
 
 import logging
 from collections.abc import Callable
@@ -29,8 +29,8 @@ def run(flow: Flow, *observers: object, **executors: Executor) -> engine.RunResu
     pm = plugins.manager()
     for observer in observers:
         pm.register(observer)
-    found, since = plugins.registry(pm), engine.now()
-    registry = replace(found, executors={**found.executors, **executors})
+    base, since = plugins.registry(pm), engine.now()
+    registry = replace(base, executors={**base.executors, **executors})
     try:
         return engine.run(flow, registry, pm.hook, since, engine.plan(flow, since))
     finally:
@@ -46,20 +46,20 @@ def flow_of(tmp_path: Path) -> Callable[..., Flow]:
     return make
 
 
-def replaced(flow: Flow, name: str, body: Callable[[Task], Any]) -> Flow:
-    """The flow with another function as the backend of one step."""
+def replace_backend(flow: Flow, name: str, body: Callable[[Task], Any]) -> Flow:
+    """Return the flow with another function as the backend of one step."""
     steps = (replace(s, backend=replace(s.backend, run=body)) if s.name == name else s for s in flow.steps)
     return replace(flow, steps=tuple(steps))
 
 
-def test_what_needs_a_failed_task_is_named_and_all_else_runs(flow_of, caplog) -> None:
+def test_descendants_of_a_failed_task_are_listed_as_not_run(flow_of, caplog) -> None:
     flow = flow_of({**TWO, "a": TWO["a"].changed(fail=True)})
-    with pytest.raises(TaskError) as told:
+    with pytest.raises(TaskError) as error:
         run(flow)
-    assert told.value.exit_code == 1
-    assert set(told.value.ran) == {"train:c", "benchmark:c", "register:c"}
+    assert error.value.exit_code == 1
+    assert set(error.value.ran) == {"train:c", "benchmark:c", "register:c"}
     waiting = {"benchmark:a", "register:a", "distill:b", "benchmark:b", "register:b"}
-    line = next(line for line in str(told.value).splitlines() if line.startswith("Not run: "))
+    line = next(line for line in str(error.value).splitlines() if line.startswith("Not run: "))
     assert line.endswith(" (a task that they need did not finish).")
     assert set(line.removeprefix("Not run: ").partition(" (")[0].split(", ")) == waiting
     assert "train:a: failed" in caplog.messages
@@ -67,24 +67,24 @@ def test_what_needs_a_failed_task_is_named_and_all_else_runs(flow_of, caplog) ->
 
 def test_a_last_task_that_fails_holds_up_nothing(flow_of) -> None:
     flow = flow_of(TOY_MODELS, only=["teacher"], stages=["train"])
-    with pytest.raises(TaskError) as told:
-        run(replaced(flow, "train:teacher", lambda task: None))
-    assert "Not run" not in str(told.value)
+    with pytest.raises(TaskError) as error:
+        run(replace_backend(flow, "train:teacher", lambda task: None))
+    assert "Not run" not in str(error.value)
 
 
-def test_what_is_unavailable_is_no_failure_and_says_what_is_ready(flow_of, tmp_path, caplog) -> None:
+def test_unavailable_task_waits_and_names_its_prepared_files(flow_of, tmp_path, caplog) -> None:
     flow = flow_of({**TWO, "a": TWO["a"].changed(absent=True)})
-    with pytest.raises(TaskError) as told:
+    with pytest.raises(TaskError) as error:
         run(flow)
-    assert told.value.exit_code == EXIT_UNAVAILABLE
+    assert error.value.exit_code == EXIT_UNAVAILABLE
     output = Store(flow.root).work(flow.step("train:a")) / "output"
-    assert str(told.value).startswith(
+    assert str(error.value).startswith(
         f"train:a unavailable: no compiler here. Install the toy compiler 2.0.\n  files prepared for it: {output}\n"
     )
     assert "train:a: unavailable" in caplog.messages
 
 
-def test_where_nothing_is_ready_nothing_is_said_of_it(flow_of) -> None:
+def test_empty_output_of_unavailable_task_is_not_mentioned(flow_of) -> None:
     def lack(task: Task) -> Result:
         raise UnavailableError("no compiler here.")
 
@@ -93,18 +93,18 @@ def test_where_nothing_is_ready_nothing_is_said_of_it(flow_of) -> None:
         raise UnavailableError("no compiler here.")
 
     for body in (lack, lack_and_tidy):
-        with pytest.raises(TaskError) as told:
-            run(replaced(flow_of(only=["teacher"], stages=["train"]), "train:teacher", body))
-        assert "no compiler here." in str(told.value)
-        assert "prepared" not in str(told.value)
+        with pytest.raises(TaskError) as error:
+            run(replace_backend(flow_of(only=["teacher"], stages=["train"]), "train:teacher", body))
+        assert "no compiler here." in str(error.value)
+        assert "prepared" not in str(error.value)
 
 
-def test_a_failure_counts_more_than_what_is_unavailable(flow_of) -> None:
+def test_exit_code_of_a_failure_outranks_an_unavailable_task(flow_of) -> None:
     flow = flow_of({**TWO, "a": TWO["a"].changed(absent=True), "c": TWO["c"].changed(fail=True)})
-    with pytest.raises(TaskError) as told:
+    with pytest.raises(TaskError) as error:
         run(flow)
-    assert told.value.exit_code == 1
-    assert "train:a unavailable" in str(told.value)
+    assert error.value.exit_code == 1
+    assert "train:a unavailable" in str(error.value)
 
 
 def test_a_failure_names_a_log_only_where_there_is_one(tmp_path) -> None:
@@ -129,7 +129,7 @@ def test_a_failure_names_a_log_only_where_there_is_one(tmp_path) -> None:
         (build_record(metrics={"a": 1.0}, facts={"simulated": True}), "(simulated)"),
     ],
 )
-def test_a_finished_task_is_told_with_its_first_four_figures(record: Record, text: str) -> None:
+def test_finished_task_is_logged_with_its_first_four_figures(record: Record, text: str) -> None:
     assert runner._brief(record) == text
 
 
@@ -142,34 +142,34 @@ def test_the_log_says_what_begins_why_and_how_it_ended(flow_of, caplog) -> None:
 
 
 class Observer:
-    """A plugin that keeps which tasks it is told of."""
+    """A plugin that records the tasks reported to it."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.tasks: list[str] = []
 
     @hookimpl
     def pokeflow_task_finished(self, record: Record) -> None:
-        self.told.append(record.task)
+        self.tasks.append(record.task)
 
 
-def test_a_plugin_hears_of_what_ran_and_not_of_what_is_reused_or_simulated(flow_of) -> None:
+def test_plugins_are_not_notified_of_reused_or_simulated_tasks(flow_of) -> None:
     observer = Observer()
     run(flow_of({"a": TWO["a"]}, then={}), observer)
-    assert observer.told == ["train:a"]
+    assert observer.tasks == ["train:a"]
     run(flow_of({"a": TWO["a"]}, then={}), observer)
-    assert observer.told == ["train:a"]
+    assert observer.tasks == ["train:a"]
     run(flow_of({"a": TWO["a"].changed(simulated=True)}, then={}), observer)
-    assert observer.told == ["train:a"]
+    assert observer.tasks == ["train:a"]
 
 
-def test_what_an_earlier_run_left_for_tracking_is_told_before_the_first_task(flow_of) -> None:
-    told: list[str] = []
+def test_pending_tracking_is_sent_before_the_first_task(flow_of) -> None:
+    tracked: list[str] = []
     away = [True]
 
     def track(task: Task) -> Result:
         if away[0]:
             raise ConnectionError("no answer")
-        told.append(task.inputs[0].record.task)
+        tracked.append(task.inputs[0].record.task)
         return Result()
 
     service = Service(Backend("spy", "track", track, NoParams), NoParams())
@@ -179,13 +179,13 @@ def test_what_an_earlier_run_left_for_tracking_is_told_before_the_first_task(flo
     def kill(task: Task) -> Result:
         raise KeyboardInterrupt
 
-    flow = replaced(flow_of(only=["student"], stages=["distill"], tracking=service), "distill:student", kill)
+    flow = replace_backend(flow_of(only=["student"], stages=["distill"], tracking=service), "distill:student", kill)
     with pytest.raises(KeyboardInterrupt):
         run(flow)
-    assert told == ["train:teacher"]
+    assert tracked == ["train:teacher"]
 
 
-def test_a_backend_is_told_the_bucket_and_finds_its_telemetry_begun(flow_of, tmp_path) -> None:
+def test_backend_receives_the_bucket_and_a_run_note(flow_of, tmp_path) -> None:
     seen: list[Any] = []
 
     def look(task: Task) -> Result:
@@ -194,7 +194,7 @@ def test_a_backend_is_told_the_bucket_and_finds_its_telemetry_begun(flow_of, tmp
         return Result({"score": 1})
 
     shared = RemoteStore((tmp_path / "bucket").as_uri())
-    flow = replaced(flow_of(only=["teacher"], stages=["train"], remote_store=shared), "train:teacher", look)
+    flow = replace_backend(flow_of(only=["teacher"], stages=["train"], remote_store=shared), "train:teacher", look)
     record = run(flow).records["train:teacher"]
     assert seen == [shared, True]
     assert 0 < record.seconds < 60
@@ -207,7 +207,7 @@ def test_a_simulated_model_is_not_registered_here(flow_of) -> None:
         registered.append(task.name)
         return Result()
 
-    flow = replaced(flow_of({"a": TWO["a"].changed(simulated=True)}), "register:a", register)
+    flow = replace_backend(flow_of({"a": TWO["a"].changed(simulated=True)}), "register:a", register)
     with pytest.raises(TaskError, match="cannot be registered"):
         run(flow)
     assert registered == []
@@ -219,10 +219,10 @@ def test_an_executor_that_returns_nothing_is_named(flow_of) -> None:
         run(flow, silent=Executor("silent", lambda *_: None, NoParams))
 
 
-def test_what_another_process_made_since_the_plan_is_not_made_again(flow_of) -> None:
+def test_results_of_another_process_are_not_repeated(flow_of) -> None:
     flow = flow_of(only=["teacher"], stages=["train"])
     planned = tuple(engine.plan(flow, engine.now()))
-    made = run(flow).records
+    records = run(flow).records
     pm = plugins.manager()
     again = engine.run(flow, plugins.registry(pm), pm.hook, engine.now(), planned)
-    assert (again.records, again.ran) == (made, ())
+    assert (again.records, again.ran) == (records, ())

@@ -1,4 +1,4 @@
-"""What tracking hears of finished tasks: each once, and nothing is lost or waited for when it is away."""
+"""Send finished tasks to tracking: each once, with none lost and no waiting while it is away."""
 
 import subprocess
 import sys
@@ -17,24 +17,24 @@ from pokeflow_testkit.support import TOY_MODELS, build_flow
 
 
 class Tracker:
-    """Tracking that keeps what it is told, and is away as long as ``away`` says so."""
+    """Tracking that records what it receives, and raises an error where ``away`` returns true."""
 
     def __init__(self) -> None:
         self.away: Callable[[Task], bool] = lambda task: False
-        self.asked: list[str] = []
-        self.told: list[Input] = []
+        self.attempts: list[str] = []
+        self.received: list[Input] = []
 
     def run(self, task: Task) -> Result:
-        given = task.inputs[0]
-        self.asked.append(given.record.task)
+        item = task.inputs[0]
+        self.attempts.append(item.record.task)
         if self.away(task):
             raise ConnectionError("no answer")
-        self.told.append(given)
-        return Result(facts={"run_id": f"run {len(self.told)}"})
+        self.received.append(item)
+        return Result(facts={"run_id": f"run {len(self.received)}"})
 
     @property
     def tasks(self) -> list[str]:
-        return [given.record.task for given in self.told]
+        return [item.record.task for item in self.received]
 
 
 @pytest.fixture
@@ -62,22 +62,22 @@ def notes(flow: Flow) -> list[str]:
     return sorted(note.name for note in folder.iterdir()) if folder.exists() else []
 
 
-def test_each_task_that_ran_is_told_once_and_its_answer_lies_beside_the_record(flow, tracker) -> None:
+def test_each_task_is_tracked_once_and_its_answer_is_kept(flow, tracker) -> None:
     assert run(flow()) == tuple(tracker.tasks)
     assert run(flow()) == ()
 
-    assert len(tracker.tasks) == len(set(tracker.tasks)) == len(tracker.asked)
-    for number, given in enumerate(tracker.told, start=1):
-        assert tracking.tracking_answers(given.folder) == {given.record.started: {"run_id": f"run {number}"}}
+    assert len(tracker.tasks) == len(set(tracker.tasks)) == len(tracker.attempts)
+    for number, item in enumerate(tracker.received, start=1):
+        assert tracking.tracking_answers(item.folder) == {item.record.started: {"run_id": f"run {number}"}}
     assert notes(flow()) == []
 
 
-def test_a_tracker_that_is_away_is_waited_for_once_a_run_and_told_all_by_the_next(flow, tracker, caplog) -> None:
+def test_outage_costs_one_attempt_and_next_run_sends_everything(flow, tracker, caplog) -> None:
     tracker.away = lambda task: True
     ran = run(flow())
 
     assert len(ran) >= 4
-    assert len(tracker.asked) == 1
+    assert len(tracker.attempts) == 1
     assert len(notes(flow())) == len(ran)
     assert caplog.text.count(f"tracking: {len(ran)} unsent in") == 1
 
@@ -87,10 +87,10 @@ def test_a_tracker_that_is_away_is_waited_for_once_a_run_and_told_all_by_the_nex
     assert notes(flow()) == []
 
 
-def test_a_short_outage_is_made_up_for_in_the_same_run(flow, tracker, monkeypatch) -> None:
+def test_tracking_recovers_from_a_short_outage_in_the_same_run(flow, tracker, monkeypatch) -> None:
     monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(tracking, "RETRY_FACTOR", 0)
-    tracker.away = lambda task: len(tracker.asked) == 1
+    tracker.away = lambda task: len(tracker.attempts) == 1
 
     ran = run(flow())
 
@@ -102,7 +102,7 @@ def test_a_short_outage_is_made_up_for_in_the_same_run(flow, tracker, monkeypatc
 def test_the_pause_is_ten_times_as_long_as_the_failure_took(flow, tracker, monkeypatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(tracking.time, "monotonic", lambda: clock[0])
-    teller = tracking.TrackingOutbox(flow(), plugins.manager().hook, Store(flow().root))
+    outbox = tracking.TrackingOutbox(flow(), plugins.manager().hook, Store(flow().root))
 
     def slowly(task: Task) -> bool:
         clock[0] += 90
@@ -110,16 +110,16 @@ def test_the_pause_is_ten_times_as_long_as_the_failure_took(flow, tracker, monke
 
     tracker.away = lambda task: True
     run(flow())
-    before = len(tracker.asked)
+    before = len(tracker.attempts)
     tracker.away = slowly
-    teller.catch_up()
-    for later, asked in ((890, 1), (20, 2)):
+    outbox.catch_up()
+    for later, attempts in ((890, 1), (20, 2)):
         clock[0] += later
-        teller.catch_up()
-        assert len(tracker.asked) - before == asked
+        outbox.catch_up()
+        assert len(tracker.attempts) - before == attempts
 
 
-def test_one_record_that_tracking_refuses_holds_up_no_other_for_long(flow, tracker) -> None:
+def test_refused_record_does_not_block_the_others(flow, tracker) -> None:
     tracker.away = lambda task: True
     ran = run(flow())
     tracker.away = lambda task: task.inputs[0].record.task == "train:teacher"
@@ -130,9 +130,7 @@ def test_one_record_that_tracking_refuses_holds_up_no_other_for_long(flow, track
     assert [note.split("-")[:2] for note in notes(flow())] == [["train", "teacher"]]
 
 
-def test_of_a_result_that_was_replaced_while_tracking_was_away_the_record_is_told_and_none_of_its_files(
-    flow, tracker
-) -> None:
+def test_replaced_result_is_tracked_without_its_files(flow, tracker) -> None:
     tracker.away = lambda task: True
     run(flow())
     assert run(flow(force=("teacher",))) == ("train:teacher", "benchmark:teacher")
@@ -140,7 +138,7 @@ def test_of_a_result_that_was_replaced_while_tracking_was_away_the_record_is_tol
     run(flow())
 
     first, second = sorted(
-        (g for g in tracker.told if g.record.task == "train:teacher"), key=lambda g: g.record.started
+        (g for g in tracker.received if g.record.task == "train:teacher"), key=lambda g: g.record.started
     )
     assert first.record.digest == second.record.digest
     assert not first.folder.exists()
@@ -149,62 +147,62 @@ def test_of_a_result_that_was_replaced_while_tracking_was_away_the_record_is_tol
     assert set(answers) == {first.record.started, second.record.started}
 
 
-def test_a_note_whose_task_was_never_committed_waits_and_is_dropped_when_it_is_made_anew(flow, tracker) -> None:
-    made = flow()
-    step = made.step("train:teacher")
-    tracking.enqueue(made, Store(made.root), step, "2026-01-10T13:00:00.000000+00:00")
-    teller = tracking.TrackingOutbox(made, plugins.manager().hook, Store(made.root))
-    teller.catch_up()
-    assert (tracker.asked, len(notes(made))) == ([], 1)
+def test_note_of_an_uncommitted_task_waits_until_it_reruns(flow, tracker) -> None:
+    toy_flow = flow()
+    step = toy_flow.step("train:teacher")
+    tracking.enqueue(toy_flow, Store(toy_flow.root), step, "2026-01-10T13:00:00.000000+00:00")
+    outbox = tracking.TrackingOutbox(toy_flow, plugins.manager().hook, Store(toy_flow.root))
+    outbox.catch_up()
+    assert (tracker.attempts, len(notes(toy_flow))) == ([], 1)
 
-    run(made)
+    run(toy_flow)
     assert tracker.tasks.count("train:teacher") == 1
-    assert notes(made) == []
+    assert notes(toy_flow) == []
 
 
 def test_a_note_of_an_earlier_pokeflow_is_understood(flow, tracker) -> None:
-    made = flow()
+    toy_flow = flow()
     tracker.away = lambda task: True
-    run(made)
-    for note in (made.root / "untracked").iterdir():
+    run(toy_flow)
+    for note in (toy_flow.root / "untracked").iterdir():
         note.write_text(note.read_text().partition("\n")[0])
     tracker.away = lambda task: False
-    run(made)
+    run(toy_flow)
 
     assert len(tracker.tasks) == len(set(tracker.tasks)) >= 4
-    assert notes(made) == []
+    assert notes(toy_flow) == []
 
 
-def test_what_another_process_is_sending_is_neither_sent_twice_nor_waited_for(flow, tracker) -> None:
-    made = flow()
+def test_note_locked_by_another_process_is_skipped(flow, tracker) -> None:
+    toy_flow = flow()
     tracker.away = lambda task: True
-    run(made)
+    run(toy_flow)
     tracker.away = lambda task: False
-    note = next((made.root / "untracked").iterdir())
+    note = next((toy_flow.root / "untracked").iterdir())
     code = (
         "import sys\nfrom filelock import FileLock\n"
         "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()\n"
     )
-    held = made.root / "locks" / f"{note.name}.lock"
+    held = toy_flow.root / "locks" / f"{note.name}.lock"
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(held)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert other.stdout is not None
     assert other.stdout.readline() == "held\n"
 
-    run(made)
-    assert notes(made) == [note.name]
+    run(toy_flow)
+    assert notes(toy_flow) == [note.name]
     other.communicate()
-    run(made)
-    assert notes(made) == []
+    run(toy_flow)
+    assert notes(toy_flow) == []
     assert len(tracker.tasks) == len(set(tracker.tasks))
 
 
-def test_a_note_that_is_none_is_told_and_disturbs_nothing(flow, tracker, caplog) -> None:
-    made = flow()
-    (made.root / "untracked").mkdir(parents=True)
-    (made.root / "untracked" / "note").write_bytes(b"\xff\xfe")
-    ran = run(made)
+def test_unreadable_note_is_reported_and_blocks_nothing(flow, tracker, caplog) -> None:
+    toy_flow = flow()
+    (toy_flow.root / "untracked").mkdir(parents=True)
+    (toy_flow.root / "untracked" / "note").write_bytes(b"\xff\xfe")
+    ran = run(toy_flow)
 
     assert tuple(tracker.tasks) == ran
     assert "is not a note of a task to track" in caplog.text

@@ -1,4 +1,4 @@
-"""What cannot be made here waits and is told; what a double made is known as such and goes nowhere."""
+"""Report tasks whose tools are missing as waiting, and keep simulated results out of registries and publications."""
 
 import json
 from pathlib import Path
@@ -37,37 +37,37 @@ def run(flow) -> RunResult:
 
 
 @pytest.mark.parametrize("executor", ["local", "process"])
-def test_a_task_that_lacks_its_compiler_waits_and_the_others_are_made(flow_of, executor: str, monkeypatch) -> None:
+def test_task_without_its_compiler_waits_and_the_rest_runs(flow_of, executor: str, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TOY))
-    with pytest.raises(TaskError) as told:
+    with pytest.raises(TaskError) as error:
         run(flow_of(ABSENT, f"executor={executor}"))
-    assert told.value.exit_code == EXIT_UNAVAILABLE
-    assert "compile:tiny unavailable: no compiler here. Install the toy compiler 2.0." in str(told.value)
-    assert "Not run: benchmark:tiny, register:tiny (a task that they need did not finish)." in str(told.value)
-    assert "failed" not in str(told.value)
-    assert set(told.value.records) == {
+    assert error.value.exit_code == EXIT_UNAVAILABLE
+    assert "compile:tiny unavailable: no compiler here. Install the toy compiler 2.0." in str(error.value)
+    assert "Not run: benchmark:tiny, register:tiny (a task that they need did not finish)." in str(error.value)
+    assert "failed" not in str(error.value)
+    assert set(error.value.records) == {
         *(f"{stage}:{model}" for stage in ("benchmark", "register") for model in ("teacher", "student")),
         "train:teacher",
         "distill:student",
     }
 
 
-def test_what_was_ready_is_kept_where_the_message_says_and_nothing_is_committed(flow_of, tmp_path: Path) -> None:
+def test_prepared_files_of_a_waiting_task_are_kept_uncommitted(flow_of, tmp_path: Path) -> None:
     flow = flow_of(ABSENT)
-    with pytest.raises(TaskError) as told:
+    with pytest.raises(TaskError) as error:
         run(flow)
-    ready = next(line for line in str(told.value).splitlines() if "files prepared for it" in line).partition(": ")[2]
+    ready = next(line for line in str(error.value).splitlines() if "files prepared for it" in line).partition(": ")[2]
     assert contents(Path(ready)) == {"calibration.txt": b"ready\n"}
     assert Store(tmp_path / "store").load(flow.step("compile:tiny")) is None
 
 
-def test_a_failure_beside_it_is_a_failure(flow_of) -> None:
-    with pytest.raises(TaskError, match="register:student failed") as told:
+def test_failure_outranks_a_waiting_task(flow_of) -> None:
+    with pytest.raises(TaskError, match="register:student failed") as error:
         run(flow_of(ABSENT, "lineage.models.student.post_stages.register={backend: toy, params: {fail: true}}"))
-    assert told.value.exit_code == 1
+    assert error.value.exit_code == 1
 
 
-def test_it_is_tried_again_the_next_time(flow_of) -> None:
+def test_waiting_task_is_tried_again_by_the_next_run(flow_of) -> None:
     for _ in range(2):
         with pytest.raises(TaskError, match="unavailable"):
             run(flow_of(ABSENT))
@@ -78,7 +78,7 @@ def test_it_is_tried_again_the_next_time(flow_of) -> None:
     }
 
 
-def test_the_command_tells_what_is_made_publishes_it_and_says_so_by_its_exit_code(cli, tmp_path: Path) -> None:
+def test_command_publishes_the_rest_and_exits_as_waiting(cli, tmp_path: Path) -> None:
     done = cli(*TOY_FLOW, ABSENT, "publish=true")
     assert done.returncode == EXIT_UNAVAILABLE
     assert "student  v1.0" in done.stdout
@@ -88,7 +88,7 @@ def test_the_command_tells_what_is_made_publishes_it_and_says_so_by_its_exit_cod
     assert sorted(json.loads(manifest.read_text())["models"]) == ["student", "teacher"]
 
 
-def test_a_sweep_waits_as_a_run_does_and_publishes_what_is_made(cli, tmp_path: Path) -> None:
+def test_sweep_publishes_the_rest_and_exits_as_waiting(cli, tmp_path: Path) -> None:
     done = cli("-m", *TOY_FLOW, ABSENT, "lineage.models.tiny.params.lr=1,2", "publish=true")
     assert done.returncode == EXIT_UNAVAILABLE
     assert [line.split()[2:] for line in done.stdout.splitlines() if line[:2] in ("0 ", "1 ")] == [
@@ -100,7 +100,7 @@ def test_a_sweep_waits_as_a_run_does_and_publishes_what_is_made(cli, tmp_path: P
     assert sorted(json.loads(manifest.read_text())["models"]) == ["student", "teacher"]
 
 
-def test_a_trial_without_its_objective_is_told_as_waiting(cli) -> None:
+def test_trial_without_its_objective_is_listed_as_waiting(cli) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.objective=tiny.score", "lineage.models.tiny.params.absent=true,false")
     assert done.returncode == EXIT_UNAVAILABLE
     assert [line.split()[2] for line in done.stdout.splitlines() if line[:2] in ("0 ", "1 ")] == [
@@ -114,7 +114,7 @@ def test_a_sweep_in_which_one_fails_and_one_waits_has_failed(cli) -> None:
     assert done.returncode == 1
 
 
-def test_what_cannot_be_published_meanwhile_is_a_failure_told_in_its_own_words(cli, tmp_path: Path) -> None:
+def test_failed_publication_exits_1_without_a_hydra_message(cli, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "project").write_text("a file where the tree is to be")
     done = cli(*TOY_FLOW, ABSENT, "publish=true")
@@ -122,10 +122,10 @@ def test_what_cannot_be_published_meanwhile_is_a_failure_told_in_its_own_words(c
     assert "Hydra ended" not in done.stderr
 
 
-def test_what_is_made_of_a_simulated_result_is_simulated(flow_of) -> None:
-    with pytest.raises(TaskError, match="register:tiny failed") as told:
+def test_results_of_simulated_inputs_are_simulated(flow_of) -> None:
+    with pytest.raises(TaskError, match="register:tiny failed") as error:
         run(flow_of(SIMULATED))
-    records = told.value.records
+    records = error.value.records
     assert [name for name, record in records.items() if record.simulated] == ["compile:tiny", "benchmark:tiny"]
 
 
@@ -138,9 +138,9 @@ def test_a_simulated_model_is_not_registered(flow_of) -> None:
 
 def test_nothing_simulated_is_published_and_the_gap_says_why(flow_of) -> None:
     flow = flow_of(SIMULATED)
-    with pytest.raises(TaskError) as told:
+    with pytest.raises(TaskError) as error:
         run(flow)
-    done = publish.publish(flow, told.value.records)
+    done = publish.publish(flow, error.value.records)
     there = contents(flow.root / flow.tree)
     assert {comparison.publication.receipt.unit for comparison in done.comparisons} == {
         "models/teacher/v1.0",
@@ -164,7 +164,7 @@ def test_no_sweep_looks_at_a_figure_of_a_double(flow_of) -> None:
     assert run(flow).objective is None
 
 
-def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_made_it(flow_of, tmp_path) -> None:
+def test_expected_tracking_of_a_simulated_task_is_dropped(flow_of, tmp_path) -> None:
     flow = flow_of(SIMULATED, UNREGISTERED, "tracking=toy")
     store, step = Store(tmp_path / "store"), flow.step("compile:tiny")
     tracking.enqueue_expected(flow, store, step, None)
@@ -173,7 +173,7 @@ def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_
     assert list((tmp_path / "store" / "untracked").iterdir()) == []
 
 
-def test_what_a_double_made_is_made_again_by_the_next_run_where_the_real_one_may_be(flow_of, cli) -> None:
+def test_simulated_results_run_again_the_next_time(flow_of, cli) -> None:
     cli(*TOY_FLOW, SIMULATED, UNREGISTERED)
     lines = cli("plan", *TOY_FLOW, SIMULATED, UNREGISTERED).stdout.splitlines()
     assert [line.split()[:2] for line in lines if line.endswith("the result is simulated")] == [["run", "compile:tiny"]]
@@ -186,7 +186,7 @@ def test_nothing_simulated_is_tracked(flow_of, tmp_path: Path) -> None:
     assert "tiny" not in (tmp_path / "store" / "tracked.txt").read_text()
 
 
-def test_its_figures_are_in_no_table(cli) -> None:
+def test_simulated_figures_are_left_out_of_tables(cli) -> None:
     done = cli(*TOY_FLOW, SIMULATED, UNREGISTERED)
     line = next(line for line in done.stdout.splitlines() if line.startswith("tiny"))
     assert line.split()[1:7] == ["v2.1", "–", "–", "–", "–", "–"]
@@ -202,7 +202,7 @@ def test_nothing_is_recognised_by_a_simulated_model(flow_of, tmp_path: Path) -> 
         newest(Store(tmp_path / "store"))
 
 
-def test_nothing_is_recognised_in_a_gallery_that_a_double_answered(flow_of, tmp_path: Path) -> None:
+def test_model_with_a_simulated_benchmark_recognises_nothing(flow_of, tmp_path: Path) -> None:
     double = "lineage.models.tiny.post_stages.benchmark={backend: toy, params: {simulated: true}}"
     run(flow_of(double, UNREGISTERED))
     with pytest.raises(PokeflowError, match="none of the compiled models has been benchmarked"):

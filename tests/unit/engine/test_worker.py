@@ -1,4 +1,4 @@
-"""A task is JSON in and JSON out: another process does it and gives the same."""
+"""Run tasks in worker processes, which read and write JSON."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def run(flow: Flow) -> RunResult:
     return pokeflow.run(flow)
 
 
-def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:
+def test_task_survives_a_round_trip_through_json(tmp_path: Path) -> None:
     report = run(flow_of(tmp_path, only=["teacher"], stages=["train"]))
     from pokeflow import Input
 
@@ -42,7 +42,7 @@ def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_gives_the_same_result(tmp_path: Path) -> None:
+def test_separate_process_gives_the_same_result(tmp_path: Path) -> None:
     here = run(flow_of(tmp_path / "a"))
     there = run(flow_of(tmp_path / "b", on="process"))
     assert {n: (r.digest, r.content, r.metrics) for n, r in here.records.items()} == {
@@ -50,7 +50,7 @@ def test_a_process_of_its_own_gives_the_same_result(tmp_path: Path) -> None:
     }
 
 
-def test_what_went_wrong_there_is_said_here(tmp_path: Path) -> None:
+def test_error_of_a_worker_process_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="distill:student failed: it was told to fail"):
         run(flow_of(tmp_path, on="process", fail=True))
 
@@ -61,7 +61,7 @@ def test_a_worker_that_is_killed_fails_its_task_only(tmp_path: Path, monkeypatch
     work, output = tmp_path / "w", tmp_path / "w" / "output"
     output.mkdir(parents=True)
     task = Task("train", "toy", "teacher", "v1", "teacher", "d", step.params, (), work, output)
-    # Shadow the worker module by one that dies as the kernel's memory killer would have it.
+    # Kill the worker as the kernel does when memory runs out.
     (tmp_path / "sitecustomize.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(PokeflowError, match="ended by signal SIGKILL; out of memory, perhaps"):

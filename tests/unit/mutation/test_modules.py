@@ -1,4 +1,4 @@
-"""The lists of mutated modules: what they name exists, so that a renamed line or file is noticed at once."""
+"""Check that the lists of mutated modules name existing files and lines."""
 
 import tomllib
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_a_module_and_its_tests_exist(name: str, entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "entry"), MODULES.items(), ids=MODULES)
-def test_an_accepted_change_is_of_a_line_that_exists_and_has_a_reason(name: str, entry: dict[str, Any]) -> None:
+def test_accepted_changes_name_existing_lines_and_a_reason(name: str, entry: dict[str, Any]) -> None:
     lines = {line.strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines()}
     for accepted in entry.get("accepted", ()):
         assert [line for line in accepted["before"].splitlines() if line.strip() not in lines] == []

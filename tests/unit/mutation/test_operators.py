@@ -1,4 +1,4 @@
-"""What mutation testing changes in a module, and what it leaves alone."""
+"""Check which parts of a module mutation testing changes."""
 
 import pytest
 
@@ -38,8 +38,8 @@ def test_an_exception_is_no_longer_caught(caught: str) -> None:
 
 
 def test_each_of_several_exceptions_is_left_out_in_turn() -> None:
-    found = changes("try:\n    f()\nexcept (OSError, m.Error):\n    x = y\n")
-    assert {"except (StopAsyncIteration, m.Error):", "except (OSError, StopAsyncIteration):"} <= found
+    variants = changes("try:\n    f()\nexcept (OSError, m.Error):\n    x = y\n")
+    assert {"except (StopAsyncIteration, m.Error):", "except (OSError, StopAsyncIteration):"} <= variants
 
 
 @pytest.mark.parametrize(

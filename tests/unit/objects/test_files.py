@@ -1,4 +1,4 @@
-"""Transfers of files: read and hashed in pieces, replaced whole, and errors that name the file."""
+"""Transfer files: hash them in pieces, replace them atomically, and name them in errors."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ def test_bytes_are_hashed_without_a_target_and_without_progress() -> None:
     assert files.copy_and_hash(io.BytesIO(b""), None, None) == hashlib.sha256(b"").hexdigest()
 
 
-def test_a_file_appears_with_its_folders_once_it_is_whole(tmp_path: Path) -> None:
+def test_file_and_folders_appear_once_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "folder" / "target"
     with files.atomic_target(target) as draft:
         draft.write_bytes(b"whole")
@@ -35,7 +35,7 @@ def test_a_file_appears_with_its_folders_once_it_is_whole(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_a_file_that_fails_leaves_the_old_one_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
+def test_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"old")
 
@@ -50,13 +50,13 @@ def test_a_file_that_fails_leaves_the_old_one_and_no_draft(tmp_path: Path, error
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
-def test_a_failure_before_the_first_byte_is_that_failure(tmp_path: Path) -> None:
+def test_error_before_the_first_byte_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), files.atomic_target(tmp_path / "target"):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_target_that_is_a_folder_is_named_and_its_draft_is_gone(tmp_path: Path) -> None:
+def test_target_that_is_a_folder_is_reported_without_a_draft(tmp_path: Path) -> None:
     (tmp_path / "target" / "full").mkdir(parents=True)
     with (
         pytest.raises(PokeflowError, match="target: Is a directory"),
@@ -83,13 +83,13 @@ def test_two_drafts_of_one_target_are_two_files(tmp_path: Path) -> None:
     ("error", "message"), [(FileNotFoundError(2, "No such file"), "x: No such file."), (OSError("odd"), "x: odd.")]
 )
 def test_an_error_of_the_system_names_the_file(error: OSError, message: str) -> None:
-    with pytest.raises(PokeflowError) as told, files.name_file_in_errors(Path("x")):
+    with pytest.raises(PokeflowError) as raised, files.name_file_in_errors(Path("x")):
         raise error
-    assert str(told.value) == message
-    assert told.value.__cause__ is error
+    assert str(raised.value) == message
+    assert raised.value.__cause__ is error
 
 
-def test_an_error_while_a_file_is_used_is_not_taken_for_one_of_opening_it(tmp_path: Path) -> None:
+def test_error_while_using_a_file_is_not_an_opening_error(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"x")
     opened = []
 
@@ -106,15 +106,13 @@ def test_an_error_while_a_file_is_used_is_not_taken_for_one_of_opening_it(tmp_pa
         pytest.fail("there is nothing to open")
 
 
-def test_a_wrong_checksum_is_told_with_both() -> None:
+def test_checksum_error_shows_both_checksums() -> None:
     error = files.integrity_error("s3://b/a", "a" * 64, "b" * 64)
     assert isinstance(error, IntegrityError)
     assert str(error) == f"s3://b/a: the checksum is {'b' * 12}…, not {'a' * 12}…: the content changed."
 
 
-def test_a_folder_that_another_process_makes_meanwhile_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_created_by_another_process_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks, is_dir = [False], Path.is_dir
     monkeypatch.setattr(Path, "is_dir", lambda path: looks.pop() if looks else is_dir(path))
     with files.atomic_target(tmp_path / "target") as draft:

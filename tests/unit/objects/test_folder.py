@@ -1,4 +1,4 @@
-"""A folder of objects: nothing is half written, nothing leads out, nobody is overwritten."""
+"""Keep objects in a folder: with atomic writes, keys that stay inside, and conditions that hold."""
 
 import errno
 import hashlib
@@ -36,7 +36,7 @@ def drafts(folder: Folder) -> list[str]:
     return [path.name for path in (folder.root / ".pokeflow" / "drafts").iterdir()]
 
 
-def test_reading_makes_nothing(folder: Folder) -> None:
+def test_reading_creates_nothing(folder: Folder) -> None:
     assert list(folder.list()) == []
     assert folder.stat("a") is None
     folder.delete("a")
@@ -45,7 +45,7 @@ def test_reading_makes_nothing(folder: Folder) -> None:
     assert not folder.root.exists()
 
 
-def test_drafts_and_locks_lie_in_the_root_wherever_one_writes(folder: Folder) -> None:
+def test_drafts_and_locks_are_kept_in_the_root(folder: Folder) -> None:
     inside = folder.with_prefix("some").with_prefix("tree")
     inside.write("a/b", b"1", match=None)
     assert {path.name for path in folder.root.iterdir()} == {".pokeflow", "some"}
@@ -53,7 +53,7 @@ def test_drafts_and_locks_lie_in_the_root_wherever_one_writes(folder: Folder) ->
     assert drafts(folder) == []
 
 
-def test_its_own_folder_is_no_place_for_objects(folder: Folder) -> None:
+def test_reserved_folder_is_refused_as_a_key(folder: Folder) -> None:
     folder.write("a", b"", match=None)
     for key in (".pokeflow/drafts/x", "a/.pokeflow/x", ".POKEFLOW"):
         with pytest.raises(PokeflowError, match="reserved for drafts"):
@@ -111,7 +111,7 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     assert keys(folder.with_prefix("a")) == ["b"]
 
 
-def test_names_that_are_no_keys_are_left_out_and_told(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+def test_file_names_that_are_no_keys_are_skipped_and_reported(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
     folder.write("a", b"", match=None)
     (folder.root / "new\nline").write_bytes(b"")
     assert keys(folder) == ["a"]
@@ -119,7 +119,7 @@ def test_names_that_are_no_keys_are_left_out_and_told(folder: Folder, caplog: py
 
 
 def test_two_writes_in_one_moment_have_two_etags(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An inode is given again at once, and the system's own times have steps of milliseconds."""
+    """Write twice quickly: inodes are reused at once, and the system's times have steps of milliseconds."""
     assert len({folder.write("a", b"same", match=None) for _ in range(200)}) == 200
 
 
@@ -163,7 +163,7 @@ def test_without_hard_links_absent_still_means_absent(
     assert folder.read("a/b")[0] == b"1"
 
 
-def test_a_file_where_a_folder_should_be_is_named(folder: Folder) -> None:
+def test_file_in_the_path_of_a_folder_is_reported(folder: Folder) -> None:
     folder.write("a", b"", match=None)
     with pytest.raises(PokeflowError, match=r"a/b: .*/a is a file, but must be a folder"):
         folder.write("a/b", b"", match=None)
@@ -171,7 +171,7 @@ def test_a_file_where_a_folder_should_be_is_named(folder: Folder) -> None:
         folder.write("a/b/c/d", b"", match=ABSENT)
 
 
-def test_a_folder_where_a_file_should_be_is_named(folder: Folder) -> None:
+def test_folder_in_the_path_of_a_file_is_reported(folder: Folder) -> None:
     folder.write("a/b", b"", match=None)
     for match in (None, ABSENT, "etag"):
         with pytest.raises(PokeflowError, match=r"/a: not a regular file \(a folder"):
@@ -191,7 +191,7 @@ def test_the_system_s_errors_name_the_file(folder: Folder, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_named(folder: Folder) -> None:
+def test_unwritable_folder_is_reported(folder: Folder) -> None:
     folder.write("a/b", b"", match=None)
     (folder.root / "a").chmod(0o500)
     with pytest.raises(PokeflowError, match="root/a/c: Permission denied"):
@@ -199,20 +199,20 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Folder) -> None:
     (folder.root / "a").chmod(0o700)
 
 
-def test_a_source_that_is_not_there_is_named(folder: Folder, tmp_path: Path) -> None:
+def test_missing_source_is_reported(folder: Folder, tmp_path: Path) -> None:
     with pytest.raises(PokeflowError, match="nothing: No such file"):
         folder.upload(tmp_path / "nothing", "a", sha256="0" * 64, match=None)
     assert keys(folder) == []
 
 
-def test_a_target_that_cannot_be_is_named(folder: Folder, tmp_path: Path) -> None:
+def test_target_below_a_file_is_reported(folder: Folder, tmp_path: Path) -> None:
     folder.write("a", b"", match=None)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(PokeflowError, match="file/target: "):
         folder.download("a", tmp_path / "file" / "target")
 
 
-def test_a_file_that_changes_while_it_is_sent_is_not_put_in_place(folder: Folder, tmp_path: Path) -> None:
+def test_file_that_changes_during_upload_is_rejected(folder: Folder, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(3 << 20))
     before = hashlib.sha256(source.read_bytes()).hexdigest()
@@ -228,7 +228,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_put_in_place(folder: Folder
     assert drafts(folder) == []
 
 
-def test_bytes_that_changed_on_the_disk_are_not_handed_out(folder: Folder, tmp_path: Path) -> None:
+def test_file_altered_on_disk_is_not_downloaded(folder: Folder, tmp_path: Path) -> None:
     folder.write("a", b"right", match=None)
     (folder.root / "a").write_bytes(b"wrong")
     with pytest.raises(IntegrityError, match=r"root/a: the checksum"):
@@ -280,7 +280,7 @@ def test_of_many_processes_one_creates_and_none_is_overwritten(folder: Folder) -
     assert drafts(folder) == []
 
 
-def test_the_age_of_a_draft_counts_by_its_last_write_and_a_link_by_its_own(
+def test_age_of_a_draft_is_its_own_modification_time(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write("a", b"", match=None)
@@ -324,7 +324,7 @@ def test_a_folder_is_named_by_its_absolute_path(tmp_path: Path, monkeypatch: pyt
     assert Folder(tmp_path).connection_options() == {}
 
 
-def test_a_lock_that_is_held_too_long_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_held_too_long_is_reported(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     import filelock
 
     waited: list[float] = []
@@ -371,7 +371,7 @@ def test_a_replaced_file_is_locked_while_it_is_replaced(folder: Folder, monkeypa
     assert held == [True]
 
 
-def test_a_write_says_whether_another_was_first_or_the_object_is_gone(folder: Folder) -> None:
+def test_failed_condition_says_what_happened_to_the_object(folder: Folder) -> None:
     etag = folder.write("a", b"1", match=None)
     folder.write("a", b"2", match=None)
     with pytest.raises(PreconditionError, match="root/a has changed"):
@@ -393,16 +393,16 @@ def test_an_object_below_a_file_is_missing(folder: Folder, tmp_path: Path) -> No
             ask("a/b")
 
 
-def test_a_file_that_cannot_be_opened_is_no_missing_one(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_is_not_reported_as_missing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("a", b"", match=None)
 
     def refuse(*_: Any, **__: Any) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(module.os, "open", refuse)
-    with pytest.raises(PokeflowError, match="root/a: Permission denied") as told:
+    with pytest.raises(PokeflowError, match="root/a: Permission denied") as raised:
         folder.read("a")
-    assert not isinstance(told.value, NotFoundError)
+    assert not isinstance(raised.value, NotFoundError)
 
 
 def test_reading_a_pipe_leaves_no_open_file(folder: Folder) -> None:
@@ -414,7 +414,7 @@ def test_reading_a_pipe_leaves_no_open_file(folder: Folder) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_file_that_vanishes_while_it_is_listed_is_left_out(folder: Folder) -> None:
+def test_file_deleted_during_listing_is_left_out(folder: Folder) -> None:
     for key in ("a", "b", "c"):
         folder.write(key, b"", match=None)
     listing = folder.list()

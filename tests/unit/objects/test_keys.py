@@ -1,4 +1,4 @@
-"""Keys: none leads out of a place, and each comes back as it was written."""
+"""Check keys: none leaves its folder or prefix, and each is listed as it was written."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ KEYS = st.lists(TEXT, min_size=1, max_size=5).map("/".join)
 @pytest.mark.slow
 @given(key=KEYS)
 @settings(max_examples=2000, deadline=None)
-def test_a_key_has_no_way_out(key: str) -> None:
+def test_valid_key_stays_inside_its_folder(key: str) -> None:
     try:
         require_key(key)
     except PokeflowError:
@@ -46,19 +46,19 @@ def test_a_key_has_no_way_out(key: str) -> None:
 
 
 @pytest.mark.slow
-@given(found=st.lists(KEYS, min_size=1, max_size=6, unique=True))
+@given(generated=st.lists(KEYS, min_size=1, max_size=6, unique=True))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_key_comes_back_and_nothing_is_written_elsewhere(objects: ObjectStore, found: list[str]) -> None:
-    """Keys of which one is a folder of another are for buckets alone."""
-    found = [key for key in found if _sound(key) and not any(other.startswith(f"{key}/") for other in found)]
-    folded = {part.casefold() for key in found for part in key.split("/")}
-    assume(found and OWN not in folded and all(len(p.encode()) < 256 for p in folded))
+def test_valid_keys_round_trip_and_stay_inside_their_prefix(objects: ObjectStore, generated: list[str]) -> None:
+    """Leave out keys that are folders of other keys, which only buckets can hold."""
+    written = [k for k in generated if _sound(k) and not any(other.startswith(f"{k}/") for other in generated)]
+    folded = {part.casefold() for key in written for part in key.split("/")}
+    assume(written and OWN not in folded and all(len(p.encode()) < 256 for p in folded))
     inside = objects.with_prefix(f"inside{_fresh()}")
     outside = keys(objects)
-    for key in found:
+    for key in written:
         inside.write(key, key.encode(), match=ABSENT)
-    assert keys(inside) == sorted(found)
-    for key in found:
+    assert keys(inside) == sorted(written)
+    for key in written:
         assert inside.read(key)[0] == key.encode()
     prefix = inside.uri.rpartition("/")[2]
     assert [key for key in keys(objects) if not key.startswith(f"{prefix}/")] == [

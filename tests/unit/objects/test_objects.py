@@ -1,4 +1,4 @@
-"""What every place of objects does: the same for a folder and for a bucket."""
+"""Check that folders and buckets of objects behave alike."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,27 +32,27 @@ def file(tmp_path: Path) -> Callable[[bytes], Path]:
     return make
 
 
-def test_what_is_written_is_read(objects: ObjectStore) -> None:
+def test_written_bytes_are_read_back(objects: ObjectStore) -> None:
     etag = objects.write("metadata/a b é.json", b"one", match=None)
     assert objects.read("metadata/a b é.json") == (b"one", etag)
 
 
-def test_write_read_stat_and_list_tell_the_same_etag_and_size(objects: ObjectStore) -> None:
+def test_write_stat_and_list_agree_on_etag_and_size(objects: ObjectStore) -> None:
     etag = objects.write("a/b", b"one", match=None)
-    found = objects.stat("a/b")
+    stat = objects.stat("a/b")
     (listed,) = objects.list()
-    assert found is not None
-    assert (found.key, found.size, found.etag) == ("a/b", 3, etag) == (listed.key, listed.size, listed.etag)
-    assert found.sha256 in (None, sha256(b"one"))
-    assert int(found.modified) == int(listed.modified)
+    assert stat is not None
+    assert (stat.key, stat.size, stat.etag) == ("a/b", 3, etag) == (listed.key, listed.size, listed.etag)
+    assert stat.sha256 in (None, sha256(b"one"))
+    assert int(stat.modified) == int(listed.modified)
 
 
-def test_every_write_of_other_bytes_gives_another_etag(objects: ObjectStore) -> None:
+def test_other_bytes_get_another_etag(objects: ObjectStore) -> None:
     etags = [objects.write("a", b"%d" % n, match=None) for n in range(9)]
     assert len(set(etags)) == 9
 
 
-def test_nothing_is_missing_not_empty(objects: ObjectStore, tmp_path: Path) -> None:
+def test_missing_object_is_reported_as_missing(objects: ObjectStore, tmp_path: Path) -> None:
     objects.write("a/b", b"", match=None)
     for nothing in ("c", "a", "a/b/c"):
         assert objects.stat(nothing) is None
@@ -68,14 +68,14 @@ def test_nothing_is_missing_not_empty(objects: ObjectStore, tmp_path: Path) -> N
     assert keys(objects) == ["a/b"]
 
 
-def test_absent_writes_where_nothing_lies_and_nowhere_else(objects: ObjectStore) -> None:
+def test_absent_condition_writes_only_new_objects(objects: ObjectStore) -> None:
     objects.write("a", b"first", match=ABSENT)
     with pytest.raises(PreconditionError):
         objects.write("a", b"second", match=ABSENT)
     assert objects.read("a")[0] == b"first"
 
 
-def test_an_etag_writes_over_that_object_alone(objects: ObjectStore) -> None:
+def test_etag_condition_replaces_only_that_version(objects: ObjectStore) -> None:
     first = objects.write("a", b"1", match=ABSENT)
     second = objects.write("a", b"2", match=first)
     with pytest.raises(PreconditionError):
@@ -83,7 +83,7 @@ def test_an_etag_writes_over_that_object_alone(objects: ObjectStore) -> None:
     assert objects.read("a") == (b"2", second)
 
 
-def test_an_etag_of_what_is_gone_is_a_conflict(objects: ObjectStore) -> None:
+def test_etag_of_a_deleted_object_is_a_conflict(objects: ObjectStore) -> None:
     etag = objects.write("a", b"1", match=None)
     objects.delete("a")
     with pytest.raises(PreconditionError):
@@ -95,20 +95,20 @@ def test_an_etag_of_what_is_gone_is_a_conflict(objects: ObjectStore) -> None:
 def test_uploads_keep_the_same_conditions(objects: ObjectStore, file: Callable[[bytes], Path], data: bytes) -> None:
     source = file(data)
     objects.upload(source, "a", sha256=sha256(data), match=ABSENT)
-    found = objects.stat("a")
-    assert found is not None
+    stat = objects.stat("a")
+    assert stat is not None
     source.write_bytes(data + b"!")
     with pytest.raises(PreconditionError):
         objects.upload(source, "a", sha256=sha256(data + b"!"), match=ABSENT)
     with pytest.raises(PreconditionError):
         objects.upload(source, "a", sha256=sha256(data + b"!"), match="another")
     assert objects.sha256("a") == sha256(data)
-    objects.upload(source, "a", sha256=sha256(data + b"!"), match=found.etag)
+    objects.upload(source, "a", sha256=sha256(data + b"!"), match=stat.etag)
     assert objects.sha256("a") == sha256(data + b"!")
 
 
 @pytest.mark.parametrize("match", [ABSENT, "another"])
-def test_a_write_that_finds_its_own_bytes_is_a_success(
+def test_write_of_the_bytes_already_stored_succeeds(
     objects: ObjectStore, file: Callable[[bytes], Path], match: str
 ) -> None:
     etag = objects.write("a", b"same", match=ABSENT)
@@ -119,7 +119,7 @@ def test_a_write_that_finds_its_own_bytes_is_a_success(
 
 
 @pytest.mark.parametrize("data", [b"", b"small", LARGE], ids=["empty", "small", "large"])
-def test_a_file_goes_and_comes_back(objects: ObjectStore, file: Callable[[bytes], Path], data: bytes) -> None:
+def test_upload_and_download_round_trip(objects: ObjectStore, file: Callable[[bytes], Path], data: bytes) -> None:
     passed: list[float] = []
     objects.upload(file(data), "a/b", sha256=sha256(data), match=None, advance=passed.append)
     assert sum(passed) == len(data)
@@ -133,7 +133,7 @@ def test_a_file_goes_and_comes_back(objects: ObjectStore, file: Callable[[bytes]
 
 
 @pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
-def test_an_upload_of_other_bytes_than_told_leaves_nothing(
+def test_upload_with_a_wrong_checksum_stores_nothing(
     objects: ObjectStore, file: Callable[[bytes], Path], data: bytes
 ) -> None:
     with pytest.raises(IntegrityError, match="file"):
@@ -142,7 +142,7 @@ def test_an_upload_of_other_bytes_than_told_leaves_nothing(
 
 
 @pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
-def test_a_download_of_other_bytes_than_told_leaves_the_target(
+def test_download_with_a_wrong_checksum_keeps_the_target(
     objects: ObjectStore, file: Callable[[bytes], Path], data: bytes
 ) -> None:
     objects.upload(file(data), "a", sha256=sha256(data), match=None)
@@ -155,7 +155,7 @@ def test_a_download_of_other_bytes_than_told_leaves_the_target(
 
 
 @pytest.mark.parametrize("data", [b"", b"small", LARGE], ids=["empty", "small", "large"])
-def test_copies_come_from_anywhere(objects: ObjectStore, file: Callable[[bytes], Path], data: bytes) -> None:
+def test_copies_between_kinds_of_storage(objects: ObjectStore, file: Callable[[bytes], Path], data: bytes) -> None:
     other = Folder(file(b"").with_name("other"))
     passed: list[float] = []
     other.upload(file(data), "there", sha256=sha256(data), match=None)
@@ -187,7 +187,7 @@ def test_a_listing_is_sorted_by_key_and_begins_with_any_prefix(objects: ObjectSt
     assert keys(objects, "nothing") == keys(objects, "b/") == keys(objects, "no/thing") == []
 
 
-def test_deeper_inside_is_the_same_place(objects: ObjectStore) -> None:
+def test_prefix_is_a_view_of_the_same_objects(objects: ObjectStore) -> None:
     inside = objects.with_prefix("models").with_prefix("teacher/")
     inside.write("v1/a", b"1", match=None)
     assert inside.uri == f"{objects.uri}/models/teacher"
@@ -199,7 +199,7 @@ def test_deeper_inside_is_the_same_place(objects: ObjectStore) -> None:
     assert objects.with_prefix("") == objects or objects.with_prefix("").uri == objects.uri
 
 
-def test_what_is_gone_can_be_deleted_again(objects: ObjectStore) -> None:
+def test_deleting_a_missing_object_succeeds(objects: ObjectStore) -> None:
     objects.write("a/b", b"", match=None)
     for key in ("a/b", "a/b", "c/d"):
         objects.delete(key)
@@ -207,7 +207,9 @@ def test_what_is_gone_can_be_deleted_again(objects: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("key", WRONG)
-def test_no_wrong_key_is_taken_by_anything(objects: ObjectStore, file: Callable[[bytes], Path], key: str) -> None:
+def test_invalid_keys_are_refused_by_every_method(
+    objects: ObjectStore, file: Callable[[bytes], Path], key: str
+) -> None:
     objects.write("good", b"good", match=None)
     source, sum_ = file(b"good"), sha256(b"good")
     for ask in (
@@ -229,7 +231,7 @@ def test_no_wrong_key_is_taken_by_anything(objects: ObjectStore, file: Callable[
     assert keys(objects) == ["good"]
 
 
-def test_a_prefix_leads_out_of_nothing(objects: ObjectStore) -> None:
+def test_listing_prefix_cannot_leave_the_store(objects: ObjectStore) -> None:
     objects.write("a", b"", match=None)
     inside = objects.with_prefix("b")
     for prefix in ("../", "../a", "x/../../a", "/"):

@@ -1,4 +1,4 @@
-"""Many transfers at once: all of them, the first error, and leaving."""
+"""Run transfers on many workers: finish all of them, raise the first error, and stop on Ctrl-C."""
 
 import itertools
 import logging
@@ -28,13 +28,13 @@ def test_no_items_and_fewer_than_workers_are_fine() -> None:
     assert done == [1]
 
 
-def test_as_many_are_under_way_as_there_are_workers() -> None:
+def test_every_worker_runs_an_item_at_the_same_time() -> None:
     barrier = threading.Barrier(5)
     each(lambda item, advance: barrier.wait(120), range(10), label="x", total=0, workers=5)
     assert not barrier.broken
 
 
-def test_items_are_taken_when_a_worker_is_free() -> None:
+def test_items_are_drawn_when_a_worker_is_free() -> None:
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -49,26 +49,28 @@ def test_items_are_taken_when_a_worker_is_free() -> None:
     assert len(taken) == 100
 
 
-def test_bytes_of_all_workers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_counts_the_bytes_of_all_workers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(progress, "DELAY_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "pokeflow"):
         each(lambda item, advance: (advance(0), advance(1)), range(100), label="sending", total=101, workers=4)
     assert "sending: 1 of 101" in caplog.text
 
 
-def test_the_first_error_is_raised_and_nothing_more_is_begun() -> None:
-    begun: list[int] = []
+def test_first_error_is_raised_and_no_more_items_start() -> None:
+    started: list[int] = []
 
     def work(item: int, advance: Advance) -> None:
-        begun.append(item)
+        started.append(item)
         raise ValueError(item)
 
     with pytest.raises(ValueError, match=r"^\d+$"):
         each(work, itertools.count(), label="x", total=0, workers=3)
-    assert len(begun) <= 3
+    assert len(started) <= 3
 
 
-def test_an_error_stops_what_is_under_way_and_waits_for_it() -> None:
+def test_error_cancels_running_items_and_waits_for_them() -> None:
     under_way, cleaned = threading.Event(), threading.Event()
 
     def work(item: int, advance: Advance) -> None:
@@ -97,7 +99,7 @@ def test_an_error_of_the_items_is_raised() -> None:
         each(lambda item, advance: None, items(), label="x", total=0)
 
 
-def test_nothing_stops_outside_of_such_work() -> None:
+def test_raise_if_cancelled_does_nothing_outside_a_transfer() -> None:
     raise_if_cancelled()
 
 
@@ -112,7 +114,7 @@ each(work, range(100), label="x", total=0)
 """
 
 
-def test_ctrl_c_leaves_though_a_transfer_is_stuck() -> None:
+def test_ctrl_c_exits_although_a_transfer_is_stuck() -> None:
     with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -121,7 +123,7 @@ def test_ctrl_c_leaves_though_a_transfer_is_stuck() -> None:
         assert process.returncode == -signal.SIGINT
 
 
-def test_ctrl_c_while_workers_are_started_stops_those_that_are(monkeypatch) -> None:
+def test_ctrl_c_while_workers_start_stops_the_started_ones(monkeypatch) -> None:
     under_way, cleaned, start = threading.Event(), threading.Event(), threading.Thread.start
 
     def interrupted(thread: threading.Thread) -> None:
@@ -144,20 +146,20 @@ def test_ctrl_c_while_workers_are_started_stops_those_that_are(monkeypatch) -> N
     assert cleaned.is_set()
 
 
-def test_a_crew_does_calls_and_hands_back_results_and_errors() -> None:
-    crew = DaemonPool(3, "test")
-    futures = [crew.submit(divmod, 10, n) for n in range(4)]
+def test_pool_returns_results_and_errors_of_its_calls() -> None:
+    pool = DaemonPool(3, "test")
+    futures = [pool.submit(divmod, 10, n) for n in range(4)]
     assert [wait_for_result(future) for future in futures[1:]] == [(10, 0), (5, 0), (3, 1)]
     with pytest.raises(ZeroDivisionError):
         wait_for_result(futures[0])
 
 
-def test_a_call_that_is_called_off_is_not_done() -> None:
-    crew, gate, done = DaemonPool(1, "test"), threading.Event(), []
-    first = crew.submit(gate.wait, 10)
-    second = crew.submit(done.append, 2)
+def test_cancelled_call_does_not_run() -> None:
+    pool, gate, done = DaemonPool(1, "test"), threading.Event(), []
+    first = pool.submit(gate.wait, 10)
+    second = pool.submit(done.append, 2)
     assert second.cancel()
-    third = crew.submit(done.append, 3)
+    third = pool.submit(done.append, 3)
     gate.set()
     wait_for_result(first)
     wait_for_result(third)
@@ -165,14 +167,14 @@ def test_a_call_that_is_called_off_is_not_done() -> None:
 
 
 def test_waiting_for_a_result_can_be_stopped() -> None:
-    crew, gate, waiting = DaemonPool(1, "test"), threading.Event(), threading.Event()
+    pool, gate, waiting = DaemonPool(1, "test"), threading.Event(), threading.Event()
 
     def work(item: int, advance: Advance) -> None:
         if item:
             assert waiting.wait(120)
             raise ValueError("first")
         waiting.set()
-        wait_for_result(crew.submit(gate.wait, 60))
+        wait_for_result(pool.submit(gate.wait, 60))
 
     with pytest.raises(ValueError, match="first"):
         each(work, range(2), label="x", total=0, workers=2)

@@ -1,4 +1,4 @@
-"""URIs and where they lead."""
+"""Open folders and buckets by URI."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_a_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "per%cent", "é", "a?b#c"])
-def test_a_folder_s_uri_leads_back_to_it(tmp_path: Path, name: str) -> None:
+def test_uri_of_a_folder_round_trips(tmp_path: Path, name: str) -> None:
     folder = Folder(tmp_path / name)
     assert folder.uri.startswith("file:///")
     assert open_uri(folder.uri) == folder
@@ -30,7 +30,7 @@ def test_a_folder_s_uri_leads_back_to_it(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("uri", ["s3://a-bucket", "s3://a-bucket/", "s3://a.bucket/some/pre fix"])
-def test_a_bucket_s_uri_leads_back_to_it(uri: str) -> None:
+def test_uri_of_a_bucket_round_trips(uri: str) -> None:
     bucket = open_uri(uri, endpoint="https://s3.example", region="eu-west-1", encryption="aws:kms", kms_key="k")
     assert isinstance(bucket, Bucket)
     assert bucket.uri == uri.rstrip("/")
@@ -38,7 +38,7 @@ def test_a_bucket_s_uri_leads_back_to_it(uri: str) -> None:
     assert (bucket.server.endpoint, bucket.server.region) == ("https://s3.example", "eu-west-1")
 
 
-def test_a_task_s_bucket_is_spoken_to_as_its_store_speaks_to_it() -> None:
+def test_task_opens_the_bucket_with_the_options_of_its_store() -> None:
     bucket = open_remote_store(RemoteStore("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
     assert isinstance(bucket, Bucket)
     assert bucket.uri == "s3://bucket/p"
@@ -51,19 +51,19 @@ s3://bucket//a file://host/a file:a file:///a?b s3a://bucket"""
 
 
 @pytest.mark.parametrize("uri", ["", " ", *NOWHERE.split()])
-def test_what_leads_nowhere_is_told_with_what_does(uri: str) -> None:
+def test_unknown_uri_is_reported_with_the_known_forms(uri: str) -> None:
     with pytest.raises(PokeflowError, match=r"Known: s3://bucket|is not a valid key") as caught:
         open_uri(uri)
     assert caught.value.exit_code == 2 or "not a valid key" in str(caught.value)
 
 
-def test_a_scheme_that_nothing_opens_is_told_with_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheme_without_a_plugin_names_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uris, "_openers", dict)
     with pytest.raises(ConfigError, match=r"no installed plugin opens 's3': pip install pokeflow-s3\. Known: s3:"):
         open_uri("s3://bucket")
 
 
-def test_an_endpoint_that_is_none_is_told() -> None:
+def test_invalid_endpoint_is_reported() -> None:
     with pytest.raises(PokeflowError, match="not a valid endpoint"):
         open_uri("s3://bucket", endpoint="nonsense").stat("a")
 

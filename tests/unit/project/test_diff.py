@@ -1,4 +1,4 @@
-"""What of a publication is in the tree already, by its listing: a file later than its receipt is read."""
+"""Compare a publication with a tree by its listing: only files newer than their receipt are read."""
 
 import os
 from dataclasses import replace
@@ -23,7 +23,7 @@ def tree(tmp_path: Path) -> Folder:
 
 
 def item_of(tmp_path: Path, text: str) -> diff.Item:
-    """A file to publish with this text."""
+    """Return a file to publish that holds this text."""
     source = tmp_path / f"source-{text}"
     source.write_text(text)
     placed = PublishedFile(PATH, len(text), sha256(source), "train:m/model.txt", True)
@@ -42,14 +42,14 @@ def state_of(tree: Folder, published: diff.Item, item: diff.Item, text: str, *, 
 
 
 @pytest.mark.parametrize("age", [0, 60])
-def test_a_file_that_is_not_later_than_its_receipt_is_as_the_receipt_says(tree, tmp_path, age, monkeypatch) -> None:
+def test_file_not_newer_than_its_receipt_is_not_read(tree, tmp_path, age, monkeypatch) -> None:
     item = item_of(tmp_path, "weights")
     monkeypatch.setattr(diff, "checksum", lambda *_: pytest.fail("it was read"))
     assert state_of(tree, item, item, "WEIGHTS", age=age) == "same"
     assert state_of(tree, item, item_of(tmp_path, "another"), "weights", age=age) == "changed"
 
 
-def test_a_file_that_was_written_again_with_the_same_bytes_after_its_receipt_is_the_same(tree, tmp_path) -> None:
+def test_file_rewritten_with_the_same_bytes_is_the_same(tree, tmp_path) -> None:
     item = item_of(tmp_path, "weights")
     assert state_of(tree, item, item, "weights", age=-60) == "same"
 
@@ -61,29 +61,29 @@ def test_a_file_that_was_changed_after_its_receipt_is_altered(tree, tmp_path, te
 
 
 @pytest.mark.parametrize("age", [60, -60])
-def test_a_file_of_another_size_than_its_receipt_says_is_altered_however_old(tree, tmp_path, age) -> None:
+def test_file_of_another_size_is_altered_at_any_age(tree, tmp_path, age) -> None:
     item = item_of(tmp_path, "weights")
     assert state_of(tree, item, item, "cut", age=age) == "altered"
 
 
-def test_a_file_that_was_changed_and_is_published_in_other_words_is_changed(tree, tmp_path) -> None:
+def test_altered_file_with_new_content_to_publish_is_changed(tree, tmp_path) -> None:
     assert state_of(tree, item_of(tmp_path, "weights"), item_of(tmp_path, "another"), "WEIGHTS", age=-60) == "changed"
 
 
-def test_a_file_that_is_as_it_would_be_published_is_the_same_whatever_was_published(tree, tmp_path) -> None:
+def test_file_equal_to_the_new_content_is_the_same(tree, tmp_path) -> None:
     assert state_of(tree, item_of(tmp_path, "weights"), item_of(tmp_path, "another"), "another", age=-60) == "same"
 
 
-def test_a_file_without_a_receipt_is_compared_by_its_bytes(tree, tmp_path) -> None:
+def test_file_without_a_receipt_is_compared_by_its_bytes(tree, tmp_path) -> None:
     item = item_of(tmp_path, "weights")
     assert diff._change(tree, item, None, None, None).state == "new"
     for text, state in (("weights", "same"), ("WEIGHTS", "changed"), ("cut", "changed")):
         etag = tree.write(PATH, text.encode(), match=None)
-        found = diff._change(tree, item, tree.stat(PATH), None, None)
-        assert (found.state, found.etag) == (state, etag)
+        change = diff._change(tree, item, tree.stat(PATH), None, None)
+        assert (change.state, change.etag) == (state, etag)
 
 
-def test_a_checksum_that_the_storage_records_is_not_computed(tree, monkeypatch) -> None:
+def test_checksum_recorded_by_the_storage_is_not_computed(tree, monkeypatch) -> None:
     assert diff.checksum(tree, PATH) is None
     tree.write(PATH, b"weights", match=None)
     entry = tree.stat(PATH)

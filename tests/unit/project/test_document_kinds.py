@@ -1,4 +1,4 @@
-"""Document kinds: a plugin brings one by an entry point; a layout line places it; no core file knows of it."""
+"""Publish document kinds of plugins, which an entry point provides and a layout line uses."""
 
 import json
 from dataclasses import replace
@@ -38,26 +38,24 @@ def flow_of(root: Path, project: dict[str, Any], models: dict[str, Any]) -> Flow
 
 @pytest.fixture
 def without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if pokeflow-metadata were not installed."""
+    """Hide the kinds of pokeflow-metadata, as if it were not installed."""
     left = {name: kind for name, kind in plugins.document_kinds().items() if name in ("scores", "note")}
     for module in (layouts, documents, kinds):
         monkeypatch.setattr(module, "document_kinds", lambda: left)
 
 
-def test_a_plugin_s_documents_are_published_verified_and_kept_true(tmp_path: Path) -> None:
+def test_documents_of_a_plugin_are_published_and_verified(tmp_path: Path) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
-    found = publishing.publish(flow, run_flow(flow))
-    assert found.documents == ("metadata/scores.json",)
+    result = publishing.publish(flow, run_flow(flow))
+    assert result.documents == ("metadata/scores.json",)
     tree = trees.open_tree(flow)
-    told = json.loads(tree.objects.read("metadata/scores.json")[0])
-    assert told["scores"]["teacher:v1.0"] > 0
+    scores = json.loads(tree.objects.read("metadata/scores.json")[0])
+    assert scores["scores"]["teacher:v1.0"] > 0
     assert tree.objects.read("models/teacher/v1.0/note.txt")[0].startswith(b"teacher v1.0: ")
     assert verifying.verify(tree).problems == ()
 
 
-def test_a_published_text_stays_when_a_later_build_words_it_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_published_text_is_kept_when_a_later_build_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
     records = run_flow(flow)
     publishing.publish(flow, records)
@@ -72,9 +70,7 @@ def test_a_published_text_stays_when_a_later_build_words_it_otherwise(
     assert [problem.kind for problem in verifying.verify(tree).problems] == ["missing"]
 
 
-def test_a_published_document_of_data_is_refused_when_it_would_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_data_of_a_published_document_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = {"models/{model}/{version}/metrics.json": {"document": "metrics"}}
     flow = flow_of(tmp_path, PROJECT_LINE, line)
     records = run_flow(flow)
@@ -85,7 +81,7 @@ def test_a_published_document_of_data_is_refused_when_it_would_change(
         publishing.publish(flow, records)
 
 
-def test_a_plugin_s_damaged_document_is_found_by_its_own_schema(tmp_path: Path) -> None:
+def test_damaged_document_is_reported_by_its_plugin_s_schema(tmp_path: Path) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
     publishing.publish(flow, run_flow(flow))
     tree = trees.open_tree(flow)
@@ -95,7 +91,7 @@ def test_a_plugin_s_damaged_document_is_found_by_its_own_schema(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("without_metadata")
-def test_a_document_whose_kind_is_not_installed_is_a_gap_that_names_what_to_install(tmp_path: Path) -> None:
+def test_gap_of_a_missing_kind_names_its_distribution(tmp_path: Path) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE | MANIFEST_LINE, MODEL_LINE | CARD_LINE)
     records = run_flow(flow)
     gaps = {gap.leaf.path: gap.why for gap in artifacts.collect(flow, records, stores.open_for_flow(flow))[1]}
@@ -107,7 +103,7 @@ def test_a_document_whose_kind_is_not_installed_is_a_gap_that_names_what_to_inst
     assert verifying.verify(trees.open_tree(flow)).problems == ()
 
 
-def test_a_tree_published_with_it_is_sound_for_whoever_lacks_it(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_verify_passes_without_the_plugin_of_a_document(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE | MANIFEST_LINE, MODEL_LINE | CARD_LINE)
     publishing.publish(flow, run_flow(flow))
     request.getfixturevalue("without_metadata")
@@ -124,14 +120,14 @@ def test_a_tree_published_with_it_is_sound_for_whoever_lacks_it(tmp_path: Path, 
         ({}, {"x": {"document": "notes"}}, "note"),
     ],
 )
-def test_a_misspelt_document_is_refused_with_the_nearest_installed_or_well_known_one(
+def test_misspelt_document_is_refused_with_the_nearest_name(
     tmp_path: Path, project: dict[str, Any], models: dict[str, Any], nearest: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"Did you mean '{nearest}'"):
         flow_of(tmp_path, project, models)
 
 
-def test_every_well_known_document_is_brought_by_the_distribution_it_names() -> None:
+def test_well_known_documents_come_from_the_named_distribution() -> None:
     for scope, names in plugins.WELL_KNOWN.items():
         for name, distribution in names.items():
             (entry,) = metadata.entry_points(group=plugins.DOCUMENTS, name=name)
@@ -166,7 +162,7 @@ KIND = DocumentKind("here", "project", lambda project: {})
         ([Entry("here", KIND), Entry("here", KIND)], "is provided by two distributions"),
     ],
 )
-def test_a_broken_kind_is_told_with_its_entry_point(
+def test_broken_kind_is_reported_with_its_entry_point(
     monkeypatch: pytest.MonkeyPatch, entries: list[Entry], fault: str
 ) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda group: entries)
@@ -185,7 +181,7 @@ def test_documents_are_written_after_those_that_they_read(monkeypatch: pytest.Mo
     assert list(kinds.kinds_of("project")) == ["c", "b", "a"]
 
 
-def test_kinds_that_read_one_another_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinds_that_read_one_another_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     circle = {name: DocumentKind(name, "project", dict, reads=(other,)) for name, other in (("a", "b"), ("b", "a"))}
     monkeypatch.setattr(kinds, "document_kinds", lambda: circle)
     with pytest.raises(PokeflowError, match="document kinds read one another: "):
@@ -213,7 +209,7 @@ def nested(depth: int) -> dict[str, Any]:
         (DocumentKind("scores", "project", lambda project: nested(2000)), "cannot be written as JSON"),
     ],
 )
-def test_a_kind_that_fails_is_told_by_its_name(
+def test_failing_kind_is_reported_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: DocumentKind, fault: str
 ) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE, {})

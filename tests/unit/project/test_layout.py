@@ -1,4 +1,4 @@
-"""The shipped layout is the owner's tree, leaf by leaf; another project changes the YAML."""
+"""Compare the shipped layout with the owner's tree, and refuse wrong layouts."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -21,16 +21,16 @@ def flow(*overrides: str) -> Flow:
 
 
 @pytest.mark.parametrize("leaf", TREE)
-def test_the_shipped_layout_has_a_place_for_every_leaf_of_the_owner_s_tree(leaf: str) -> None:
-    paths = [place.path for place in flow().leaves]
+def test_shipped_layout_covers_every_leaf_of_the_owner_s_tree(leaf: str) -> None:
+    paths = [entry.path for entry in flow().leaves]
     assert any(path == leaf or (leaf.endswith("/") and path.startswith(leaf)) for path in paths)
 
 
-def test_the_tree_lies_where_the_owner_s_document_says() -> None:
+def test_tree_has_the_root_of_the_owner_s_document() -> None:
     assert flow().tree == "project/pokemon-card-recognition"
 
 
-def test_each_leaf_says_what_makes_it() -> None:
+def test_leaves_name_the_tasks_that_produce_them() -> None:
     makers = {leaf.path: leaf.maker for leaf in flow().leaves}
     assert makers["models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"] == "train:dinov3-teacher"
     assert makers["models/dinov3-teacher/v1.0/metrics.json"] == "benchmark:dinov3-teacher"
@@ -41,20 +41,20 @@ def test_each_leaf_says_what_makes_it() -> None:
     assert "no such stage" in makers["analytics/reports/training_summary.pdf"]
 
 
-def test_what_any_shipped_target_compiles_has_a_place() -> None:
-    places = {"hailo8l": "pokemon_student_efficientnet_lite0_stage2.hef", "cpu": "", "openvino": ""}
-    for target, place in places.items():
+def test_shipped_layout_covers_the_output_of_every_target() -> None:
+    outputs = {"hailo8l": "pokemon_student_efficientnet_lite0_stage2.hef", "cpu": "", "openvino": ""}
+    for target, output in outputs.items():
         makers = {leaf.path: leaf.maker for leaf in flow(f"target={target}").leaves}
-        assert makers[f"models/efficientnet-hailo/v2.1/{place}"] == "compile:efficientnet-hailo-optimized"
+        assert makers[f"models/efficientnet-hailo/v2.1/{output}"] == "compile:efficientnet-hailo-optimized"
 
 
-def test_only_what_lies_under_a_version_never_changes() -> None:
+def test_only_files_of_a_version_are_fixed() -> None:
     fixed = {leaf.path: leaf.fixed for leaf in flow().leaves}
     assert fixed["models/dinov3-teacher/v1.0/metrics.json"]
     assert not fixed["models/dinov3-teacher/training_config.json"]
 
 
-def test_a_version_that_is_raised_moves_its_leaves() -> None:
+def test_raised_version_moves_its_leaves() -> None:
     raised = flow("lineage.models.dinov3-teacher.version=v1.1")
     assert "models/dinov3-teacher/v1.1/model.tar.gz" in {leaf.path for leaf in raised.leaves}
 
@@ -64,7 +64,7 @@ def test_any_other_lineage_has_a_tree_with_the_plain_layout() -> None:
     assert {"models/teacher/v1.0/", "models/tiny/v2.1/metrics.json", "metadata/model_lineage.json"} <= paths
 
 
-def test_a_model_that_the_layout_does_not_name_has_a_place_all_the_same() -> None:
+def test_layout_covers_models_that_it_does_not_name() -> None:
     paths = {leaf.path for leaf in flow(*TOY_FLOW).leaves if leaf.model}
     assert {"models/teacher/v1.0/", "models/tiny/v2.1/metrics.json"} <= paths
 
@@ -90,7 +90,7 @@ WRONG: Sequence[tuple[dict[str, Any], str]] = (
 
 
 @pytest.mark.parametrize(("change", "fault"), WRONG)
-def test_a_wrong_layout_is_told(change: dict[str, Any], fault: str) -> None:
+def test_wrong_layout_is_reported(change: dict[str, Any], fault: str) -> None:
     data = omegaconf.to_plain(composition.compose_config(TOY_FLOW))
     data["layout"] = {"root": "project/x", **change}
     with pytest.raises(ConfigError) as error:

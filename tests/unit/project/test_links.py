@@ -1,4 +1,4 @@
-"""Links to data: followed to where they lead, told where they lead to nothing or to another, refused where hostile."""
+"""Verify links to data: follow them, report dangling ones, and refuse hostile ones."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def only(tree: Tree, *, quick: bool = False) -> Problem:
-    """The one thing that is wrong."""
+    """Return the only problem of the tree."""
     (problem,) = verify(tree, quick=quick).problems
     return problem
 
@@ -30,14 +30,14 @@ def data_folder(tree: Tree, tmp_path: Path) -> Path:
     return record_file.parent
 
 
-def test_a_data_set_that_is_gone_leaves_its_links_dangling(tree: Tree, tmp_path: Path) -> None:
+def test_links_to_a_removed_data_set_are_dangling(tree: Tree, tmp_path: Path) -> None:
     (data_folder(tree, tmp_path) / "record.json").unlink()
     problems = verify(tree).problems
     assert [(p.kind, p.path) for p in problems] == [("dangling", PROCESSED), ("dangling", "data/reference/link.json")]
     assert "its target, tasks/prepare/data/" in problems[0].message
 
 
-def test_a_target_with_a_file_missing_is_told(tree: Tree, tmp_path: Path) -> None:
+def test_missing_file_of_a_target_is_reported(tree: Tree, tmp_path: Path) -> None:
     (data_folder(tree, tmp_path) / "cards.csv").unlink()
     problem = only(tree)
     assert (problem.kind, problem.path) == ("dangling", PROCESSED)
@@ -45,9 +45,9 @@ def test_a_target_with_a_file_missing_is_told(tree: Tree, tmp_path: Path) -> Non
 
 
 def relink(tree: Tree, **more: object) -> None:
-    """Another link in the place of data/processed's, and its receipt with it."""
-    told = json.loads(where(tree, PROCESSED).read_text()) | more
-    data = json.dumps(told).encode()
+    """Replace the link of data/processed, and its receipt."""
+    fields = json.loads(where(tree, PROCESSED).read_text()) | more
+    data = json.dumps(fields).encode()
     lay(tree, PROCESSED, data)
     receipt = next(r for r in inventory.read(tree)[0] if r.unit == "data")
     files = [replace(f, size=len(data), sha256=checksum(data)) if f.path == PROCESSED else f for f in receipt.files]
@@ -63,9 +63,7 @@ def relink(tree: Tree, **more: object) -> None:
         ({"target": "tasks/prepare/data/0000000000000000/"}, "is not a finished task"),
     ],
 )
-def test_a_link_that_says_other_than_its_target_is_dangling(
-    tree: Tree, changed: dict[str, object], message: str
-) -> None:
+def test_link_that_differs_from_its_target_is_dangling(tree: Tree, changed: dict[str, object], message: str) -> None:
     relink(tree, **changed)
     problem = only(tree)
     assert problem.kind == "dangling"
@@ -94,7 +92,7 @@ def test_a_hostile_link_is_invalid_and_never_followed(
     assert "not a valid link" in problems[PROCESSED].message
 
 
-def test_a_link_to_a_place_of_its_own_is_followed(tree: Tree, tmp_path: Path) -> None:
+def test_link_to_a_folder_outside_the_store_is_followed(tree: Tree, tmp_path: Path) -> None:
     raw = tmp_path / "my cards"
     raw.mkdir()
     (raw / "a.jpg").write_bytes(b"12345")

@@ -1,4 +1,4 @@
-"""Publishing puts what records name into place: incrementally, and never over a published version that differs."""
+"""Publish the files that records name: incrementally, and never over a published version that differs."""
 
 import json
 import multiprocessing
@@ -30,7 +30,7 @@ def flow(tmp_path: Path) -> Flow:
     return toy_flow(tmp_path / "store")
 
 
-def published(flow: Flow) -> PublishResult:
+def publish_flow(flow: Flow) -> PublishResult:
     return publish.publish(flow, run_flow(flow))
 
 
@@ -42,13 +42,13 @@ def states(done: PublishResult) -> Counter[str]:
     return Counter(change.state for comparison in done.comparisons for change in comparison.changes)
 
 
-def test_files_receipts_and_metadata_come_into_place(flow: Flow) -> None:
-    published(flow)
+def test_publish_writes_files_receipts_and_metadata(flow: Flow) -> None:
+    publish_flow(flow)
     there = contents(tree_folder(flow))
-    made = run_flow(flow)["train:teacher"]
+    record = run_flow(flow)["train:teacher"]
     model = (stores.open_for_flow(flow).folder(flow.step("train:teacher")) / "model.txt").read_bytes()
     assert there["models/teacher/v1.0/model.txt"] == model
-    assert json.loads(there["models/teacher/v1.0/metrics.json"])["digest"] == made.digest
+    assert json.loads(there["models/teacher/v1.0/metrics.json"])["digest"] == record.digest
     assert [receipt.unit for receipt in receipts.read_all(trees.open_tree(flow).objects)] == sorted(MODELS)
     manifest = json.loads(there["metadata/project_manifest.json"])
     assert {name: model["version"] for name, model in manifest["models"].items()} == {
@@ -59,22 +59,22 @@ def test_files_receipts_and_metadata_come_into_place(flow: Flow) -> None:
 
 
 def test_publishing_again_sends_and_changes_nothing(flow: Flow) -> None:
-    published(flow)
+    publish_flow(flow)
     before = {file: file.stat().st_mtime_ns for file in tree_folder(flow).rglob("*") if file.is_file()}
-    again = published(flow)
+    again = publish_flow(flow)
     assert set(states(again)) == {"same"}
     assert again.documents == ()
     assert {file: file.stat().st_mtime_ns for file in tree_folder(flow).rglob("*") if file.is_file()} == before
 
 
-def test_a_dry_run_tells_the_difference_and_writes_nothing(flow: Flow) -> None:
+def test_dry_run_reports_the_difference_and_writes_nothing(flow: Flow) -> None:
     records = run_flow(flow)
     before = contents(flow.root)
     assert set(states(publish.difference(flow, records))) == {"new"}
     assert contents(flow.root) == before
 
 
-def test_what_is_not_made_is_a_gap_with_the_task_that_would_make_it(flow: Flow) -> None:
+def test_missing_result_is_a_gap_that_names_its_task(flow: Flow) -> None:
     records = {name: record for name, record in run_flow(flow).items() if name.endswith(":teacher")}
     done = publish.publish(flow, records)
     assert [c.publication.receipt.unit for c in done.comparisons] == ["models/teacher/v1.0"]
@@ -84,36 +84,36 @@ def test_what_is_not_made_is_a_gap_with_the_task_that_would_make_it(flow: Flow) 
     assert "metadata/project_manifest.json" not in why
 
 
-def test_figures_wait_for_the_benchmark_that_belongs_to_them(flow: Flow) -> None:
+def test_metrics_are_published_once_the_benchmark_has_run(flow: Flow) -> None:
     records = run_flow(flow)
     del records["benchmark:teacher"]  # type: ignore[attr-defined]
     publish.publish(flow, records)
     assert "models/teacher/v1.0/metrics.json" not in contents(tree_folder(flow))
-    # It is added once it is made: a version may gain.
-    published(flow)
+    # The benchmark's file is added once it exists: a version may gain files.
+    publish_flow(flow)
     assert "models/teacher/v1.0/metrics.json" in contents(tree_folder(flow))
 
 
 def test_a_file_that_somebody_changed_is_restored(flow: Flow) -> None:
-    published(flow)
+    publish_flow(flow)
     file = tree_folder(flow) / "models/teacher/v1.0/model.txt"
     text = file.read_bytes()
     file.write_bytes(b"x" * len(text))
-    again = published(flow)
+    again = publish_flow(flow)
     assert states(again)["altered"] == 1
     assert file.read_bytes() == text
 
 
 def test_a_file_that_somebody_removed_is_put_back(flow: Flow) -> None:
-    published(flow)
+    publish_flow(flow)
     file = tree_folder(flow) / "models/teacher/v1.0/model.txt"
     file.unlink()
-    assert states(published(flow))["new"] == 1
+    assert states(publish_flow(flow))["new"] == 1
     assert file.is_file()
 
 
-def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flow: Flow) -> None:
-    published(flow)
+def test_other_digest_needs_a_raised_version(flow: Flow) -> None:
+    publish_flow(flow)
     changed = "lineage.models.student.params.lr=0.2"
     with pytest.raises(ConfigError) as caught:
         guard.check(toy_flow(flow.root, changed))
@@ -122,28 +122,28 @@ def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flo
     assert [line.partition(":")[0] for line in lines] == faults
     assert "v1.0 is published with digest" in lines[0]
     assert "Raise the version" in lines[0]
-    # To try something out without registering it is nobody's business.
+    # Runs that register nothing are not restricted.
     guard.check(toy_flow(flow.root, changed, "stages=[train,distill]"))
     before = contents(tree_folder(flow))
     with pytest.raises(ConfigError, match=r"student v1\.0 is published with digest"):
-        published(toy_flow(flow.root, changed))
+        publish_flow(toy_flow(flow.root, changed))
     assert contents(tree_folder(flow)) == before
     raised = ("lineage.models.student.version=v1.1", "lineage.models.tiny.version=v2.2")
-    published(toy_flow(flow.root, changed, *raised))
+    publish_flow(toy_flow(flow.root, changed, *raised))
     manifest = json.loads(contents(tree_folder(flow))["metadata/project_manifest.json"])
     assert manifest["models"]["student"]["versions"] == ["v1.0", "v1.1"]
 
 
-def test_a_published_model_is_not_made_again(flow: Flow) -> None:
-    published(flow)
+def test_force_of_a_published_model_is_refused(flow: Flow) -> None:
+    publish_flow(flow)
     with pytest.raises(ConfigError, match=r"force: teacher v1\.0 is published and cannot change"):
         guard.check(toy_flow(flow.root, "force=[teacher]"))
 
 
-def test_an_older_version_does_not_take_the_place_of_a_newer_one_where_there_is_one_place(flow: Flow) -> None:
+def test_older_version_does_not_overwrite_unversioned_files(flow: Flow) -> None:
     records = run_flow(flow)
     newer = toy_flow(flow.root, "lineage.models.teacher.version=v2.0", "lineage.models.teacher.params.lr=0.9")
-    published(newer)
+    publish_flow(newer)
     config = (tree_folder(flow) / "models/teacher/training_config.json").read_bytes()
     done = publish.publish(flow, {name: record for name, record in records.items() if name.endswith(":teacher")})
     assert states(done)["newer there"] == 1
@@ -151,10 +151,10 @@ def test_an_older_version_does_not_take_the_place_of_a_newer_one_where_there_is_
     assert json.loads((tree_folder(flow) / "models/teacher/training_config.json").read_bytes())["version"] == "v2.0"
 
 
-def test_every_run_is_in_the_history_those_that_were_replaced_too(flow: Flow) -> None:
+def test_history_lists_replaced_runs_too(flow: Flow) -> None:
     run_flow(flow)
     run_flow(toy_flow(flow.root, "force=[teacher]"))
-    published(flow)
+    publish_flow(flow)
     history = json.loads(contents(tree_folder(flow))["metadata/training_history.json"])
     assert Counter(run["task"] for run in history["runs"]) == {
         "train:teacher": 2,
@@ -163,17 +163,17 @@ def test_every_run_is_in_the_history_those_that_were_replaced_too(flow: Flow) ->
     }
 
 
-def test_two_files_for_one_place_are_told(tmp_path: Path) -> None:
-    places = "{a/: {file: '*'}, a/model.txt: {stage: benchmark, file: model.txt}}"
-    flow = toy_flow(tmp_path, "layout=plain", f"+layout.models.teacher={places}")
+def test_two_files_for_one_path_are_reported(tmp_path: Path) -> None:
+    entries = "{a/: {file: '*'}, a/model.txt: {stage: benchmark, file: model.txt}}"
+    flow = toy_flow(tmp_path, "layout=plain", f"+layout.models.teacher={entries}")
     with pytest.raises(Exception, match=r"train:teacher/model\.txt and benchmark:teacher/model\.txt have the same"):
-        published(flow)
+        publish_flow(flow)
 
 
-def test_on_s3_the_tree_is_the_same_byte_for_byte_but_for_what_tells_the_place(flow: Flow, s3: Server) -> None:
-    published(flow)
+def test_tree_on_s3_differs_only_in_its_addresses(flow: Flow, s3: Server) -> None:
+    publish_flow(flow)
     remote = toy_flow(flow.root, "store=s3", f"store.root={flow.root}", f"store.remote={s3.uri}/prefix")
-    published(remote)
+    publish_flow(remote)
     objects = trees.open_tree(remote).objects
     there = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
     local = contents(tree_folder(flow))
@@ -185,7 +185,7 @@ def test_on_s3_the_tree_is_the_same_byte_for_byte_but_for_what_tells_the_place(f
     assert manifest["models"]["teacher"]["s3_path"].startswith(f"{s3.uri}/prefix/project/")
 
 
-def test_an_unchanged_project_is_compared_by_listing_it(flow: Flow, s3: Server) -> None:
+def test_unchanged_project_is_compared_by_listings(flow: Flow, s3: Server) -> None:
     remote = toy_flow(flow.root, "store=s3", f"store.root={flow.root}", f"store.remote={s3.uri}")
     records = run_flow(remote)
     publish.publish(remote, records)
@@ -201,20 +201,20 @@ def problems(flow: Flow) -> list[str]:
 
 
 @pytest.mark.parametrize("change", [(), ("lineage.models.teacher.params.lr=0.25",)])
-def test_a_version_that_is_published_again_leaves_the_place_to_a_later_one(flow: Flow, change: tuple[str, ...]) -> None:
-    published(flow)
+def test_republished_version_does_not_overwrite_a_later_one(flow: Flow, change: tuple[str, ...]) -> None:
+    publish_flow(flow)
     raised = (f"lineage.models.{model}.version=v2.5" for model in ("teacher", "student", "tiny"))
-    published(toy_flow(flow.root, *raised, *change))
-    published(flow)
+    publish_flow(toy_flow(flow.root, *raised, *change))
+    publish_flow(flow)
     config = json.loads((tree_folder(flow) / "models/teacher/training_config.json").read_bytes())
     assert config["version"] == "v2.5"
     assert problems(flow) == []
 
 
-def test_a_parent_whose_version_alone_is_raised_changes_nothing_of_its_children(flow: Flow) -> None:
-    published(flow)
+def test_raised_version_of_a_parent_leaves_its_children_alone(flow: Flow) -> None:
+    publish_flow(flow)
     raised = toy_flow(flow.root, "lineage.models.teacher.version=v5")
-    published(raised)
+    publish_flow(raised)
     lineage = json.loads(contents(tree_folder(flow))["metadata/model_lineage.json"])
     assert {
         edge["parent"] for edge in lineage["edges"] if edge["child"] == "student:v1.0" and "teacher" in edge["parent"]
@@ -223,12 +223,12 @@ def test_a_parent_whose_version_alone_is_raised_changes_nothing_of_its_children(
 
 
 def _publish(root: Path, number: int) -> None:
-    published(
+    publish_flow(
         toy_flow(root, *(f"lineage.models.{model}.version=v{number}" for model in ("teacher", "student", "tiny")))
     )
 
 
-def test_many_versions_that_are_published_at_once_all_arrive(flow: Flow) -> None:
+def test_versions_published_concurrently_all_arrive(flow: Flow) -> None:
     run_flow(flow)
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_publish, args=(flow.root, number)) for number in range(4)]
@@ -246,13 +246,13 @@ def test_secrets_of_a_record_are_not_published(flow: Flow) -> None:
     records = dict(run_flow(flow))
     url = "https://me:hunter2@x.org/a?X-Amz-Signature=hunter2"
     secrets = {"token": "hunter2", "hf_token": "hunter2", "token_dim": 5, "login": {"credentials": ["hunter2"]}}
-    made = records["train:teacher"]
+    teacher = records["train:teacher"]
     records["train:teacher"] = replace(
-        made,
+        teacher,
         params={**secrets, "url": url},
         facts={"from": url},
-        reasons={**made.reasons, "power_w": f"nothing at {url}"},
-        environment={**made.environment, "index": f"{url}#token=hunter2"},
+        reasons={**teacher.reasons, "power_w": f"nothing at {url}"},
+        environment={**teacher.environment, "index": f"{url}#token=hunter2"},
     )
     publish.publish(flow, {name: record for name, record in records.items() if record.model == "teacher"})
     there = contents(tree_folder(flow))
@@ -262,12 +262,12 @@ def test_secrets_of_a_record_are_not_published(flow: Flow) -> None:
     assert [path for path, data in there.items() if b"hunter2" in data] == []
 
 
-def test_verify_tells_what_it_cannot_make_of_a_receipt(flow: Flow) -> None:
-    published(flow)
+def test_verify_reports_receipt_values_that_it_cannot_use(flow: Flow) -> None:
+    publish_flow(flow)
     file = tree_folder(flow) / "metadata/receipts/models/teacher/v1.0.json"
     text = file.read_text()
-    made = json.loads(text)["records"][0]["finished"]
-    file.write_text(text.replace(made, "soon").replace("document:metrics", "document:../nosuch"))
-    told = problems(flow)
-    assert "invalid metadata/project_manifest.json" in told
-    assert "invalid models/teacher/v1.0/metrics.json" in told
+    finished = json.loads(text)["records"][0]["finished"]
+    file.write_text(text.replace(finished, "soon").replace("document:metrics", "document:../nosuch"))
+    messages = problems(flow)
+    assert "invalid metadata/project_manifest.json" in messages
+    assert "invalid models/teacher/v1.0/metrics.json" in messages

@@ -1,4 +1,4 @@
-"""A receipt says what is published: it may gain, what it says never changes, and of many writers none is lost."""
+"""Write receipts of published versions: they may gain entries, never change them, and lose none to other writers."""
 
 import multiprocessing
 from dataclasses import replace
@@ -22,13 +22,13 @@ def record(task: str = "train:m", finished: str = "2026-01-02") -> Record:
     return Record(*named, {}, {}, {}, {}, {}, (), "c", {}, "local", finished, finished, 1.0)
 
 
-def placed(path: str = "models/m/v1/a", sha256: str = "aa", *, fixed: bool = True) -> PublishedFile:
+def published_file(path: str = "models/m/v1/a", sha256: str = "aa", *, fixed: bool = True) -> PublishedFile:
     return PublishedFile(path, 1, sha256, "train:m/a", fixed)
 
 
 def receipt(*files: PublishedFile, **changes: object) -> Receipt:
     known = {"model": "m", "version": "v1", "type": "teacher", "digest": "d", "content": "c", "records": (record(),)}
-    return Receipt("models/m/v1", files or (placed(),), **{**known, **changes})  # type: ignore[arg-type]
+    return Receipt("models/m/v1", files or (published_file(),), **{**known, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def tree(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
-def test_a_receipt_is_read_as_it_was_written(tree: Folder) -> None:
+def test_receipt_survives_a_round_trip(tree: Folder) -> None:
     receipts.put(tree, receipt())
     assert receipts.read_all(tree) == (receipt(),)
     assert receipts.read(tree, "models/m/v2") is None
@@ -44,13 +44,13 @@ def test_a_receipt_is_read_as_it_was_written(tree: Folder) -> None:
 
 def test_a_receipt_gains_files_and_records(tree: Folder) -> None:
     receipts.put(tree, receipt())
-    more = receipt(placed("models/m/v1/b"), records=(record(), record("benchmark:m", "2026-01-03")))
+    more = receipt(published_file("models/m/v1/b"), records=(record(), record("benchmark:m", "2026-01-03")))
     joined = receipts.put(tree, more)
     assert [file.path for file in joined.files] == ["models/m/v1/a", "models/m/v1/b"]
     assert [r.task for r in joined.records] == ["train:m", "benchmark:m"]
 
 
-def test_the_same_again_writes_nothing(tree: Folder) -> None:
+def test_unchanged_receipt_is_not_written_again(tree: Folder) -> None:
     receipts.put(tree, receipt())
     before = next(iter(tree.list())).etag
     receipts.put(tree, receipt())
@@ -62,26 +62,29 @@ def test_the_same_again_writes_nothing(tree: Folder) -> None:
     [
         (receipt(digest="e"), r"m v1 is published with digest d \(content c\), not e \(c\)\. Raise its version\."),
         (receipt(content="x"), "Raise its version"),
-        (receipt(placed(sha256="bb")), r"models/m/v1/a: m v1 is published with another content \(aa…, now bb…\)"),
+        (
+            receipt(published_file(sha256="bb")),
+            r"models/m/v1/a: m v1 is published with another content \(aa…, now bb…\)",
+        ),
     ],
 )
-def test_what_is_published_is_refused_to_anything_else(tree: Folder, other: Receipt, fault: str) -> None:
+def test_published_version_refuses_other_content(tree: Folder, other: Receipt, fault: str) -> None:
     receipts.put(tree, receipt())
     with pytest.raises(PokeflowError, match=fault):
         receipts.put(tree, other)
     assert receipts.read_all(tree) == (receipt(),)
 
 
-def test_what_lies_under_no_version_may_change_and_the_later_making_wins(tree: Folder) -> None:
-    first = receipt(placed("models/m/config", "aa", fixed=False))
-    later = receipt(placed("models/m/config", "bb", fixed=False), records=(record(finished="2026-02-02"),))
+def test_unversioned_file_of_the_later_run_wins(tree: Folder) -> None:
+    first = receipt(published_file("models/m/config", "aa", fixed=False))
+    later = receipt(published_file("models/m/config", "bb", fixed=False), records=(record(finished="2026-02-02"),))
     receipts.put(tree, later)
     assert receipts.put(tree, first).files[0].sha256 == "bb"
 
 
 @given(st.permutations([("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]), st.integers(0, 3))
-def test_the_order_in_which_writers_come_makes_no_difference(order: list[tuple[str, str]], split: int) -> None:
-    parts = [receipt(placed(f"models/m/v1/{name}", sha)) for name, sha in order]
+def test_merging_does_not_depend_on_the_order(order: list[tuple[str, str]], split: int) -> None:
+    parts = [receipt(published_file(f"models/m/v1/{name}", sha)) for name, sha in order]
     joined = parts[0]
     for part in parts[1:]:
         joined = receipts.merge(joined, part)
@@ -109,7 +112,7 @@ def test_the_order_in_which_writers_come_makes_no_difference(order: list[tuple[s
     ],
     ids=["empty", "cut", "list", "unit", "outside", "model", "version", "size", "unit outside", "deep"],
 )
-def test_a_damaged_or_hostile_receipt_is_told_and_never_followed(tree: Folder, text: bytes) -> None:
+def test_damaged_or_hostile_receipt_is_refused(tree: Folder, text: bytes) -> None:
     tree.write("metadata/receipts/models/m/v1.json", text, match=None)
     with pytest.raises(IntegrityError, match=r"metadata/receipts/models/m/v1\.json: not a valid receipt"):
         receipts.read_all(tree)
@@ -137,10 +140,10 @@ def test_of_eight_publishers_of_one_version_one_is_first(tmp_path: Path) -> None
 
 
 def _gain(root: Path, name: str) -> None:
-    receipts.put(Folder(root), receipt(placed(f"models/m/v1/{name}")))
+    receipts.put(Folder(root), receipt(published_file(f"models/m/v1/{name}")))
 
 
-def test_of_eight_who_add_to_one_version_none_is_lost(tmp_path: Path) -> None:
+def test_eight_concurrent_publishes_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_gain, args=(tmp_path, f"file{i}")) for i in range(8)]
     for process in processes:
@@ -158,18 +161,18 @@ def test_receipts_that_did_not_change_are_read_once(tree: Folder, monkeypatch: p
     assert receipts.read_all(tree, known) == first
 
 
-def test_a_version_that_was_migrated_is_told_apart() -> None:
+def test_migrated_version_differs_by_its_unknown_digest() -> None:
     old = replace(receipt(), digest="", content="", records=(), origin="s3://old")
     assert "published with digest unknown" in receipts.differences(old, receipt())[0]
 
 
-def test_a_unit_that_is_no_version_needs_no_model_and_empty_files_are_files(tree: Folder) -> None:
-    facts = Receipt("provision", (replace(placed("empty"), size=0),), facts={"id": 1})
+def test_unit_without_a_model_may_hold_empty_files(tree: Folder) -> None:
+    facts = Receipt("provision", (replace(published_file("empty"), size=0),), facts={"id": 1})
     receipts.put(tree, facts)
     assert receipts.read(tree, "provision")[0] == facts
 
 
-def test_a_receipt_is_a_text_for_people_too(tree: Folder) -> None:
+def test_receipt_is_readable_text(tree: Folder) -> None:
     receipts.put(tree, receipt())
     lines = tree.read("metadata/receipts/models/m/v1.json")[0].decode().splitlines(keepends=True)
     assert lines[:2] == ["{\n", ' "unit": "models/m/v1",\n']
@@ -185,14 +188,14 @@ def test_versions_are_ordered_by_their_numbers(lower: str, higher: str) -> None:
     assert receipts.version_sort_key("v01") == receipts.version_sort_key("v1")
 
 
-def test_receipts_of_a_model_are_ordered_by_production_then_by_version() -> None:
+def test_receipts_are_ordered_by_finish_time_then_by_version() -> None:
     early = replace(receipt(records=(record(finished="2026-01-01"),)), version="v10")
     late = replace(receipt(records=(record(finished="2026-01-02"),)), version="v2")
     twin = replace(late, version="v10", unit="models/m/v10")
     assert sorted([twin, late, early], key=receipts.order) == [early, late, twin]
 
 
-def test_the_producing_task_s_record_says_when_a_version_was_finished() -> None:
+def test_version_finished_when_its_producing_task_did() -> None:
     two = receipt(records=(record(finished="2026-01-01"), record("benchmark:m", "2026-01-03")))
     assert two.finished == "2026-01-01"
     assert receipt(records=()).finished == ""
@@ -209,11 +212,11 @@ def test_of_two_records_of_a_task_the_later_stays(tree: Folder) -> None:
 
 
 @pytest.mark.parametrize("finished", ["2026-01-02", "2026-02-02"])
-def test_the_files_of_a_making_that_is_not_older_replace_the_old_ones(finished: str) -> None:
-    old = receipt(placed("config", "aa", fixed=False), placed("old", fixed=False))
+def test_files_of_a_run_that_is_not_older_replace_the_old_ones(finished: str) -> None:
+    old = receipt(published_file("config", "aa", fixed=False), published_file("old", fixed=False))
     new = receipt(
-        placed("config", "bb", fixed=False),
-        placed("new", fixed=False),
+        published_file("config", "bb", fixed=False),
+        published_file("new", fixed=False),
         records=(record(finished=finished),),
         facts={"a": 1},
     )
@@ -223,17 +226,17 @@ def test_the_files_of_a_making_that_is_not_older_replace_the_old_ones(finished: 
     assert (joined.finished, joined.facts) == (finished, {"a": 1})
 
 
-def test_an_older_making_adds_only_what_is_missing_and_changes_no_facts() -> None:
-    old = receipt(placed("config", "bb", fixed=False), records=(record(finished="2026-02-02"),), facts={"a": 1})
-    new = receipt(placed("config", "aa", fixed=False), placed("more", fixed=False), facts={"a": 2})
+def test_older_run_adds_only_missing_files_and_no_facts() -> None:
+    old = receipt(published_file("config", "bb", fixed=False), records=(record(finished="2026-02-02"),), facts={"a": 1})
+    new = receipt(published_file("config", "aa", fixed=False), published_file("more", fixed=False), facts={"a": 2})
     joined = receipts.merge(old, new)
     assert {file.path: file.sha256 for file in joined.files} == {"config": "bb", "more": "aa"}
     assert (joined.finished, joined.facts) == ("2026-02-02", {"a": 1})
 
 
-def test_a_unit_without_records_is_replaced_by_what_is_written_last() -> None:
-    old = Receipt("data", (placed("link", "aa", fixed=False),), records=(record("prepare:data"),))
-    new = Receipt("data", (placed("link", "bb", fixed=False),))
+def test_unit_without_records_is_replaced_by_the_last_write() -> None:
+    old = Receipt("data", (published_file("link", "aa", fixed=False),), records=(record("prepare:data"),))
+    new = Receipt("data", (published_file("link", "bb", fixed=False),))
     assert receipts.merge(old, new).files[0].sha256 == "bb"
 
 
@@ -247,7 +250,7 @@ def test_the_type_and_the_parents_of_a_published_version_stay() -> None:
     assert (receipts.merge(bare, other).type, receipts.merge(bare, other).parents) == ("student", ("b:v1",))
 
 
-def test_the_producing_task_s_record_comes_first_and_the_others_by_their_start() -> None:
+def test_producing_record_is_first_and_the_others_by_their_start() -> None:
     producer = record("train:m", "2026-01-05")
     first, second = record("benchmark:m", "2026-01-01"), record("register:m", "2026-01-02")
     joined = receipts.merge(receipt(records=(producer, second)), receipt(records=(producer, first)))
@@ -256,43 +259,48 @@ def test_the_producing_task_s_record_comes_first_and_the_others_by_their_start()
 
 
 def test_a_file_that_is_fixed_in_one_receipt_only_may_differ() -> None:
-    fixed, loose = placed("a", "aa"), placed("a", "bb", fixed=False)
+    fixed, loose = published_file("a", "aa"), published_file("a", "bb", fixed=False)
     assert receipts.differences(receipt(fixed), receipt(loose)) == []
-    assert receipts.differences(receipt(loose), receipt(placed("a", "cc"))) == []
+    assert receipts.differences(receipt(loose), receipt(published_file("a", "cc"))) == []
     assert (
-        len(receipts.differences(receipt(fixed, placed("b", "aa")), receipt(placed("a", "x"), placed("b", "y")))) == 2
+        len(
+            receipts.differences(
+                receipt(fixed, published_file("b", "aa")), receipt(published_file("a", "x"), published_file("b", "y"))
+            )
+        )
+        == 2
     )
-    assert receipts.differences(receipt(fixed), receipt(fixed, placed("new", "zz"))) == []
+    assert receipts.differences(receipt(fixed), receipt(fixed, published_file("new", "zz"))) == []
 
 
-def test_what_is_no_version_may_change_its_content() -> None:
-    old = Receipt("data", (placed("a", "aa"),), digest="d")
-    assert receipts.differences(old, replace(old, digest="e", files=(placed("a", "bb"),))) == []
+def test_unversioned_unit_may_change_its_content() -> None:
+    old = Receipt("data", (published_file("a", "aa"),), digest="d")
+    assert receipts.differences(old, replace(old, digest="e", files=(published_file("a", "bb"),))) == []
 
 
-def test_an_unknown_digest_and_content_are_said_to_be_unknown() -> None:
+def test_difference_reports_unknown_digest_and_content() -> None:
     (text,) = receipts.differences(receipt(digest="", content=""), receipt())
     assert text == "m v1 is published with digest unknown (content unknown), not d (c). Raise its version."
 
 
-def test_all_receipts_are_read_sorted_and_other_files_are_left_out(tree: Folder) -> None:
+def test_receipts_are_read_sorted_without_other_files(tree: Folder) -> None:
     assert receipts.read_all(tree) == ()
     units = [receipts.unit("m", f"v{n}") for n in range(20)]
     for unit in reversed(units):
         receipts.put(tree, Receipt(unit, ()))
     tree.write("metadata/receipts/models/m/notes.txt", b"", match=None)
-    assert [found.unit for found in receipts.read_all(tree)] == sorted(units)
+    assert [item.unit for item in receipts.read_all(tree)] == sorted(units)
 
 
-def test_each_receipt_is_read_by_itself_so_that_a_damaged_one_hides_no_other(tree: Folder) -> None:
+def test_damaged_receipt_does_not_hide_the_others(tree: Folder) -> None:
     receipts.put(tree, receipt())
     tree.write("metadata/receipts/data.json", b"{", match=None)
-    found = dict(receipts.read_each(tree))
-    assert found["metadata/receipts/models/m/v1.json"] == receipt()
-    assert isinstance(found["metadata/receipts/data.json"], IntegrityError)
+    results = dict(receipts.read_each(tree))
+    assert results["metadata/receipts/models/m/v1.json"] == receipt()
+    assert isinstance(results["metadata/receipts/data.json"], IntegrityError)
 
 
-def test_a_receipt_that_is_removed_while_all_are_read_is_left_out(tree: Folder, monkeypatch) -> None:
+def test_receipt_removed_while_reading_is_left_out(tree: Folder, monkeypatch) -> None:
     receipts.put(tree, receipt())
     receipts.put(tree, Receipt("data", ()))
     read = Folder.read
@@ -306,8 +314,8 @@ def test_a_receipt_that_is_removed_while_all_are_read_is_left_out(tree: Folder, 
     assert receipts.read_all(tree) == (receipt(),)
 
 
-def test_a_cached_receipt_is_not_taken_for_one_of_another_key(tree: Folder, monkeypatch) -> None:
-    """Where etags are of the bytes alone, the same bytes under another key have the same one."""
+def test_cached_receipt_is_not_used_for_another_key(tree: Folder, monkeypatch) -> None:
+    """Read a receipt where etags depend on the bytes alone, so that two keys may have the same one."""
     receipts.put(tree, receipt())
     (entry,) = tree.list()
     known = {entry.etag: replace(receipt(), unit="models/m/v2")}
@@ -315,19 +323,19 @@ def test_a_cached_receipt_is_not_taken_for_one_of_another_key(tree: Folder, monk
     assert known[entry.etag] == receipt()
 
 
-def test_of_two_that_add_to_one_receipt_at_once_none_is_lost(tree: Folder, monkeypatch) -> None:
-    """Another publisher writes after this one has read, both for a first receipt and for a later one."""
+def test_write_between_read_and_write_is_not_lost(tree: Folder, monkeypatch) -> None:
+    """Let another publisher write after this one has read, for a first receipt and for a later one."""
     write, others = Folder.write, ["theirs", "theirs-too"]
 
     def interfere(self: Folder, key: str, data: bytes, *, match: str | None) -> str:
         if others:
-            with monkeypatch.context() as alone:
-                alone.setattr(Folder, "write", write)
-                receipts.put(self, receipt(placed(f"models/m/v1/{others.pop()}")))
+            with monkeypatch.context() as without_rivals:
+                without_rivals.setattr(Folder, "write", write)
+                receipts.put(self, receipt(published_file(f"models/m/v1/{others.pop()}")))
         return write(self, key, data, match=match)
 
     monkeypatch.setattr(Folder, "write", interfere)
-    receipts.put(tree, receipt(placed("models/m/v1/mine")))
-    receipts.put(tree, receipt(placed("models/m/v1/mine-too")))
+    receipts.put(tree, receipt(published_file("models/m/v1/mine")))
+    receipts.put(tree, receipt(published_file("models/m/v1/mine-too")))
     names = [file.path.rpartition("/")[2] for file in receipts.read_all(tree)[0].files]
     assert names == ["mine", "mine-too", "theirs", "theirs-too"]

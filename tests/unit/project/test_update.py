@@ -1,4 +1,4 @@
-"""Documents that many write: nothing lost, nothing written twice, nothing damaged taken for sound."""
+"""Update documents with many writers: nothing is lost or written twice, and damage is reported."""
 
 import json
 import logging
@@ -62,29 +62,29 @@ def adding(number: int) -> Any:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits there would have been."""
+    """Record the waits instead of sleeping."""
     waited: list[float] = []
     monkeypatch.setattr(writing.time, "sleep", waited.append)
     return waited
 
 
-def test_a_document_is_written_where_there_is_none_and_then_left_alone() -> None:
+def test_unchanged_document_is_written_once() -> None:
     objects = Memory()
     assert writing.update(objects, KEY, adding(1), SCHEMA) is True
     assert writing.update(objects, KEY, adding(1), SCHEMA) is False
     assert objects.writes == 1
 
 
-def test_its_bytes_are_json_in_the_order_given_with_a_newline_at_the_end() -> None:
+def test_document_is_indented_json_with_a_final_newline() -> None:
     text = writing.encode({"b": "é", "a": [1]}, "x")
     assert text == '{\n  "b": "é",\n  "a": [\n    1\n  ]\n}\n'.encode()
 
 
-def test_who_is_overtaken_reads_again_and_loses_nothing(waits: list[float]) -> None:
+def test_conflicting_write_is_retried_and_loses_nothing(waits: list[float]) -> None:
     objects = Memory()
 
     def rival(writes: int) -> Any:
-        """Writes before each of the first three writes of ours."""
+        """Write before each of the first three writes of this process."""
         if writes <= 3:
             there = json.loads(objects.held[KEY][0]) if KEY in objects.held else None
             objects.put(KEY, writing.encode(adding(100 + writes)(there), KEY))
@@ -92,13 +92,13 @@ def test_who_is_overtaken_reads_again_and_loses_nothing(waits: list[float]) -> N
 
     objects.meddle = rival
     assert writing.update(objects, KEY, adding(1), SCHEMA) is True
-    found = [int(run["id"], 16) for run in json.loads(objects.held[KEY][0])["runs"]]
-    assert found == [1, 101, 102, 103]
+    ids = [int(run["id"], 16) for run in json.loads(objects.held[KEY][0])["runs"]]
+    assert ids == [1, 101, 102, 103]
     assert len(waits) == 3
     assert all(wait <= writing.MAX_WAIT for wait in waits)
 
 
-def test_who_is_always_overtaken_gives_up_with_a_sentence(waits: list[float]) -> None:
+def test_endless_conflicts_are_reported_after_some_retries(waits: list[float]) -> None:
     objects = Memory()
 
     def rival(writes: int) -> Any:
@@ -124,7 +124,7 @@ def test_who_is_always_overtaken_gives_up_with_a_sentence(waits: list[float]) ->
         ),
     ],
 )
-def test_damaged_history_is_kept_and_told(data: bytes, fault: str) -> None:
+def test_damaged_history_is_kept_and_reported(data: bytes, fault: str) -> None:
     objects = Memory()
     objects.put(KEY, data)
     with pytest.raises(PokeflowError, match=f"{KEY}: {fault}.*pokeflow verify") as error:
@@ -133,7 +133,7 @@ def test_damaged_history_is_kept_and_told(data: bytes, fault: str) -> None:
     assert objects.held[KEY][0] == data
 
 
-def test_a_damaged_document_that_follows_from_receipts_is_written_anew_with_a_warning(
+def test_damaged_derived_document_is_rebuilt_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     objects, key = Memory(), "metadata/model_lineage.json"
@@ -153,7 +153,7 @@ def test_a_newer_pokeflow_s_document_is_never_written_over(derived: bool) -> Non
         writing.update(objects, KEY, adding(1), SCHEMA, derived=derived)
 
 
-def test_bytes_that_the_holder_itself_calls_damaged_are_not_taken_for_none() -> None:
+def test_integrity_error_of_the_storage_is_passed_on() -> None:
     class Broken(Memory):
         def read(self, key: str) -> tuple[bytes, str]:
             raise IntegrityError(f"{key}: its checksum is another.")
@@ -162,7 +162,7 @@ def test_bytes_that_the_holder_itself_calls_damaged_are_not_taken_for_none() -> 
         writing.update(Broken(), KEY, adding(1), SCHEMA, derived=True)
 
 
-def test_what_is_against_its_schema_is_not_written_and_the_place_is_told() -> None:
+def test_document_that_violates_its_schema_is_not_written() -> None:
     objects, wrong = Memory(), history(1)
     wrong["runs"][0]["seconds"] = "long"
     with pytest.raises(PokeflowError, match=r"history\.json: \$\.runs\[0\]\.seconds: 'long' is not of type 'number'"):
@@ -171,7 +171,7 @@ def test_what_is_against_its_schema_is_not_written_and_the_place_is_told() -> No
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_json_does_not_know_is_not_written(value: float) -> None:
+def test_number_that_json_lacks_is_not_written(value: float) -> None:
     objects, wrong = Memory(), history(1)
     wrong["runs"][0]["params"] = {"lr": value}
     with pytest.raises(PokeflowError, match="cannot be written as JSON"):
@@ -179,16 +179,16 @@ def test_what_json_does_not_know_is_not_written(value: float) -> None:
 
 
 def test_writers_on_many_threads_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # they wait for one another in earnest
+    monkeypatch.undo()  # sleep between retries
     objects = Folder(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         written = [pool.submit(writing.update, objects, KEY, adding(number), SCHEMA) for number in range(24)]
     assert all(one.result() for one in written)
-    found = [int(run["id"], 16) for run in json.loads((tmp_path / KEY).read_bytes())["runs"]]
-    assert found == list(range(24))
+    ids = [int(run["id"], 16) for run in json.loads((tmp_path / KEY).read_bytes())["runs"]]
+    assert ids == list(range(24))
 
 
-def test_what_is_taken_over_from_a_sound_document_is_not_looked_at_again() -> None:
+def test_entries_of_a_sound_document_are_not_checked_again() -> None:
     old = history(1)
     old["runs"][0]["seconds"] = "long"
     validation.require({**old, "runs": [*old["runs"], *history(2)["runs"]]}, SCHEMA, KEY, old)

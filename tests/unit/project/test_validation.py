@@ -1,4 +1,4 @@
-"""What documents tell: an unknown value has its reason beside it, and a secret is nobody else's business."""
+"""Require a reason for every null of a document, and remove secrets."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pokeflow.redaction import redact
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "shown"),
     [
         ("https://me:hunter2@example.org/a", "https://example.org/a"),
         ("s3://key:hunter2@bucket/x", "s3://bucket/x"),
@@ -27,10 +27,10 @@ from pokeflow.redaction import redact
          "from https://example.org/a and https://example.org/b?page=1"),
     ],
 )  # fmt: skip
-def test_what_lets_somebody_in_is_left_out_of_addresses(address: str, told: str) -> None:
-    assert redact(address) == told
-    assert redact({"a": [{"b": (address,)}]}) == {"a": [{"b": [told]}]}
-    assert redact({address: 1}) == {told: 1}
+def test_credentials_are_removed_from_addresses(address: str, shown: str) -> None:
+    assert redact(address) == shown
+    assert redact({"a": [{"b": (address,)}]}) == {"a": [{"b": [shown]}]}
+    assert redact({address: 1}) == {shown: 1}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_lets_somebody_in_is_left_out_of_addresses(address: str, told: str)
         "me@example.org",
     ],
 )
-def test_other_text_stays_as_it_is(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
@@ -53,22 +53,22 @@ def test_other_text_stays_as_it_is(text: str) -> None:
      "apiKey", "access_key", "aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "aws.secret_key", "credentials"],
 )  # fmt: skip
 @pytest.mark.parametrize("value", ["hunter2", ["hunter2"], {"user": "me", "value": "hunter2"}])
-def test_what_stands_under_a_secret_s_name_is_left_out(key: str, value: Any) -> None:
+def test_value_under_the_name_of_a_secret_is_removed(key: str, value: Any) -> None:
     assert redact({"options": [{key: value, "lr": 0.1}]}) == {"options": [{key: "…", "lr": 0.1}]}
 
 
-def test_a_password_of_figures_is_left_out_too() -> None:
+def test_numeric_password_is_removed() -> None:
     assert redact({"password": 1234}) == {"password": "…"}
 
 
 @pytest.mark.parametrize("key", ["token_dim", "tokens", "reg_tokens", "tokenizer", "monkeytoken", "passwords_seen"])
-def test_a_key_that_only_holds_the_word_keeps_its_value(key: str) -> None:
+def test_key_that_only_contains_the_word_keeps_its_value(key: str) -> None:
     assert redact({key: "cls"}) == {key: "cls"}
 
 
 def test_figures_and_switches_are_no_secrets() -> None:
-    told = {"ms_per_token": 0.25, "class_token": True, "hf_token": None, 3: 1}
-    assert redact(told) == told
+    document = {"ms_per_token": 0.25, "class_token": True, "hf_token": None, 3: 1}
+    assert redact(document) == document
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_figures_and_switches_are_no_secrets() -> None:
         ({"a": 1, "reasons": {"a": "why"}}, "$.reasons.a: a reason for a value that is not null."),
     ],
 )
-def test_every_null_has_its_reason_beside_it(document: dict[str, Any], fault: str) -> None:
+def test_null_without_a_reason_is_reported(document: dict[str, Any], fault: str) -> None:
     assert list(validation.reason_faults(document)) == [fault]
 
 

@@ -1,4 +1,4 @@
-"""The documents are sound: links lead somewhere, files named exist, the reference is what the code says.
+"""Check the documents: links resolve, named files exist, and the reference agrees with the code.
 
 ``tests/test_docs_commands.py`` has the commands of the pages.
 """
@@ -38,26 +38,26 @@ def name(page: Path) -> str:
 
 
 def text_of(page: Path) -> str:
-    """A page's text without its blocks of code."""
+    """Return a page's text without its blocks of code."""
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 def links(page: Path) -> list[str]:
     prose = re.sub(r"`[^`\n]+`", "", text_of(page))
-    return ["".join(found) for found in LINK.findall(prose)]
+    return ["".join(match) for match in LINK.findall(prose)]
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub and MkDocs make them, and those that it sets itself."""
-    found = set(re.findall(r"\{ #([\w.-]+) \}", text_of(page)))
-    found |= set(re.findall(r"^::: ([\w.]+)", text_of(page), re.MULTILINE))
+    """Return the anchors of a page's headings, as GitHub and MkDocs make them, and those that it sets itself."""
+    ids = set(re.findall(r"\{ #([\w.-]+) \}", text_of(page)))
+    ids |= set(re.findall(r"^::: ([\w.]+)", text_of(page), re.MULTILINE))
     for heading in re.findall(r"^#+ (.+?)(?: \{.*\})?$", text_of(page), re.MULTILINE):
         plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
-        found.add(re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower()))
-    return found
+        ids.add(re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower()))
+    return ids
 
 
-def test_pages_that_code_and_configuration_name_are_there() -> None:
+def test_pages_named_in_code_and_configuration_exist() -> None:
     files = [
         *(ROOT / "conf").rglob("*.yaml"),
         *(ROOT / "pokeflow").rglob("*.py"),
@@ -92,7 +92,7 @@ PICTURES = DOCS / "pictures"
 
 
 def test_every_diagram_is_drawn() -> None:
-    """The site shows the drawings, because Mermaid's script would come from another host."""
+    """Require a drawing of each diagram, as the site may not load Mermaid's script from another host."""
     for page in sorted(DOCS.rglob("*.md")):
         for source in re.findall(
             r"^```mermaid\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
@@ -168,7 +168,7 @@ def test_every_column_fact_and_published_figure_is_explained() -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; its warnings are errors."""
+    """Build the site with warnings as errors, and return its folder."""
     pytest.importorskip("material", reason="the site is built with the extra 'docs'")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
@@ -190,20 +190,20 @@ def test_a_page_loads_nothing_from_other_hosts(site: Path) -> None:
         r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(https?:[^\"]*)|<link\b[^>]*\bhref=\"(https?:[^\"]*)"
     )
     for page in site.rglob("*.html"):
-        found = ["".join(hit) for hit in loads.findall(page.read_text(encoding="utf-8"))]
-        assert found == [], page.relative_to(site)
+        urls = ["".join(hit) for hit in loads.findall(page.read_text(encoding="utf-8"))]
+        assert urls == [], page.relative_to(site)
         assert 'class="mermaid"' not in page.read_text(encoding="utf-8"), "Mermaid's script is another host's"
 
 
 @pytest.mark.slow
-def test_its_search_finds_the_reference(site: Path) -> None:
+def test_site_search_covers_the_reference(site: Path) -> None:
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
-    places = {entry["location"] for entry in index["docs"]}
-    assert "reference/cli/#pokeflow-publish" in places
-    assert any(place.startswith("reference/api/#pokeflow") for place in places)
+    locations = {entry["location"] for entry in index["docs"]}
+    assert "reference/cli/#pokeflow-publish" in locations
+    assert any(location.startswith("reference/api/#pokeflow") for location in locations)
 
 
 @pytest.mark.slow
-def test_what_is_for_tests_is_not_on_the_site(site: Path) -> None:
+def test_comments_for_tests_are_not_on_the_site(site: Path) -> None:
     for page in site.rglob("*.html"):
         assert not re.search(r"<!-- (?:test|generated):", page.read_text(encoding="utf-8")), page

@@ -1,4 +1,4 @@
-"""The check of names: it finds a bad one, says what is better, and passes what is a verb or a noun."""
+"""Check the checker of names: it reports a bad one with a better one, and passes verbs and nouns."""
 
 from pathlib import Path
 

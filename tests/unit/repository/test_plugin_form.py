@@ -1,4 +1,4 @@
-"""Every plugin has one form, and each function that it names is there."""
+"""Check that plugins have the common form, and that the functions they name exist."""
 
 import tomllib
 from pathlib import Path
@@ -26,33 +26,33 @@ FORM = (
 
 
 @pytest.mark.parametrize("name", FORM)
-def test_a_plugin_has_the_form_that_every_plugin_has(name: str) -> None:
+def test_plugin_has_the_common_form(name: str) -> None:
     assert faults_of_form(PLUGINS / f"pokeflow-{name}") == []
 
 
 @pytest.mark.parametrize(
     "backend", plugins.registry(plugins.manager()).backends.values(), ids=lambda b: f"{b.stage}:{b.name}"
 )
-def test_every_function_that_a_backend_names_is_there(backend: Backend) -> None:
+def test_functions_named_by_a_backend_exist(backend: Backend) -> None:
     named = [where for where in (backend.run, backend.check, backend.fingerprint) if where]
     assert all(callable(load_function(where)) for where in named)
     load_params(backend)
 
 
 @pytest.mark.parametrize("executor", plugins.registry(plugins.manager()).executors.values(), ids=lambda e: e.name)
-def test_every_function_that_an_executor_names_is_there(executor: Executor) -> None:
+def test_functions_named_by_an_executor_exist(executor: Executor) -> None:
     named = [executor.run, executor.price, executor.limit, executor.check, executor.bill]
     assert all(callable(load_function(where)) for where in named if where)
     load_params(executor)
 
 
 @pytest.mark.parametrize("command", plugins.commands(plugins.manager()).values(), ids=lambda c: c.name)
-def test_every_function_that_a_command_names_is_there(command: Command) -> None:
+def test_functions_named_by_a_command_exist(command: Command) -> None:
     assert all(callable(load_function(where)) for where in (command.run, command.arguments, command.check) if where)
     load_params(command)
 
 
-def test_of_an_unfit_plugin_every_fault_is_told(tmp_path: Path) -> None:
+def test_every_fault_of_an_unfit_plugin_is_reported(tmp_path: Path) -> None:
     package = tmp_path / "src" / "pokeflow_odd"
     (package / "stages").mkdir(parents=True)
     (package / "stages" / "train.py").write_text("def train(task): ...\n")
@@ -72,7 +72,7 @@ URLS = {"Documentation", "Source", "Changelog", "Issues"}
 
 
 def faults_of_metadata(folder: Path) -> list[str]:
-    """Return what a published distribution of this repository does not say about itself, one phrase for each fault."""
+    """Return what is missing from the metadata of a distribution, one phrase for each fault."""
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     faults = [f"no {key}" for key in KEYS if not project.get(key)]
     faults += [f"no address of {name}" for name in sorted(URLS - set(project.get("urls", {})))]
@@ -87,7 +87,7 @@ def faults_of_metadata(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folder.name)
-def test_every_distribution_says_whose_it_is_and_where(folder: Path) -> None:
+def test_every_distribution_has_complete_metadata(folder: Path) -> None:
     assert faults_of_metadata(folder) == []
 
 

@@ -1,4 +1,4 @@
-"""The check of prose: it finds what breaks Vale's rules in pages, docstrings and messages, and spares code."""
+"""Check the checker of prose: it applies Vale's rules to pages, docstrings and messages, but not to code."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def faults(tree: Path) -> list[str]:
     return list(prose.faults(tree, prose.rules(tree / "styles")))
 
 
-def test_a_page_with_a_bad_word_is_reported_with_line_and_better_word(tree: Path) -> None:
+def test_bad_word_of_a_page_is_reported_with_a_better_one(tree: Path) -> None:
     (tree / "docs/page.md").write_text("# A page\n\nThe record tells of a run.\n")
     assert faults(tree) == ["docs/page.md:3: Say 'describes' instead of 'tells of'. [Words]"]
 
@@ -87,7 +87,7 @@ def test_names_in_quotes_keys_and_short_strings_are_spared(tree: Path) -> None:
     assert faults(tree) == []
 
 
-def test_a_kind_of_rule_that_is_not_known_is_an_error(tree: Path) -> None:
+def test_unknown_kind_of_rule_is_an_error(tree: Path) -> None:
     (tree / "styles/Odd.yml").write_text("extends: script\nmessage: odd\n")
     with pytest.raises(ValueError, match="script"):
         prose.rules(tree / "styles")

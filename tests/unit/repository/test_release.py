@@ -1,4 +1,4 @@
-"""The release script: one version for every distribution, and the notes of a release."""
+"""Run the release script: one version for every distribution, and the notes of a release."""
 
 import importlib.util
 import shutil
@@ -23,7 +23,7 @@ def release() -> ModuleType:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Copy the files that say a version."""
+    """Copy the files that contain a version."""
     for file in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md", "pokeflow/__init__.py"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)

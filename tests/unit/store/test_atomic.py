@@ -1,4 +1,4 @@
-"""Files that are replaced whole, and locks that one process holds at a time."""
+"""Replace files atomically, and lock them for one process at a time."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ def lock(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock until it reads a line."""
+    """Start another process that holds the lock until it reads a line."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], **pipes)
     assert process.stdout.readline() == "held\n"
@@ -40,7 +40,7 @@ def holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The content of each file at the moment when it was flushed to disk."""
+    """Record the content of each file when it is flushed to disk."""
     contents: list[bytes] = []
 
     def fsync(descriptor: int) -> None:
@@ -58,12 +58,12 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_all_of_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, synced: list[bytes]) -> None:
+def test_file_is_flushed_before_it_is_renamed(tmp_path: Path, synced: list[bytes]) -> None:
     write_atomically(tmp_path / "x", b"all of it")
     assert synced == [b"all of it"]
 
 
-def test_a_file_that_is_made_again_quickly_is_not_flushed(tmp_path: Path, synced: list[bytes]) -> None:
+def test_file_that_is_quick_to_rebuild_is_not_flushed(tmp_path: Path, synced: list[bytes]) -> None:
     write_atomically(tmp_path / "x", b"all of it", flush=False)
     assert synced == []
     assert (tmp_path / "x").read_bytes() == b"all of it"
@@ -97,7 +97,7 @@ def test_a_lock_is_released_after_an_error(lock: Path) -> None:
         assert mine
 
 
-def test_a_lock_whose_file_was_removed_by_hand_is_released_all_the_same(lock: Path) -> None:
+def test_lock_whose_file_was_deleted_is_released(lock: Path) -> None:
     with file_lock(lock, "x"):
         lock.unlink()
     with try_file_lock(lock, wait=False) as mine:
@@ -105,7 +105,7 @@ def test_a_lock_whose_file_was_removed_by_hand_is_released_all_the_same(lock: Pa
 
 
 @pytest.mark.usefixtures("holder")
-def test_who_does_not_wait_is_told_that_another_holds_the_lock(lock: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lock_held_elsewhere_is_refused_without_waiting(lock: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with try_file_lock(lock, wait=False) as mine:
         assert mine is False
@@ -113,15 +113,15 @@ def test_who_does_not_wait_is_told_that_another_holds_the_lock(lock: Path, caplo
     assert caplog.messages == []
 
 
-def test_who_waits_says_so_and_is_next(
+def test_waiting_for_a_lock_is_logged_and_then_succeeds(
     lock: Path, holder: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    told, entered = threading.Event(), threading.Event()
+    logged, entered = threading.Event(), threading.Event()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told.set()
+            logged.set()
 
     def enter() -> None:
         with file_lock(lock, "train:m"):
@@ -132,7 +132,7 @@ def test_who_waits_says_so_and_is_next(
     waiting = threading.Thread(target=enter, daemon=True)
     waiting.start()
     try:
-        assert told.wait(60)
+        assert logged.wait(60)
         assert not entered.wait(0.2), "the lock is held by the other process"
         holder.communicate("go\n", timeout=60)
         assert entered.wait(60)
@@ -143,7 +143,7 @@ def test_who_waits_says_so_and_is_next(
     assert not lock.exists()
 
 
-def test_a_killed_holder_holds_nothing(lock: Path, holder: subprocess.Popen[str]) -> None:
+def test_lock_of_a_killed_process_is_free(lock: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
     with try_file_lock(lock, wait=False) as mine:

@@ -1,4 +1,4 @@
-"""A lease: held by one process at a time, renewed while it is held, and taken over from whoever is gone."""
+"""Hold leases: one process at a time, renewed while held, and taken over from processes that ended."""
 
 import logging
 import os
@@ -49,8 +49,8 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    """A folder, and a bucket whose etags are of the bytes alone, as S3's are."""
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """Open a folder, and a bucket whose etags depend on the bytes alone, as those of S3 do."""
     if request.param == "folder":
         return Folder(tmp_path / "bucket")
     server = request.getfixturevalue("s3")
@@ -108,7 +108,7 @@ class Ticks:
 
 
 class Thread(threading.Thread):
-    """A thread that keeps how long it was waited for."""
+    """A thread that records the timeout of its last join."""
 
     joined: float | None = None
 
@@ -145,7 +145,7 @@ def renewals(monkeypatch: pytest.MonkeyPatch) -> Renewals:
 
 
 def elsewhere(**changes: Any) -> bytes:
-    """A claim of another machine; each has other bytes, as a renewal has."""
+    """Return a claim of another machine, with new bytes each time, as in a renewal."""
     return leases.claim_of("x", "other", host="elsewhere", **changes)
 
 
@@ -160,25 +160,25 @@ def fail_once(name: str, error: Exception) -> Callable[[str], None]:
     return before
 
 
-def test_a_lease_is_an_object_that_is_gone_afterwards(bucket: Bucket) -> None:
+def test_lease_is_an_object_while_it_is_held(bucket: Bucket) -> None:
     with leases.lease(bucket, KEY, "train:m") as claim:
         text, etag = bucket.read(KEY)
-        found = leases._read_claim(text)
-        assert (found["what"], found["by"], found["pid"]) == ("train:m", claim.by, os.getpid())
+        claim_fields = leases._read_claim(text)
+        assert (claim_fields["what"], claim_fields["by"], claim_fields["pid"]) == ("train:m", claim.by, os.getpid())
         assert (claim.etag, claim.lost) == (etag, False)
         claim.require_held()
     assert bucket.stat(KEY) is None
 
 
-def test_a_lease_is_given_back_after_an_error(bucket: Bucket) -> None:
+def test_lease_is_released_after_an_error(bucket: Bucket) -> None:
     with pytest.raises(ZeroDivisionError), leases.lease(bucket, KEY, "x"):
         raise ZeroDivisionError
     assert bucket.stat(KEY) is None
 
 
-def test_a_lease_is_held_by_one_at_a_time(place: ObjectStore, clock: Clock) -> None:
+def test_a_lease_is_held_by_one_at_a_time(storage: ObjectStore, clock: Clock) -> None:
     order: list[str] = []
-    first = leases.lease(place, KEY, "x")
+    first = leases.lease(storage, KEY, "x")
     first.__enter__()
 
     def release() -> None:
@@ -187,14 +187,14 @@ def test_a_lease_is_held_by_one_at_a_time(place: ObjectStore, clock: Clock) -> N
             first.__exit__(None, None, None)
 
     clock.then = release
-    with leases.lease(place, KEY, "x"):
+    with leases.lease(storage, KEY, "x"):
         order.append("second")
     assert order == ["first", "second"]
     with pytest.raises(NotFoundError):
-        place.read(KEY)
+        storage.read(KEY)
 
 
-def test_whoever_waits_says_so_once_and_looks_every_second(
+def test_waiting_is_logged_once_and_polls_every_second(
     bucket: Bucket, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -204,34 +204,34 @@ def test_whoever_waits_says_so_once_and_looks_every_second(
     assert caplog.messages == ["train:m: another machine is running it, waiting"]
 
 
-def test_a_short_lease_is_looked_at_four_times(bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_polls_four_times_per_lease(bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE", 2.0)
     bucket.write(KEY, elsewhere(), match=None)
     with leases.lease(bucket, KEY, "x"):
         assert clock.waits == [0.5] * 5
 
 
-def test_a_lease_lasts_a_minute_without_renewal(place: ObjectStore, clock: Clock) -> None:
-    place.write(KEY, elsewhere(), match=None)
-    with leases.lease(place, KEY, "x"):
+def test_a_lease_lasts_a_minute_without_renewal(storage: ObjectStore, clock: Clock) -> None:
+    storage.write(KEY, elsewhere(), match=None)
+    with leases.lease(storage, KEY, "x"):
         assert clock.passed == LEASE + 1 == 61
 
 
-def test_a_lease_that_is_renewed_is_not_taken_over(place: ObjectStore, clock: Clock) -> None:
+def test_a_lease_that_is_renewed_is_not_taken_over(storage: ObjectStore, clock: Clock) -> None:
     renewals = [30, 60, 90]
 
     def renew() -> None:
         if renewals and clock.passed == renewals[0]:
             renewals.pop(0)
-            place.write(KEY, elsewhere(), match=None)
+            storage.write(KEY, elsewhere(), match=None)
 
     clock.then = renew
-    place.write(KEY, elsewhere(), match=None)
-    with leases.lease(place, KEY, "x"):
+    storage.write(KEY, elsewhere(), match=None)
+    with leases.lease(storage, KEY, "x"):
         assert clock.passed == 90 + LEASE + 1
 
 
-def test_a_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over_at_once(bucket: Bucket, clock: Clock) -> None:
+def test_lease_of_an_ended_local_process_is_taken_over_at_once(bucket: Bucket, clock: Clock) -> None:
     bucket.write(KEY, leases.claim_of("x", "a", pid=GONE), match=None)
     with leases.lease(bucket, KEY, "x"):
         assert clock.waits == []
@@ -258,7 +258,9 @@ def test_a_claim_whose_holder_may_be_alive_is_waited_for(bucket: Bucket, clock: 
         assert clock.passed == LEASE + 1
 
 
-def test_a_process_of_another_user_is_not_gone(bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lease_of_another_user_s_process_is_waited_for(
+    bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def kill(pid: int, signal: int) -> None:
         assert signal == 0, "the process is looked at, not ended"
         raise PermissionError
@@ -269,8 +271,8 @@ def test_a_process_of_another_user_is_not_gone(bucket: Bucket, clock: Clock, mon
         assert clock.passed == LEASE + 1
 
 
-def test_of_two_that_take_over_one_lease_the_second_waits(bucket: Bucket, clock: Clock) -> None:
-    """Another machine takes it over after this one has read the old claim, and before it writes its own."""
+def test_second_process_to_take_over_a_lease_waits(bucket: Bucket, clock: Clock) -> None:
+    """Let another machine take it over after this one has read the old claim, and before it writes its own."""
     bucket.write(KEY, elsewhere(), match=None)
     theirs = elsewhere()
     held: list[bytes] = []
@@ -300,7 +302,7 @@ def test_of_two_that_take_over_one_lease_the_second_waits(bucket: Bucket, clock:
         assert clock.passed > 2 * LEASE
 
 
-def test_a_claim_that_vanishes_while_it_is_read_is_tried_again(bucket: Bucket, clock: Clock) -> None:
+def test_claim_deleted_while_it_is_read_is_tried_again(bucket: Bucket, clock: Clock) -> None:
     bucket.write(KEY, elsewhere(), match=None)
     Bucket.before = staticmethod(  # type: ignore[method-assign]
         lambda name: Folder.delete(bucket, KEY) if name == "read" and bucket.stat(KEY) else None
@@ -309,7 +311,7 @@ def test_a_claim_that_vanishes_while_it_is_read_is_tried_again(bucket: Bucket, c
         assert clock.waits == [1.0]
 
 
-def test_a_network_that_is_away_is_no_free_claim(bucket: Bucket) -> None:
+def test_network_error_does_not_grant_a_lease(bucket: Bucket) -> None:
     Bucket.before = staticmethod(fail_once("write", PokeflowError("no network")))  # type: ignore[method-assign]
     with pytest.raises(PokeflowError, match="no network"), leases.lease(bucket, KEY, "x"):
         pytest.fail("it was held")
@@ -331,7 +333,7 @@ def test_a_lease_is_renewed_four_times_before_it_ends(bucket: Bucket, renewals: 
     assert bucket.stat(KEY) is None
 
 
-def test_who_lost_a_lease_is_told_and_leaves_the_other_s(
+def test_lost_lease_is_reported_and_the_new_one_kept(
     bucket: Bucket, renewals: Renewals, caplog: pytest.LogCaptureFixture
 ) -> None:
     theirs = elsewhere()
@@ -354,7 +356,7 @@ def test_a_lease_that_was_removed_is_lost(bucket: Bucket, renewals: Renewals) ->
         assert claim.lost
 
 
-def test_a_lost_lease_is_not_given_back_even_if_it_is_there_again(bucket: Bucket, renewals: Renewals) -> None:
+def test_lost_lease_is_not_deleted_even_if_it_reappears(bucket: Bucket, renewals: Renewals) -> None:
     with leases.lease(bucket, KEY, "x") as claim:
         mine = bucket.read(KEY)[0]
         bucket.delete(KEY)
@@ -364,7 +366,7 @@ def test_a_lost_lease_is_not_given_back_even_if_it_is_there_again(bucket: Bucket
     assert bucket.stat(KEY) is not None
 
 
-def test_a_lease_that_another_took_between_two_renewals_is_left_alone(bucket: Bucket) -> None:
+def test_lease_taken_over_between_renewals_is_not_deleted(bucket: Bucket) -> None:
     theirs = elsewhere()
     with leases.lease(bucket, KEY, "x"):
         bucket.write(KEY, theirs, match=None)
@@ -372,7 +374,7 @@ def test_a_lease_that_another_took_between_two_renewals_is_left_alone(bucket: Bu
 
 
 def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_lease(bucket: Bucket, renewals: Renewals) -> None:
-    """The write arrived, so the object has another etag than this process knows."""
+    """Store the write but lose its answer, so that the object has another etag than this process knows."""
     with leases.lease(bucket, KEY, "x") as claim:
         bucket.write(KEY, leases.claim_of("x", claim.by), match=None)
         renewals.renew()
@@ -383,7 +385,7 @@ def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_lease(bucket: Bucket,
         assert bucket.read(KEY) != before
 
 
-def test_a_network_that_is_away_for_a_renewal_is_told_and_tried_again(
+def test_failed_renewal_is_reported_and_retried(
     bucket: Bucket, renewals: Renewals, caplog: pytest.LogCaptureFixture
 ) -> None:
     with leases.lease(bucket, KEY, "train:m") as claim:
@@ -397,7 +399,7 @@ def test_a_network_that_is_away_for_a_renewal_is_told_and_tried_again(
     assert caplog.messages == ["train:m: its claim could not be renewed and is retried: no network"]
 
 
-def test_who_cannot_see_whether_a_lease_is_lost_keeps_it(bucket: Bucket, renewals: Renewals) -> None:
+def test_lease_is_kept_when_its_loss_cannot_be_checked(bucket: Bucket, renewals: Renewals) -> None:
     def refuse(name: str) -> None:
         if name == "write":
             raise PreconditionError("another one")
@@ -410,7 +412,7 @@ def test_who_cannot_see_whether_a_lease_is_lost_keeps_it(bucket: Bucket, renewal
         Bucket.before = staticmethod(lambda name: None)  # type: ignore[method-assign]
 
 
-def test_a_claim_that_cannot_be_removed_is_told(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+def test_claim_that_cannot_be_deleted_is_reported(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
     with leases.lease(bucket, KEY, "train:m"):
         Bucket.before = staticmethod(fail_once("delete", PokeflowError("no network")))  # type: ignore[method-assign]
     assert caplog.messages == ["train:m: its claim was not deleted and expires in 60 s: no network"]

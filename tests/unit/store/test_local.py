@@ -1,4 +1,4 @@
-"""The store on this machine: what counts as finished, what a rerun keeps, and one process at a time."""
+"""Keep results in a local store: finished ones only, across reruns, with one process at a time."""
 
 import json
 import multiprocessing
@@ -20,7 +20,7 @@ BACKEND = Backend("toy", "train", lambda task: {}, NoParams)
 STEP = Step("train", BACKEND, "teacher", "v1.0", "teacher", NoParams(), (), "local", digest="0123456789abcdef")
 
 
-def test_begin_keeps_what_an_attempt_left_and_empties_the_output(tmp_path: Path) -> None:
+def test_begin_keeps_checkpoints_and_empties_the_output(tmp_path: Path) -> None:
     store = Store(tmp_path)
     work, output = store.begin(STEP)
     (work / "checkpoint").write_text("kept")
@@ -38,7 +38,7 @@ def test_files_without_a_record_are_no_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"task": 3}', "\x00" * 100])
-def test_a_record_that_is_none_is_not_believed(tmp_path: Path, text: str) -> None:
+def test_invalid_record_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "record.json").write_text(text)
     assert read_record(tmp_path) is None
 
@@ -93,8 +93,8 @@ def leave_output(store: Store, text: str = "weights", **changes: Any) -> tuple[P
     (work / "log.txt").write_text(f"log of {text}")
     (work / "telemetry").mkdir(exist_ok=True)
     (work / "telemetry" / "run.yaml").write_text(text)
-    found = list_files(output)
-    return output, replace(RECORD, files=found, content=content(found), **changes)
+    files = list_files(output)
+    return output, replace(RECORD, files=files, content=content(files), **changes)
 
 
 def commit(store: Store, text: str = "weights", **changes: Any) -> Record:
@@ -107,7 +107,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_committed_result_is_a_folder_with_files_record_log_and_telemetry(tmp_path: Path) -> None:
+def test_committed_result_has_files_record_log_and_telemetry(tmp_path: Path) -> None:
     store = Store(tmp_path)
     record = commit(store)
     assert names(tmp_path) == [
@@ -119,7 +119,7 @@ def test_a_committed_result_is_a_folder_with_files_record_log_and_telemetry(tmp_
     assert not store.work(STEP).exists()
 
 
-def test_a_second_result_of_the_same_model_lies_beside_the_first(tmp_path: Path) -> None:
+def test_second_result_of_a_model_keeps_the_first(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = commit(store)
     other = replace(first, digest="f" * 16)
@@ -150,7 +150,7 @@ def test_a_kill_before_the_record_is_written_leaves_no_result(tmp_path: Path, mo
     assert (store.folder(STEP) / "model.txt").read_text() == "again"
 
 
-def test_a_kill_while_a_result_is_replaced_is_mended_by_the_next_commit(tmp_path: Path) -> None:
+def test_commit_recovers_from_a_kill_during_replacement(tmp_path: Path) -> None:
     store = Store(tmp_path)
     commit(store)
     left_over = store.work(STEP) / "replaced"
@@ -160,11 +160,11 @@ def test_a_kill_while_a_result_is_replaced_is_mended_by_the_next_commit(tmp_path
     assert store.load(STEP) == record
 
 
-def test_without_a_bucket_the_folder_is_named_even_if_nothing_is_there(tmp_path: Path) -> None:
+def test_fetch_without_a_bucket_returns_the_folder(tmp_path: Path) -> None:
     assert Store(tmp_path).fetch(RECORD) == Store(tmp_path).folder(RECORD)
 
 
-def test_a_result_that_is_finished_keeps_its_log_while_it_is_made_again(tmp_path: Path) -> None:
+def test_finished_result_keeps_its_log_during_a_rerun(tmp_path: Path) -> None:
     store = Store(tmp_path)
     commit(store)
     work, _ = store.begin(STEP)
@@ -172,7 +172,7 @@ def test_a_result_that_is_finished_keeps_its_log_while_it_is_made_again(tmp_path
     assert (store.folder(STEP) / "log.txt").is_file()
 
 
-def test_a_replaced_result_leaves_its_record_and_the_answers_of_tracking(tmp_path: Path) -> None:
+def test_replaced_result_keeps_its_record_and_tracking_answers(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = commit(store, started="2026-01-01T00:00:00")
     (store.folder(STEP) / "tracked.json").write_text('{"2026-01-01T00:00:00": {"run_id": "1"}}')
@@ -194,7 +194,7 @@ def test_a_replaced_result_leaves_its_record_and_the_answers_of_tracking(tmp_pat
 
 
 @pytest.mark.parametrize(("seconds", "flushes"), [(0.0, False), (1.0, False), (1.001, True), (3600.0, True)])
-def test_a_record_that_took_longer_than_a_second_is_flushed_to_disk(
+def test_record_of_a_task_over_one_second_is_flushed_to_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, flushes: bool
 ) -> None:
     synced: list[str] = []
@@ -206,7 +206,7 @@ def test_a_record_that_took_longer_than_a_second_is_flushed_to_disk(
     assert all("record.json" in path for path in synced)
 
 
-def test_a_bill_is_added_to_a_record_that_is_here(tmp_path: Path) -> None:
+def test_bill_is_added_only_to_an_existing_record(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.amend(replace(RECORD, cost_usd=1.0))
     assert store.load(STEP) is None
@@ -218,7 +218,7 @@ def test_a_bill_is_added_to_a_record_that_is_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["../x", "/etc/hostname", "a/../../x", "..", "x\x00", "a" * 300, "missing", "model.txt/x"]
 )
-def test_a_record_whose_files_are_elsewhere_or_missing_is_not_believed(
+def test_record_whose_files_are_missing_or_outside_is_ignored(
     tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "root" / "task"
@@ -237,7 +237,7 @@ def test_a_record_whose_files_are_elsewhere_or_missing_is_not_believed(
 
 
 @pytest.mark.parametrize("text", ["four!", "fou", ""])
-def test_a_file_of_another_size_is_not_the_recorded_one(tmp_path: Path, text: str) -> None:
+def test_record_with_a_file_of_another_size_is_ignored(tmp_path: Path, text: str) -> None:
     files = (File("a", 4, "a"), File("b", 4, "b"))
     (tmp_path / "record.json").write_bytes(local._remote.encode_record(build_record(files=files)))
     (tmp_path / "a").write_text("four")
@@ -247,21 +247,21 @@ def test_a_file_of_another_size_is_not_the_recorded_one(tmp_path: Path, text: st
     assert read_record(tmp_path) is not None
 
 
-def test_a_name_that_begins_with_dots_is_inside(tmp_path: Path) -> None:
+def test_file_name_that_begins_with_dots_is_valid(tmp_path: Path) -> None:
     (tmp_path / "..a").write_text("four")
     (tmp_path / "record.json").write_bytes(local._remote.encode_record(build_record(files=(File("..a", 4, "a"),))))
     assert read_record(tmp_path) is not None
 
 
 @pytest.mark.parametrize("text", ["{", '{"facts": {"a": ' + "[" * 100_000], ids=["cut", "deep"])
-def test_a_record_that_is_not_readable_is_told(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_record_is_reported(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "record.json").write_text(text)
     assert read_record(tmp_path) is None
     assert "is not readable" in caplog.text
     assert "the task counts as unfinished" in caplog.text
 
 
-def test_a_record_that_is_no_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_record_that_is_a_folder_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "record.json").mkdir()
     assert read_record(tmp_path) is None
     assert "Is a directory" in caplog.text
@@ -272,9 +272,7 @@ def test_no_record_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert caplog.messages == []
 
 
-def test_records_are_found_by_stage_and_model_and_the_unreadable_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_records_are_listed_by_stage_and_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path)
     record = commit(store)
     for text in ("{", '{"facts": {"a": ' + "[" * 100_000):
@@ -295,13 +293,13 @@ def test_a_claim_without_a_bucket_is_the_lock_of_this_machine(tmp_path: Path) ->
         claim.require_held()
 
 
-def test_a_result_whose_folder_is_gone_is_an_error(tmp_path: Path) -> None:
+def test_removed_output_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PokeflowError, match="the backend removed its output folder"):
         list_files(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("name", ["record.json", "log.txt", "tracked.json", "shared.json", "record-1.json"])
-def test_the_store_s_own_names_are_refused_at_the_top_and_free_below(tmp_path: Path, name: str) -> None:
+def test_reserved_names_are_refused_only_at_the_top(tmp_path: Path, name: str) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / name).write_text("")
     assert [file.path for file in list_files(tmp_path)] == [f"sub/{name}"]
@@ -323,7 +321,7 @@ def test_a_result_holds_no_devices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"a": 1}'])
-def test_answers_of_tracking_that_cannot_be_read_are_none(tmp_path: Path, text: str | None) -> None:
+def test_unreadable_tracking_answers_are_ignored(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "tracked.json").write_text(text)
     assert tracking_answers(tmp_path) == {}

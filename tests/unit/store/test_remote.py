@@ -1,4 +1,4 @@
-"""A finished task in a bucket: the order in which it is sent, what is believed of it, and how it is fetched."""
+"""Send finished tasks to a bucket in a safe order, check their records, and fetch them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from pokeflow_testkit.records import build_record
 
 
 class Bucket(Folder):
-    """A folder of objects that keeps which keys were written, read and deleted, in order."""
+    """A folder of objects that records which keys were written, read and deleted, in order."""
 
     calls: list[str]
 
@@ -48,7 +48,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A task's folder with two files, a log and telemetry."""
+    """Write a task's folder with two files, a log and telemetry."""
     texts = {"model.txt": "weights", "deep/er/b.txt": "b", "log.txt": "log", "telemetry/sub/run.yaml": "run"}
     for name, text in texts.items():
         file = tmp_path / "task" / name
@@ -82,9 +82,7 @@ def test_the_record_is_sent_last(bucket: Bucket, folder: Path, record: Record) -
     assert remote.load(bucket, record.path) == record
 
 
-def test_an_older_record_is_removed_before_any_of_its_files_is_replaced(
-    bucket: Bucket, folder: Path, record: Record
-) -> None:
+def test_old_record_is_deleted_before_its_files_are_replaced(bucket: Bucket, folder: Path, record: Record) -> None:
     send(bucket, folder, record)
     newer = replace(record, finished="2026-01-03T00:00:00")
     calls = send(bucket, folder, newer)
@@ -94,15 +92,13 @@ def test_an_older_record_is_removed_before_any_of_its_files_is_replaced(
 
 
 @pytest.mark.parametrize("finished", ["2026-01-01T00:00:00", "2026-01-02T00:00:00"])
-def test_a_result_that_finished_at_the_same_time_or_later_is_kept(
-    bucket: Bucket, folder: Path, record: Record, finished: str
-) -> None:
+def test_result_that_finished_no_earlier_is_kept(bucket: Bucket, folder: Path, record: Record, finished: str) -> None:
     send(bucket, folder, record)
     assert send(bucket, folder, replace(record, finished=finished, seconds=9.0)) == []
     assert remote.load(bucket, record.path) == record
 
 
-def test_a_file_that_is_not_as_recorded_is_not_sent(bucket: Bucket, folder: Path, record: Record) -> None:
+def test_file_that_differs_from_its_record_is_not_sent(bucket: Bucket, folder: Path, record: Record) -> None:
     (folder / "model.txt").write_text("altered")
     with pytest.raises(IntegrityError, match=r"model\.txt"):
         send(bucket, folder, record)
@@ -115,9 +111,7 @@ def test_a_task_without_a_log_and_telemetry_is_sent_too(bucket: Bucket, folder: 
     assert len(send(bucket, folder, record)) == 3
 
 
-def test_telemetry_of_an_earlier_run_goes_and_links_are_not_followed(
-    bucket: Bucket, folder: Path, record: Record
-) -> None:
+def test_telemetry_is_replaced_and_links_are_not_followed(bucket: Bucket, folder: Path, record: Record) -> None:
     send(bucket, folder, record)
     (folder / "telemetry" / "sub" / "run.yaml").rename(folder / "telemetry" / "new.yaml")
     (folder / "telemetry" / "link").symlink_to(folder / "model.txt")
@@ -136,7 +130,7 @@ def test_telemetry_of_an_earlier_run_goes_and_links_are_not_followed(
         ({"files": (File("a", 1, "a"), File("/x", 1, "a"))}, "is not a valid key"),
     ],
 )
-def test_a_record_of_another_task_or_folder_is_not_believed(
+def test_record_of_another_task_or_folder_is_rejected(
     bucket: Bucket, change: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     record = build_record("train:m")
@@ -152,7 +146,7 @@ def test_a_damaged_record_counts_as_none(bucket: Bucket, data: bytes) -> None:
     assert remote.load(bucket, "tasks/train/m/x") is None
 
 
-def test_a_record_that_is_missing_is_none_and_no_warning(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_record_gives_no_warning(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
     assert remote.load(bucket, "tasks/train/m/x") is None
     assert caplog.messages == []
 
@@ -166,7 +160,7 @@ def test_a_bucket_that_cannot_be_read_is_an_error(bucket: Bucket, monkeypatch: p
         remote.load(bucket, "tasks/train/m/x")
 
 
-def test_a_record_is_a_text_for_people_too() -> None:
+def test_record_is_readable_text() -> None:
     lines = remote.encode_record(build_record("train:m")).decode().splitlines(keepends=True)
     assert lines[:2] == ["{\n", '  "task": "train:m",\n']
     assert lines[-1] == "}\n"
@@ -180,7 +174,7 @@ def test_a_bill_is_added_to_the_record_of_the_same_run(bucket: Bucket, folder: P
 
 
 @pytest.mark.parametrize("change", [{"started": "2026-02-02"}, {"content": "another"}])
-def test_a_bill_is_not_added_to_the_record_of_another_run(
+def test_bill_is_not_added_to_the_record_of_another_run(
     bucket: Bucket, folder: Path, record: Record, change: dict[str, str]
 ) -> None:
     send(bucket, folder, replace(record, **change))
@@ -188,7 +182,7 @@ def test_a_bill_is_not_added_to_the_record_of_another_run(
     assert remote.load(bucket, record.path) == replace(record, **change)
 
 
-def test_a_record_that_is_replaced_while_a_bill_is_added_is_kept(
+def test_record_replaced_while_a_bill_is_added_is_kept(
     bucket: Bucket, folder: Path, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(bucket, folder, record)
@@ -196,22 +190,22 @@ def test_a_record_that_is_replaced_while_a_bill_is_added_is_kept(
     read = Folder.read
 
     def replace_after_reading(self: Bucket, key: str) -> tuple[bytes, str]:
-        found = read(self, key)
+        data = read(self, key)
         Folder.write(self, key, remote.encode_record(newer), match=None)
-        return found
+        return data
 
-    with monkeypatch.context() as another:
-        another.setattr(Bucket, "read", replace_after_reading)
+    with monkeypatch.context() as context:
+        context.setattr(Bucket, "read", replace_after_reading)
         remote.amend(bucket, record.path, replace(record, cost_usd=1.5))
     assert remote.load(bucket, record.path) == newer
 
 
-def test_no_bill_is_added_where_no_record_is(bucket: Bucket) -> None:
+def test_bill_without_a_record_writes_nothing(bucket: Bucket) -> None:
     remote.amend(bucket, "tasks/train/m/x", build_record())
     assert list(bucket.list()) == []
 
 
-def test_what_is_fetched_is_what_was_sent(bucket: Bucket, folder: Path, record: Record, tmp_path: Path) -> None:
+def test_fetched_task_equals_the_sent_one(bucket: Bucket, folder: Path, record: Record, tmp_path: Path) -> None:
     send(bucket, folder, record)
     remote.fetch(bucket, record.path, record, tmp_path / "new" / "draft")
     fetched = texts(tmp_path / "new" / "draft")
@@ -219,7 +213,7 @@ def test_what_is_fetched_is_what_was_sent(bucket: Bucket, folder: Path, record: 
     assert fetched == texts(folder)
 
 
-def test_files_of_an_attempt_that_was_cut_off_are_not_fetched_again(
+def test_interrupted_fetch_resumes_without_complete_files(
     bucket: Bucket, folder: Path, record: Record, tmp_path: Path
 ) -> None:
     send(bucket, folder, record)
@@ -244,9 +238,7 @@ def test_a_file_of_another_size_is_fetched_again(bucket: Bucket, folder: Path, r
     assert (draft / "model.txt").read_text() == "weights"
 
 
-def test_a_file_that_is_damaged_in_the_bucket_is_not_used(
-    bucket: Bucket, folder: Path, record: Record, tmp_path: Path
-) -> None:
+def test_file_damaged_in_the_bucket_is_refused(bucket: Bucket, folder: Path, record: Record, tmp_path: Path) -> None:
     send(bucket, folder, record)
     bucket.write(f"{record.path}/model.txt", b"WEIGHTS", match=None)
     with pytest.raises(IntegrityError, match=r"model\.txt"):

@@ -1,4 +1,4 @@
-"""A store with a bucket behind it: results are shared, fetched, and made once among machines."""
+"""Share results through a bucket, so that machines fetch them and each is made once."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def bucket(tmp_path: Path) -> ObjectStore:
 
 @pytest.fixture
 def machine(tmp_path: Path, bucket: ObjectStore) -> Machine:
-    """Build the toy flow on a machine of this name; all of them share the bucket. ``lr`` is that of the student."""
+    """Return a function that builds the toy flow for a machine; all share the bucket. ``lr`` is the student's."""
 
     def on(name: str, lr: float = 0.1, **changes: Any) -> Flow:
         models = {**TOY_MODELS, "student": TOY_MODELS["student"].changed(lr=lr)}
@@ -54,14 +54,14 @@ class ReadOnly(Folder):
         raise PokeflowError("the network is away")
 
 
-def test_what_one_machine_made_the_other_reuses(machine: Machine) -> None:
+def test_results_of_one_machine_are_reused_by_another(machine: Machine) -> None:
     first, second = run(machine("a")), run(machine("b"))
     assert len(first.ran) == 9
     assert second.ran == ()
     assert second.records == first.records
 
 
-def test_inputs_that_another_machine_made_are_fetched_when_they_are_needed(machine: Machine) -> None:
+def test_inputs_of_another_machine_are_fetched_when_needed(machine: Machine) -> None:
     run(machine("a"))
     other = machine("b", lr=0.7)
     done = run(other)
@@ -72,7 +72,7 @@ def test_inputs_that_another_machine_made_are_fetched_when_they_are_needed(machi
     assert not (open_for_flow(other).folder(other.step("register:teacher"))).exists()
 
 
-def test_the_record_is_shared_last_and_names_what_is_there(machine: Machine, bucket: ObjectStore) -> None:
+def test_record_is_uploaded_after_its_files(machine: Machine, bucket: ObjectStore) -> None:
     flow = machine("a")
     record = run(flow).records["train:teacher"]
     path = open_for_flow(flow).key(flow.step("train:teacher"))
@@ -82,7 +82,7 @@ def test_the_record_is_shared_last_and_names_what_is_there(machine: Machine, buc
     assert remote.load(bucket, path) == record
 
 
-def test_a_result_that_is_damaged_on_its_way_is_not_used(machine: Machine, bucket: ObjectStore) -> None:
+def test_result_damaged_in_the_bucket_is_refused(machine: Machine, bucket: ObjectStore) -> None:
     flow = machine("a")
     run(flow)
     path = open_for_flow(flow).key(flow.step("train:teacher"))
@@ -104,10 +104,10 @@ def test_a_lost_network_loses_nothing(
     assert run(machine("b")).records == away.records
 
 
-def test_what_was_made_without_a_bucket_is_shared_once_one_is_named(machine: Machine) -> None:
-    alone = run(replace(machine("a"), remote_store=None))
+def test_earlier_results_are_shared_once_a_bucket_is_set(machine: Machine) -> None:
+    local_run = run(replace(machine("a"), remote_store=None))
     assert run(machine("a")).ran == ()
-    assert run(machine("b")).records == alone.records
+    assert run(machine("b")).records == local_run.records
 
 
 def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: ObjectStore) -> None:
@@ -118,7 +118,7 @@ def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: 
     assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]
 
 
-def test_a_fetch_that_was_cut_off_mixes_no_two_results(machine: Machine, bucket: ObjectStore) -> None:
+def test_interrupted_fetch_does_not_mix_two_results(machine: Machine, bucket: ObjectStore) -> None:
     flow = machine("a")
     old = run(flow).records["train:teacher"]
     other = open_for_flow(machine("b"))
@@ -135,7 +135,7 @@ def test_a_fetch_that_was_cut_off_mixes_no_two_results(machine: Machine, bucket:
     "change",
     [{"digest": "../../victim"}, {"stage": ".."}, {"model": "other"}, {"files": (File("../x", 1, "a"),)}],
 )
-def test_a_record_that_belongs_elsewhere_is_never_followed(
+def test_record_of_another_task_or_path_is_rejected(
     machine: Machine, bucket: ObjectStore, change: dict[str, object]
 ) -> None:
     flow = machine("a")
@@ -146,14 +146,14 @@ def test_a_record_that_belongs_elsewhere_is_never_followed(
     assert list(open_for_flow(machine("b")).shared_records("compile")) == []
 
 
-def test_a_forced_redo_replaces_what_is_shared(machine: Machine, bucket: ObjectStore) -> None:
+def test_forced_redo_replaces_the_shared_result(machine: Machine, bucket: ObjectStore) -> None:
     run(machine("a"))
     flow = machine("a", force=["teacher"])
     again = run(flow)
     assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) == again.records["train:teacher"]
 
 
-def test_what_only_other_machines_have_is_found_too(machine: Machine) -> None:
+def test_records_of_other_machines_are_listed_and_fetched(machine: Machine) -> None:
     run(machine("a"))
     other = open_for_flow(machine("b"))
     assert [record.model for record in other.shared_records("compile")] == ["tiny"]
@@ -166,7 +166,7 @@ STEP_RECORD = build_record("train:m", seconds=0.0)
 
 @pytest.fixture
 def store_of(tmp_path: Path) -> Callable[..., Store]:
-    """Open a store on a machine of this name; ``bucket`` names its bucket."""
+    """Return a function that opens the store of a machine; ``bucket`` names its bucket."""
 
     def open_store(name: str, bucket: str = "bucket") -> Store:
         return Store(tmp_path / name, Folder(tmp_path / bucket))
@@ -185,7 +185,7 @@ def commit(store: Store, text: str = "weights", **changes: Any) -> Record:
     return record
 
 
-def test_a_result_that_is_here_needs_no_bucket(store_of, monkeypatch) -> None:
+def test_local_result_needs_no_bucket(store_of, monkeypatch) -> None:
     store = store_of("a")
     record = commit(store)
     monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("the bucket was read"))
@@ -194,7 +194,7 @@ def test_a_result_that_is_here_needs_no_bucket(store_of, monkeypatch) -> None:
     assert store.fetch(record) == store.folder(record)
 
 
-def test_a_result_is_marked_as_shared_with_its_bucket_and_its_run(store_of, tmp_path) -> None:
+def test_shared_result_is_marked_with_its_bucket_and_run(store_of, tmp_path) -> None:
     store = store_of("a")
     record = commit(store)
     mark = json.loads((store.folder(record) / "shared.json").read_text())
@@ -230,20 +230,20 @@ def test_a_mark_of_an_earlier_run_is_no_mark_of_this_one(store_of) -> None:
     assert not store._is_shared(replace(record, started="2026-02-02"))
 
 
-def test_a_result_that_is_shared_in_another_bucket_is_sent_to_this_one(store_of) -> None:
+def test_result_shared_in_another_bucket_is_sent_to_this_one(store_of) -> None:
     record = commit(store_of("a"))
     other = store_of("a", "other")
     other.share(record)
     assert remote.load(other.remote, record.path) == record
 
 
-def test_what_is_not_here_is_not_sent(store_of) -> None:
+def test_missing_result_is_not_sent(store_of) -> None:
     store = store_of("a")
     store.upload(STEP_RECORD)
     assert list(store.remote.list()) == []
 
 
-def test_without_a_bucket_nothing_is_sent_or_looked_for(tmp_path) -> None:
+def test_store_without_a_bucket_shares_nothing(tmp_path) -> None:
     store = Store(tmp_path)
     record = commit(store)
     store.upload(record)
@@ -253,7 +253,7 @@ def test_without_a_bucket_nothing_is_sent_or_looked_for(tmp_path) -> None:
     assert store.fetch(record) == store.folder(record)
 
 
-def test_a_network_that_is_away_is_told_and_no_failure(store_of, caplog, monkeypatch) -> None:
+def test_network_error_while_sharing_is_reported_and_retried(store_of, caplog, monkeypatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise PokeflowError("no network")
 
@@ -271,7 +271,7 @@ def test_a_network_that_is_away_is_told_and_no_failure(store_of, caplog, monkeyp
     assert remote.load(store.remote, record.path) == record
 
 
-def test_a_shared_result_is_claimed_while_it_is_sent_and_free_afterwards(store_of, monkeypatch) -> None:
+def test_result_is_claimed_only_while_it_is_sent(store_of, monkeypatch) -> None:
     store, claims = store_of("a"), []
     record = commit(replace(store, remote=None))
     upload = Folder.upload
@@ -295,7 +295,7 @@ def test_a_task_is_claimed_in_the_bucket_and_on_this_machine(store_of, tmp_path)
         assert claim.label == "train:teacher"
 
 
-def test_a_fetched_result_replaces_a_damaged_one_and_keeps_its_earlier_records(store_of) -> None:
+def test_fetched_result_replaces_a_damaged_one(store_of) -> None:
     record = commit(store_of("a"))
     other = store_of("b")
     folder = other.folder(record)
@@ -313,15 +313,15 @@ def test_a_fetched_result_replaces_a_damaged_one_and_keeps_its_earlier_records(s
     assert other.load(record) == record
 
 
-def test_a_result_that_another_process_fetched_meanwhile_is_not_fetched_again(store_of, monkeypatch) -> None:
+def test_result_fetched_by_another_process_is_not_refetched(store_of, monkeypatch) -> None:
     record = commit(store_of("a"))
     other = store_of("b")
     lock = local.file_lock
 
     @contextmanager
     def after_another_process(*args: Any) -> Iterator[None]:
-        with monkeypatch.context() as alone:
-            alone.setattr(local, "file_lock", lock)
+        with monkeypatch.context() as unpatched:
+            unpatched.setattr(local, "file_lock", lock)
             other.fetch(record)
         monkeypatch.setattr(remote, "fetch", lambda *_: pytest.fail("it was fetched again"))
         with lock(*args):
@@ -331,7 +331,7 @@ def test_a_result_that_another_process_fetched_meanwhile_is_not_fetched_again(st
     assert (other.fetch(record) / "model.txt").read_text() == "weights"
 
 
-def test_records_of_the_bucket_are_found_by_stage_and_model_and_each_once(store_of) -> None:
+def test_shared_records_are_listed_by_stage_and_model(store_of) -> None:
     first = commit(store_of("a"))
     second = commit(store_of("b"), digest="b" * 16)
     third = commit(store_of("b"), task="train:other", model="other")
@@ -352,7 +352,7 @@ def test_a_damaged_record_of_the_bucket_is_left_out(store_of) -> None:
     assert list(store.shared_records("train", "m")) == []
 
 
-def test_a_remote_job_s_record_replaces_an_older_result_and_keeps_its_records(store_of) -> None:
+def test_remote_record_replaces_an_older_result(store_of) -> None:
     here, there = store_of("a"), store_of("b")
     old = commit(replace(here, remote=None))
     (here.folder(old) / "deep").mkdir()
@@ -365,7 +365,7 @@ def test_a_remote_job_s_record_replaces_an_older_result_and_keeps_its_records(st
 
 
 @pytest.mark.parametrize("change", [{"started": "2026-02-02"}, {"content": "another"}])
-def test_a_remote_job_s_record_of_another_run_or_content_replaces_the_local_one(store_of, change) -> None:
+def test_remote_record_of_another_run_replaces_the_local_one(store_of, change) -> None:
     here = store_of("a")
     record = commit(here)
     data = remote.encode_record(replace(record, **change))
@@ -374,7 +374,7 @@ def test_a_remote_job_s_record_of_another_run_or_content_replaces_the_local_one(
     assert not (here.folder(record) / "model.txt").exists()
 
 
-def test_a_remote_job_s_record_that_is_here_already_leaves_the_files(store_of) -> None:
+def test_remote_record_equal_to_the_local_one_keeps_files(store_of) -> None:
     store = store_of("a")
     record = commit(store)
     assert store.adopt_remote(record) == record
@@ -382,14 +382,14 @@ def test_a_remote_job_s_record_that_is_here_already_leaves_the_files(store_of) -
     assert store.load(record) == record
 
 
-def test_a_remote_job_s_record_is_adopted_where_nothing_is_here(store_of) -> None:
+def test_remote_record_is_adopted_without_a_local_one(store_of) -> None:
     record = commit(store_of("b"))
     here = store_of("a")
     assert here.adopt_remote(record) == record
     assert not here.folder(record).exists()
 
 
-def test_a_job_that_left_no_record_keeps_the_work_and_the_older_result(store_of) -> None:
+def test_job_without_a_record_keeps_work_and_older_result(store_of) -> None:
     store = store_of("a")
     record = commit(replace(store, remote=None))
     store.work(record).mkdir(parents=True)
@@ -398,7 +398,7 @@ def test_a_job_that_left_no_record_keeps_the_work_and_the_older_result(store_of)
     assert store.load(record) == record
 
 
-def test_an_input_of_a_job_must_be_in_the_bucket_with_the_same_content(store_of) -> None:
+def test_job_input_must_be_in_the_bucket_with_equal_content(store_of) -> None:
     store = store_of("a")
     record = commit(replace(store, remote=None))
     store.require_uploaded(record)
@@ -409,7 +409,7 @@ def test_an_input_of_a_job_must_be_in_the_bucket_with_the_same_content(store_of)
         store.require_uploaded(replace(record, digest="f" * 16))
 
 
-def test_a_bill_is_added_here_and_in_the_bucket(store_of) -> None:
+def test_bill_is_added_locally_and_in_the_bucket(store_of) -> None:
     store = store_of("a")
     record = commit(store)
     billed = replace(record, cost_usd=1.0)
@@ -417,7 +417,7 @@ def test_a_bill_is_added_here_and_in_the_bucket(store_of) -> None:
     assert store.load(record) == remote.load(store.remote, record.path) == billed
 
 
-def test_a_store_is_opened_with_the_flow_s_bucket_and_connections(tmp_path, monkeypatch) -> None:
+def test_store_is_opened_with_the_bucket_of_the_flow(tmp_path, monkeypatch) -> None:
     opened: list[tuple[Any, int]] = []
     monkeypatch.setattr(local, "open_remote_store", lambda shared, connections: opened.append((shared, connections)))
     shared = RemoteStore("s3://bucket")

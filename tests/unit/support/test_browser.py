@@ -11,7 +11,7 @@ from pokeflow_testkit.browser import browsing, chromium
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder that is served on the loopback, and its address."""
+    """Serve a folder on the loopback interface, and yield it with its address."""
     folder = tmp_path / "pages"
     folder.mkdir()
     (folder / "favicon.ico").touch()
@@ -40,7 +40,7 @@ def test_a_page_is_read_and_photographed(pages: tuple[Path, str], tmp_path: Path
         ("<script>throw new Error('no teacher')</script>", "no teacher"),
     ],
 )
-def test_a_page_that_asks_elsewhere_or_fails_does_not_pass(
+def test_page_with_an_error_or_external_request_fails(
     pages: tuple[Path, str], tmp_path: Path, body: str, fault: str
 ) -> None:
     (pages[0] / "index.html").write_text(body)

@@ -1,4 +1,4 @@
-"""The test cloud itself: what it refuses, as AWS does, and what it remembers."""
+"""Check the test cloud: it refuses what AWS refuses, and records its calls."""
 
 import itertools
 from typing import Any
@@ -10,7 +10,7 @@ from pokeflow_testkit.cloud import IMAGE, Cloud
 
 
 def code(call: Any, **arguments: Any) -> str:
-    """What AWS calls the refusal of a request; ``""``: it was not refused."""
+    """Return AWS's error code for a request, or an empty text where it is accepted."""
     try:
         call(**arguments)
     except ClientError as error:
@@ -18,7 +18,7 @@ def code(call: Any, **arguments: Any) -> str:
     return ""
 
 
-def test_a_request_is_held_against_the_services_own_model(cloud: Cloud) -> None:
+def test_requests_are_validated_by_the_service_s_model(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker", parameter_validation=False)
     with pytest.raises(ClientError, match=r"'modelPackageGroupName' failed .* regular expression pattern"):
         sagemaker.create_model_package_group(ModelPackageGroupName="not_this")
@@ -32,22 +32,22 @@ def test_a_request_is_held_against_the_services_own_model(cloud: Cloud) -> None:
     assert cloud.mutating() == {}
 
 
-def test_what_is_not_known_says_where_to_add_it(cloud: Cloud) -> None:
+def test_unknown_operation_says_where_to_add_it(cloud: Cloud) -> None:
     with pytest.raises(ClientError, match="sagemaker:CreateHub is not known to the test cloud: add it to"):
         cloud.aws("sagemaker").create_hub(HubName="h", HubDescription="x")
 
 
-def test_names_are_given_once(cloud: Cloud) -> None:
+def test_names_must_be_unique(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     card = {"ModelCardName": "c", "Content": "{}", "ModelCardStatus": "Draft"}
     for _ in range(2):
-        found = [
+        codes = [
             code(sagemaker.create_model_package_group, ModelPackageGroupName="g"),
             code(sagemaker.create_action, ActionName="a", ActionType="t", Source={"SourceUri": "u"}),
             code(sagemaker.create_artifact, ArtifactType="Model", Source={"SourceUri": "s3://b/k"}),
             code(sagemaker.create_model_card, **card),
         ]
-    assert found == ["ValidationException", "ValidationException", "ValidationException", "ConflictException"]
+    assert codes == ["ValidationException", "ValidationException", "ValidationException", "ConflictException"]
     assert code(sagemaker.create_model_card, **card | {"ModelCardName": "d", "Content": "no"}) == "ValidationException"
 
 
@@ -55,7 +55,7 @@ def test_versions_are_numbered_and_a_token_makes_one_once(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     cloud.client().put_object(Bucket=cloud.name, Key="model.tar.gz", Body=b"model")
     sagemaker.create_model_package_group(ModelPackageGroupName="g")
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "ModelPackageGroupName": "g",
         "ClientToken": "abc",
         "SourceUri": f"{cloud.uri}/model.tar.gz",
@@ -63,16 +63,16 @@ def test_versions_are_numbered_and_a_token_makes_one_once(cloud: Cloud) -> None:
         "CustomerMetadataProperties": {"version": "v1.0"},
         "InferenceSpecification": {"Containers": [{"Image": IMAGE, "ModelDataUrl": f"{cloud.uri}/model.tar.gz"}]},
     }
-    first = sagemaker.create_model_package(**asked)["ModelPackageArn"]
-    assert sagemaker.create_model_package(**asked)["ModelPackageArn"] == first
-    assert code(sagemaker.create_model_package, **asked | {"SourceUri": "s3://other/model"}) == "ValidationException"
-    second = sagemaker.create_model_package(**asked | {"ClientToken": "def"})["ModelPackageArn"]
+    first = sagemaker.create_model_package(**request)["ModelPackageArn"]
+    assert sagemaker.create_model_package(**request)["ModelPackageArn"] == first
+    assert code(sagemaker.create_model_package, **request | {"SourceUri": "s3://other/model"}) == "ValidationException"
+    second = sagemaker.create_model_package(**request | {"ClientToken": "def"})["ModelPackageArn"]
     assert [first[-4:], second[-4:]] == [":package/g/1"[-4:], "/g/2"]
-    found = sagemaker.describe_model_package(ModelPackageName=first)
-    assert {name: found[name] for name in ("SourceUri", "ModelCard", "CustomerMetadataProperties")} == {
-        name: asked[name] for name in ("SourceUri", "ModelCard", "CustomerMetadataProperties")
+    package = sagemaker.describe_model_package(ModelPackageName=first)
+    assert {name: package[name] for name in ("SourceUri", "ModelCard", "CustomerMetadataProperties")} == {
+        name: request[name] for name in ("SourceUri", "ModelCard", "CustomerMetadataProperties")
     }
-    assert code(sagemaker.create_model_package, **asked | {"ClientToken": "g", "Tags": [{"Key": "a", "Value": "b"}]})
+    assert code(sagemaker.create_model_package, **request | {"ClientToken": "g", "Tags": [{"Key": "a", "Value": "b"}]})
     missing = {"Containers": [{"Image": IMAGE, "ModelDataUrl": f"{cloud.uri}/missing"}]}
     assert code(sagemaker.create_model_package, ModelPackageGroupName="g", InferenceSpecification=missing)
     sagemaker.add_tags(ResourceArn=first, Tags=[{"Key": "k", "Value": "v"}])
@@ -123,7 +123,7 @@ def test_lineage_is_followed_from_one_thing_both_ways(cloud: Cloud) -> None:
     sagemaker.delete_artifact(ArtifactArn=arns[0])
 
 
-def test_a_policy_is_simulated_as_it_stands(cloud: Cloud) -> None:
+def test_policy_simulation_applies_its_statements(cloud: Cloud) -> None:
     iam = cloud.aws("iam")
     passing = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     statements = [
@@ -138,8 +138,8 @@ def test_a_policy_is_simulated_as_it_stands(cloud: Cloud) -> None:
             {"ContextKeyName": f"iam:{name}", "ContextKeyValues": [value], "ContextKeyType": "string"}
             for name, value in context.items()
         ]
-        asked = {"PolicySourceArn": role, "ActionNames": [action], "ResourceArns": [resource]}
-        answer = iam.simulate_principal_policy(**asked, ContextEntries=entries)
+        request = {"PolicySourceArn": role, "ActionNames": [action], "ResourceArns": [resource]}
+        answer = iam.simulate_principal_policy(**request, ContextEntries=entries)
         return str(answer["EvaluationResults"][0]["EvalDecision"])
 
     assert decision("s3:GetObject", "arn:aws:s3:::bucket/a") == "allowed"
@@ -149,7 +149,7 @@ def test_a_policy_is_simulated_as_it_stands(cloud: Cloud) -> None:
     assert decision("iam:PassRole", role, PassedToService="sagemaker.amazonaws.com") == "allowed"
 
 
-def test_trouble_is_told_in_each_protocols_words(cloud: Cloud) -> None:
+def test_injected_faults_use_each_protocol_s_error_codes(cloud: Cloud) -> None:
     calls = [
         cloud.aws("sagemaker").list_model_cards,
         cloud.aws("iam").list_roles,
@@ -169,7 +169,7 @@ def test_trouble_is_told_in_each_protocols_words(cloud: Cloud) -> None:
     assert code(cloud.client().list_objects_v2, Bucket=cloud.name) == "NoSuchBucket"
 
 
-def test_calls_are_remembered_with_what_they_asked(cloud: Cloud) -> None:
+def test_calls_are_recorded_with_their_requests(cloud: Cloud) -> None:
     cloud.aws("sagemaker").create_model_package_group(ModelPackageGroupName="g")
     cloud.aws("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")
     cloud.client().put_object(Bucket=cloud.name, Key="k", Body=b"")

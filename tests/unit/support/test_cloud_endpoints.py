@@ -1,4 +1,4 @@
-"""Endpoints and batch transforms in the test cloud: what they need, and the statuses that they go through."""
+"""Check endpoints and batch transforms of the test cloud: what they require, and their statuses."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pokeflow_testkit.cloud import IMAGE, Cloud
 
 
 def until(done: Callable[[], bool]) -> None:
-    """Wait for what comes by itself, ten seconds at most."""
+    """Wait until a condition holds, two minutes at most."""
     end = time.monotonic() + 120
     while not done():
         assert time.monotonic() < end
@@ -33,13 +33,13 @@ def status(cloud: Cloud, name: str = "cards") -> str:
 def test_a_model_needs_its_archive_its_role_and_its_image(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     container = {"Image": IMAGE, "ModelDataUrl": f"{cloud.uri}/nothing.tar.gz"}
-    asked: dict[str, Any] = {"ModelName": "m", "ExecutionRoleArn": cloud.role, "PrimaryContainer": container}
+    request: dict[str, Any] = {"ModelName": "m", "ExecutionRoleArn": cloud.role, "PrimaryContainer": container}
     with pytest.raises(ClientError, match="Could not access model data at"):
-        sagemaker.create_model(**asked)
+        sagemaker.create_model(**request)
     with pytest.raises(ClientError, match="Could not assume role"):
-        sagemaker.create_model(**asked | {"ExecutionRoleArn": "arn:aws:iam::123456789012:role/nobody"})
+        sagemaker.create_model(**request | {"ExecutionRoleArn": "arn:aws:iam::123456789012:role/nobody"})
     with pytest.raises(ClientError, match="Invalid image URI"):
-        sagemaker.create_model(**asked | {"PrimaryContainer": {"Image": "pytorch"}})
+        sagemaker.create_model(**request | {"PrimaryContainer": {"Image": "pytorch"}})
     model(cloud, "m")
     with pytest.raises(ClientError, match="Cannot create already existing model"):
         model(cloud, "m")
@@ -55,14 +55,14 @@ def test_a_package_becomes_a_model_once_it_is_approved(cloud: Cloud) -> None:
     ]
     describe = sagemaker.describe_model_package
     until(lambda: bool(describe(ModelPackageName=arn)["ModelPackageStatus"] == "Completed"))
-    asked = {"ModelName": "m", "ExecutionRoleArn": cloud.role, "PrimaryContainer": {"ModelPackageName": arn}}
+    request = {"ModelName": "m", "ExecutionRoleArn": cloud.role, "PrimaryContainer": {"ModelPackageName": arn}}
     with pytest.raises(ClientError, match="is not approved"):
-        sagemaker.create_model(**asked)
+        sagemaker.create_model(**request)
     sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
-    sagemaker.create_model(**asked)
+    sagemaker.create_model(**request)
 
 
-def test_an_endpoint_comes_changes_and_goes(cloud: Cloud) -> None:
+def test_endpoint_is_created_updated_and_deleted(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     model(cloud, "one")
     model(cloud, "two")
@@ -77,8 +77,8 @@ def test_an_endpoint_comes_changes_and_goes(cloud: Cloud) -> None:
     assert status(cloud) == "Updating"
     cloud.settle()
     assert status(cloud) == "InService"
-    found = sagemaker.describe_endpoint(EndpointName="cards")
-    assert (found["EndpointConfigName"], found["ProductionVariants"][0]["CurrentInstanceCount"]) == ("two", 1)
+    endpoint = sagemaker.describe_endpoint(EndpointName="cards")
+    assert (endpoint["EndpointConfigName"], endpoint["ProductionVariants"][0]["CurrentInstanceCount"]) == ("two", 1)
     sagemaker.delete_endpoint(EndpointName="cards")
     assert status(cloud) == "Deleting"
     cloud.settle()
@@ -105,17 +105,17 @@ def test_an_endpoint_fails_and_an_update_is_rolled_back(cloud: Cloud) -> None:
         passed.append(status(cloud, "more"))
         cloud.settle()
     assert passed == ["Updating", "RollingBack", "InService"]
-    found = sagemaker.describe_endpoint(EndpointName="more")
-    assert found["EndpointConfigName"] == "good"
-    assert "ping health check" in found["FailureReason"]
+    endpoint = sagemaker.describe_endpoint(EndpointName="more")
+    assert endpoint["EndpointConfigName"] == "good"
+    assert "ping health check" in endpoint["FailureReason"]
 
 
-def test_a_transform_ends_well_or_says_why_not(cloud: Cloud) -> None:
+def test_transform_succeeds_or_reports_its_failure(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     model(cloud, "m")
     cloud.client().put_object(Bucket=cloud.name, Key="in/card.jpg", Body=b"card")
 
-    def transformed(name: str, prefix: str) -> dict[str, Any]:
+    def transform(name: str, prefix: str) -> dict[str, Any]:
         source = {"S3DataType": "S3Prefix", "S3Uri": f"{cloud.uri}/{prefix}"}
         sagemaker.create_transform_job(
             TransformJobName=name,
@@ -128,7 +128,7 @@ def test_a_transform_ends_well_or_says_why_not(cloud: Cloud) -> None:
         until(lambda: bool(describe(TransformJobName=name)["TransformJobStatus"] != "InProgress"))
         return dict(describe(TransformJobName=name))
 
-    assert transformed("t", "in/")["TransformJobStatus"] == "Completed"
-    assert "No S3 objects found" in transformed("u", "nothing/")["FailureReason"]
+    assert transform("t", "in/")["TransformJobStatus"] == "Completed"
+    assert "No S3 objects found" in transform("u", "nothing/")["FailureReason"]
     cloud.trouble(fail=["v"])
-    assert transformed("v", "in/")["TransformJobStatus"] == "Failed"
+    assert transform("v", "in/")["TransformJobStatus"] == "Failed"

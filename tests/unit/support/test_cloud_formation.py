@@ -1,4 +1,4 @@
-"""CloudFormation in the test cloud: what a template says is there afterwards, or the stack has failed."""
+"""Check CloudFormation of the test cloud: stacks create what their template declares, or fail."""
 
 import json
 import time
@@ -63,7 +63,7 @@ Outputs:
 
 
 def until(done: Callable[[], bool]) -> None:
-    """Wait for what comes by itself, ten seconds at most."""
+    """Wait until a condition holds, two minutes at most."""
     end = time.monotonic() + 120
     while not done():
         assert time.monotonic() < end
@@ -75,7 +75,7 @@ def parameters(bucket: str) -> list[dict[str, str]]:
 
 
 def creator(cloud: Cloud) -> str:
-    """A role that CloudFormation may take."""
+    """Create a role that CloudFormation may assume."""
     trust = json.dumps(TRUST).replace("sagemaker.", "cloudformation.")
     return str(cloud.aws("iam").create_role(RoleName="creator", AssumeRolePolicyDocument=trust)["Role"]["Arn"])
 
@@ -83,8 +83,8 @@ def creator(cloud: Cloud) -> str:
 def provider(cloud: Cloud, template: str, **more: Any) -> dict[str, Any]:
     cloud.client().put_object(Bucket=cloud.name, Key="template.yaml", Body=template.encode())
     url = f"https://{cloud.name}.s3.us-east-1.amazonaws.com/template.yaml"
-    given = [{"Key": "BucketName", "Value": "made-by-project"}]
-    return {"CfnTemplateProvider": {"TemplateName": "main", "TemplateURL": url, "Parameters": given, **more}}
+    values = [{"Key": "BucketName", "Value": "made-by-project"}]
+    return {"CfnTemplateProvider": {"TemplateName": "main", "TemplateURL": url, "Parameters": values, **more}}
 
 
 def check_bucket(cloud: Cloud, name: str) -> None:
@@ -106,10 +106,10 @@ def check_bucket(cloud: Cloud, name: str) -> None:
     assert controls == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
 
 
-def test_what_a_template_says_is_made(cloud: Cloud) -> None:
+def test_stack_creates_updates_and_deletes_its_resources(cloud: Cloud) -> None:
     stacks = cloud.aws("cloudformation")
-    asked = {"TemplateBody": TEMPLATE, "Capabilities": ["CAPABILITY_IAM"], "Parameters": parameters("made")}
-    stacks.create_stack(StackName="s", **asked)
+    request = {"TemplateBody": TEMPLATE, "Capabilities": ["CAPABILITY_IAM"], "Parameters": parameters("made")}
+    stacks.create_stack(StackName="s", **request)
     (stack,) = stacks.describe_stacks(StackName="s")["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     check_bucket(cloud, "made")
@@ -118,19 +118,19 @@ def test_what_a_template_says_is_made(cloud: Cloud) -> None:
     tags = cloud.aws("sagemaker").list_tags(ResourceArn=group["ModelPackageGroupArn"])["Tags"]
     assert tags == [{"Key": "a", "Value": "b"}]
     role = stack["Outputs"][0]["OutputValue"]
-    found = cloud.aws("iam").simulate_principal_policy(PolicySourceArn=role, ActionNames=["s3:GetObject"])
-    assert found["EvaluationResults"][0]["EvalDecision"] == "allowed"
+    decision = cloud.aws("iam").simulate_principal_policy(PolicySourceArn=role, ActionNames=["s3:GetObject"])
+    assert decision["EvaluationResults"][0]["EvalDecision"] == "allowed"
     kms = cloud.aws("kms")
     key = kms.list_keys()["Keys"][0]["KeyId"]
     assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is True
     with pytest.raises(ClientError, match="No updates are to be performed"):
-        stacks.update_stack(StackName="s", **asked)
+        stacks.update_stack(StackName="s", **request)
     changed = TEMPLATE.replace("ExpirationInDays: 30", "ExpirationInDays: 7").replace("s3:GetObject", "s3:PutObject")
-    stacks.update_stack(StackName="s", **asked | {"TemplateBody": changed})
+    stacks.update_stack(StackName="s", **request | {"TemplateBody": changed})
     (rule,) = cloud.client().get_bucket_lifecycle_configuration(Bucket="made")["Rules"]
     assert rule["Expiration"] == {"Days": 7}
-    found = cloud.aws("iam").simulate_principal_policy(PolicySourceArn=role, ActionNames=["s3:GetObject"])
-    assert found["EvaluationResults"][0]["EvalDecision"] == "implicitDeny"
+    decision = cloud.aws("iam").simulate_principal_policy(PolicySourceArn=role, ActionNames=["s3:GetObject"])
+    assert decision["EvaluationResults"][0]["EvalDecision"] == "implicitDeny"
     stacks.delete_stack(StackName="s")
     assert cloud.aws("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []
     assert cloud.client().head_bucket(Bucket="made")
@@ -148,17 +148,17 @@ def test_what_a_template_says_is_made(cloud: Cloud) -> None:
         ({"RoleARN": "arn:aws:iam::123456789012:role/nobody"}, "is invalid or cannot be assumed"),
     ],
 )
-def test_a_stack_is_refused_before_it_begins(cloud: Cloud, change: dict[str, Any], sentence: str) -> None:
-    asked = {"TemplateBody": TEMPLATE, "Capabilities": ["CAPABILITY_IAM"], "Parameters": parameters("made")}
+def test_wrong_stack_request_is_refused(cloud: Cloud, change: dict[str, Any], sentence: str) -> None:
+    request = {"TemplateBody": TEMPLATE, "Capabilities": ["CAPABILITY_IAM"], "Parameters": parameters("made")}
     with pytest.raises(ClientError, match=sentence):
-        cloud.aws("cloudformation").create_stack(StackName="s", **asked | change)
+        cloud.aws("cloudformation").create_stack(StackName="s", **request | change)
     assert cloud.mutating() == {}
 
 
-def test_a_stack_that_fails_says_why_and_leaves_nothing(cloud: Cloud) -> None:
+def test_failed_stack_reports_why_and_rolls_back(cloud: Cloud) -> None:
     stacks = cloud.aws("cloudformation")
-    asked = {"TemplateBody": TEMPLATE, "Capabilities": ["CAPABILITY_IAM"], "Parameters": parameters(cloud.name)}
-    stacks.create_stack(StackName="s", **asked)
+    request = {"TemplateBody": TEMPLATE, "Capabilities": ["CAPABILITY_IAM"], "Parameters": parameters(cloud.name)}
+    stacks.create_stack(StackName="s", **request)
     (stack,) = stacks.describe_stacks(StackName="s")["Stacks"]
     assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
     events = stacks.describe_stack_events(StackName="s")["StackEvents"]
@@ -168,11 +168,11 @@ def test_a_stack_that_fails_says_why_and_leaves_nothing(cloud: Cloud) -> None:
     assert cloud.aws("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []
 
 
-def test_a_project_makes_its_stack(cloud: Cloud) -> None:
+def test_project_creates_and_updates_its_stack(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     template = provider(cloud, TEMPLATE, RoleARN=creator(cloud))
     cloud.trouble(becoming=3600)
-    made = sagemaker.create_project(ProjectName="pokemon", TemplateProviders=[template])
+    created = sagemaker.create_project(ProjectName="pokemon", TemplateProviders=[template])
     assert sagemaker.describe_project(ProjectName="pokemon")["ProjectStatus"] == "CreateInProgress"
 
     def status() -> str:
@@ -181,10 +181,10 @@ def test_a_project_makes_its_stack(cloud: Cloud) -> None:
     cloud.settle()
     assert status() == "CreateCompleted"
     check_bucket(cloud, "made-by-project")
-    found = sagemaker.describe_project(ProjectName="pokemon")
-    detail = found["TemplateProviderDetails"][0]["CfnTemplateProviderDetail"]["StackDetail"]
+    project = sagemaker.describe_project(ProjectName="pokemon")
+    detail = project["TemplateProviderDetails"][0]["CfnTemplateProviderDetail"]["StackDetail"]
     (stack,) = cloud.aws("cloudformation").describe_stacks(StackName=detail["Name"])["Stacks"]
-    assert {"Key": "sagemaker:project-id", "Value": made["ProjectId"]} in stack["Tags"]
+    assert {"Key": "sagemaker:project-id", "Value": created["ProjectId"]} in stack["Tags"]
     with pytest.raises(ClientError, match="already exists"):
         sagemaker.create_project(ProjectName="pokemon", TemplateProviders=[template])
     changed = provider(cloud, TEMPLATE.replace("ExpirationInDays: 30", "ExpirationInDays: 7"))
@@ -205,9 +205,9 @@ def test_a_project_fails_with_its_stack(cloud: Cloud) -> None:
     cloud.bucket("made-by-project")
     sagemaker.create_project(ProjectName="p", TemplateProviders=[provider(cloud, TEMPLATE)])
     until(lambda: sagemaker.describe_project(ProjectName="p")["ProjectStatus"] == "CreateFailed")
-    found = sagemaker.describe_project(ProjectName="p")
-    said = found["TemplateProviderDetails"][0]["CfnTemplateProviderDetail"]["StackDetail"]["StatusMessage"]
-    assert "failed: [Bucket]" in said
+    project = sagemaker.describe_project(ProjectName="p")
+    message = project["TemplateProviderDetails"][0]["CfnTemplateProviderDetail"]["StackDetail"]["StatusMessage"]
+    assert "failed: [Bucket]" in message
     too_long = "pokemon-card-recognition-of-all-cards"
     with pytest.raises(ClientError, match=r"at 'projectName' failed .* less than or equal to 32"):
         cloud.aws("sagemaker", parameter_validation=False).create_project(ProjectName=too_long)

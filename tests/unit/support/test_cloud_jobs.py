@@ -1,4 +1,4 @@
-"""Jobs in the test cloud: they really run, as SageMaker's containers do, and end as SageMaker says."""
+"""Check jobs of the test cloud, which run like SageMaker's containers and end with its statuses."""
 
 import dataclasses
 import io
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.usefixtures("containers")
 
 
 def until(done: Callable[[], Any], seconds: float = 120) -> Any:
-    """What comes by itself, waited for."""
+    """Wait for a true value, and return it."""
     end = time.monotonic() + seconds
-    while not (found := done()):
+    while not (value := done()):
         assert time.monotonic() < end
         time.sleep(0.05)
-    return found
+    return value
 
 
 def channel(name: str, uri: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def channel(name: str, uri: str) -> dict[str, Any]:
 
 
 def training(cloud: Cloud, script: str, **more: Any) -> dict[str, Any]:
-    """A request for a job that runs a script of Python's, which comes through a channel: arguments are short."""
+    """Return a request for a job that runs a Python script from a channel, as arguments must be short."""
     cloud.client().put_object(Bucket=cloud.name, Key="code/script.py", Body=script.encode())
     return {
         "TrainingJobName": "job",
@@ -55,7 +55,7 @@ def training(cloud: Cloud, script: str, **more: Any) -> dict[str, Any]:
 
 
 def spot(cloud: Cloud, script: str, wait: int = 60, **more: Any) -> dict[str, Any]:
-    """The same on instances that may be taken away, with checkpoints."""
+    """Return such a request for spot instances, with checkpoints."""
     return {
         **training(cloud, script),
         "EnableManagedSpotTraining": True,
@@ -65,22 +65,22 @@ def spot(cloud: Cloud, script: str, wait: int = 60, **more: Any) -> dict[str, An
     }
 
 
-def described(cloud: Cloud, name: str = "job") -> dict[str, Any]:
+def describe(cloud: Cloud, name: str = "job") -> dict[str, Any]:
     return dict(cloud.aws("sagemaker").describe_training_job(TrainingJobName=name))
 
 
-def ended(cloud: Cloud, name: str = "job") -> dict[str, Any]:
-    """What the job came to."""
-    until(lambda: described(cloud, name)["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"))
-    return described(cloud, name)
+def wait_for_end(cloud: Cloud, name: str = "job") -> dict[str, Any]:
+    """Wait for a job to end, and return its description."""
+    until(lambda: describe(cloud, name)["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"))
+    return describe(cloud, name)
 
 
 def statuses(job: dict[str, Any]) -> list[str]:
     return [passed["Status"] for passed in job["SecondaryStatusTransitions"]]
 
 
-def said(cloud: Cloud, group: str = "TrainingJobs", prefix: str = "job/algo-1") -> list[str]:
-    """What the first container printed."""
+def log_lines(cloud: Cloud, group: str = "TrainingJobs", prefix: str = "job/algo-1") -> list[str]:
+    """Return the lines that the first container printed."""
     logs, name = cloud.aws("logs"), f"/aws/sagemaker/{group}"
     streams = logs.describe_log_streams(logGroupName=name, logStreamNamePrefix=prefix)["logStreams"]
     events = [logs.get_log_events(logGroupName=name, logStreamName=s["logStreamName"])["events"] for s in streams]
@@ -88,10 +88,10 @@ def said(cloud: Cloud, group: str = "TrainingJobs", prefix: str = "job/algo-1") 
 
 
 def keys(cloud: Cloud) -> set[str]:
-    return {found["Key"] for found in cloud.client().list_objects_v2(Bucket=cloud.name).get("Contents", [])}
+    return {entry["Key"] for entry in cloud.client().list_objects_v2(Bucket=cloud.name).get("Contents", [])}
 
 
-def fetched(cloud: Cloud, key: str) -> bytes:
+def fetch(cloud: Cloud, key: str) -> bytes:
     return bytes(cloud.client().get_object(Bucket=cloud.name, Key=key)["Body"].read())
 
 
@@ -119,22 +119,22 @@ print("loss=0.25;")
 """
 
 
-def test_a_job_finds_what_it_asked_for_and_leaves_what_it_made(cloud: Cloud) -> None:
+def test_job_reads_its_inputs_and_uploads_its_outputs(cloud: Cloud) -> None:
     client = cloud.client()
     client.put_object(Bucket=cloud.name, Key="data/a/one.txt", Body=b"1")
     client.put_object(Bucket=cloud.name, Key="data/two.txt", Body=b"2")
-    asked = training(cloud, LOOK, Environment={"BUCKET": cloud.name}, HyperParameters={"epochs": "3"})
-    asked["InputDataConfig"].append(channel("train", f"{cloud.uri}/data"))
-    asked["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]
-    asked["ProfilerConfig"] = {"DisableProfiler": True}
-    cloud.aws("sagemaker").create_training_job(**asked)
-    job = ended(cloud)
-    assert job.get("FailureReason") is None, said(cloud)
+    request = training(cloud, LOOK, Environment={"BUCKET": cloud.name}, HyperParameters={"epochs": "3"})
+    request["InputDataConfig"].append(channel("train", f"{cloud.uri}/data"))
+    request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]
+    request["ProfilerConfig"] = {"DisableProfiler": True}
+    cloud.aws("sagemaker").create_training_job(**request)
+    job = wait_for_end(cloud)
+    assert job.get("FailureReason") is None, log_lines(cloud)
     assert statuses(job) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
     assert job["ModelArtifacts"]["S3ModelArtifacts"] == f"{cloud.uri}/out/job/output/model.tar.gz"
-    assert members(fetched(cloud, "out/job/output/model.tar.gz")) == {"weights.txt": b"weights"}
-    made = members(fetched(cloud, "out/job/output/output.tar.gz"))
-    about = json.loads(made["about.json"])
+    assert members(fetch(cloud, "out/job/output/model.tar.gz")) == {"weights.txt": b"weights"}
+    files = members(fetch(cloud, "out/job/output/output.tar.gz"))
+    about = json.loads(files["about.json"])
     assert about["hyperparameters.json"] == {"epochs": "3"}
     assert about["inputdataconfig.json"]["train"]["TrainingInputMode"] == "File"
     assert about["resourceconfig.json"]["current_host"] == "algo-1"
@@ -142,17 +142,17 @@ def test_a_job_finds_what_it_asked_for_and_leaves_what_it_made(cloud: Cloud) -> 
     assert about["env"]["TRAINING_JOB_NAME"] == "job"
     assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH"} & about["env"].keys()
     assert about["pid"] == 1
-    assert fetched(cloud, "by-job") == b"x"
+    assert fetch(cloud, "by-job") == b"x"
     assert [call["by"] for call in cloud.calls("ListModelCards")] == ["job"]
-    assert said(cloud) == ["loss=0.5", "loss=0.25;"]
+    assert log_lines(cloud) == ["loss=0.5", "loss=0.25;"]
     (metric,) = job["FinalMetricDataList"]
     assert (metric["MetricName"], metric["Value"]) == ("loss", 0.25)
     assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"]
     assert {name: job[name] for name in ("Environment", "ProfilerConfig", "HyperParameters")} == {
-        name: asked[name] for name in ("Environment", "ProfilerConfig", "HyperParameters")
+        name: request[name] for name in ("Environment", "ProfilerConfig", "HyperParameters")
     }
     with pytest.raises(ClientError, match=r"ResourceInUse.*already exists") as again:
-        cloud.aws("sagemaker").create_training_job(**asked)
+        cloud.aws("sagemaker").create_training_job(**request)
     assert again.value.response["Error"]["Code"] == "ResourceInUse"
 
 
@@ -168,34 +168,34 @@ def test_a_job_finds_what_it_asked_for_and_leaves_what_it_made(cloud: Cloud) -> 
         ({"ResourceConfig": {"InstanceType": "ml.none", "InstanceCount": 1, "VolumeSizeInGB": 1}}, "enum value set"),
     ],
 )
-def test_a_job_is_refused_before_it_begins(cloud: Cloud, change: dict[str, Any], sentence: str) -> None:
+def test_wrong_job_request_is_refused(cloud: Cloud, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ClientError, match=sentence):
         cloud.aws("sagemaker").create_training_job(**training(cloud, "", **change))
     assert cloud.mutating() == {"PutObject": 1}
 
 
-def test_input_that_is_not_there_is_refused(cloud: Cloud) -> None:
+def test_missing_input_is_refused(cloud: Cloud) -> None:
     with pytest.raises(ClientError, match="No S3 objects found under S3 URL"):
         cloud.aws("sagemaker").create_training_job(
             **training(cloud, "", InputDataConfig=[channel("train", f"{cloud.uri}/no")])
         )
 
 
-def test_a_failure_is_told_in_the_containers_own_words(cloud: Cloud) -> None:
+def test_failure_reason_is_the_container_s_message(cloud: Cloud) -> None:
     script = "open('/opt/ml/output/failure', 'w').write('no cards'); raise SystemExit(3)"
     cloud.aws("sagemaker").create_training_job(**training(cloud, script))
-    job = ended(cloud)
+    job = wait_for_end(cloud)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
     assert job["FailureReason"] == "AlgorithmError: no cards, exit code: 3"
     assert "ModelArtifacts" not in job
 
 
-def test_what_cannot_be_started_fails(cloud: Cloud) -> None:
-    asked = training(cloud, "")
-    asked["AlgorithmSpecification"]["ContainerEntrypoint"] = ["no-such-program"]
-    cloud.aws("sagemaker").create_training_job(**asked)
-    assert ended(cloud)["FailureReason"] == "AlgorithmError: , exit code: 127"
-    assert "no-such-program" in said(cloud)[0]
+def test_job_with_an_unknown_program_fails(cloud: Cloud) -> None:
+    request = training(cloud, "")
+    request["AlgorithmSpecification"]["ContainerEntrypoint"] = ["no-such-program"]
+    cloud.aws("sagemaker").create_training_job(**request)
+    assert wait_for_end(cloud)["FailureReason"] == "AlgorithmError: , exit code: 127"
+    assert "no-such-program" in log_lines(cloud)[0]
 
 
 WORK = """
@@ -217,57 +217,57 @@ time.sleep(60)
 """
 
 
-def test_a_spot_job_is_interrupted_and_resumes_from_its_checkpoints(cloud: Cloud) -> None:
+def test_interrupted_spot_job_resumes_from_its_checkpoints(cloud: Cloud) -> None:
     cloud.aws("sagemaker").create_training_job(**spot(cloud, WORK))
     until(lambda: "checkpoints/1" in keys(cloud))  # sent while the job runs
     cloud.interrupt("job")
-    job = ended(cloud)
+    job = wait_for_end(cloud)
     assert statuses(job) == [
         *("Starting", "Downloading", "Training", "Interrupted"),
         *("Starting", "Downloading", "Training", "Uploading", "Completed"),
     ]
     assert sorted(keys(cloud)) == ["checkpoints/1", "checkpoints/99", "code/script.py", "out/job/output/model.tar.gz"]
-    lines = said(cloud)
+    lines = log_lines(cloud)
     assert sorted(lines) == sorted(["resumed at 0", "working", "told to leave", "resumed at 99"])
     assert 0 < job["BillableTimeInSeconds"] < job["TrainingTimeInSeconds"]
     with pytest.raises(ValueError, match="is in status Completed"):
         cloud.interrupt("job")
 
 
-def test_who_does_not_leave_in_time_is_killed_and_loses_what_was_not_sent(cloud: Cloud) -> None:
+def test_container_that_ignores_sigterm_loses_unsent_files(cloud: Cloud) -> None:
     cloud.trouble(grace=0.2, sync=60)
-    script = WORK.replace("signal.signal(signal.SIGTERM, leave)", "")  # as number 1 it does not hear the signal
+    script = WORK.replace("signal.signal(signal.SIGTERM, leave)", "")  # process 1 ignores signals without a handler
     cloud.aws("sagemaker").create_training_job(**spot(cloud, script))
-    until(lambda: described(cloud)["SecondaryStatus"] == "Training")
-    until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in said(cloud))
+    until(lambda: describe(cloud)["SecondaryStatus"] == "Training")
+    until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in log_lines(cloud))
     cloud.interrupt("job")
-    until(lambda: said(cloud).count("working") == 2)
+    until(lambda: log_lines(cloud).count("working") == 2)
     cloud.aws("sagemaker").stop_training_job(TrainingJobName="job")
-    job = ended(cloud)
+    job = wait_for_end(cloud)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert "resumed at 1" not in said(cloud)
+    assert "resumed at 1" not in log_lines(cloud)
     with pytest.raises(ClientError, match="is in status Stopped"):
         cloud.aws("sagemaker").stop_training_job(TrainingJobName="job")
 
 
-def test_a_stopped_job_may_leave_and_keeps_its_model(cloud: Cloud) -> None:
+def test_stopped_job_may_finish_and_keeps_its_model(cloud: Cloud) -> None:
     script = WORK.replace("sys.exit(0)", "pathlib.Path('/opt/ml/model/m').write_text('m'); sys.exit(0)", 1)
     cloud.aws("sagemaker").create_training_job(**training(cloud, script.replace("checkpoints", "output/data")))
-    until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in said(cloud))
+    until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in log_lines(cloud))
     cloud.aws("sagemaker").stop_training_job(TrainingJobName="job")
-    assert described(cloud)["TrainingJobStatus"] in ("Stopping", "Stopped")
-    job = ended(cloud)
+    assert describe(cloud)["TrainingJobStatus"] in ("Stopping", "Stopped")
+    job = wait_for_end(cloud)
     assert statuses(job)[-3:] == ["Stopping", "Uploading", "Stopped"]
-    assert members(fetched(cloud, "out/job/output/model.tar.gz")) == {"m": b"m"}
+    assert members(fetch(cloud, "out/job/output/model.tar.gz")) == {"m": b"m"}
 
 
-def test_a_job_has_so_much_time_and_no_more(cloud: Cloud) -> None:
+def test_job_is_stopped_at_its_time_limit(cloud: Cloud) -> None:
     cloud.trouble(grace=0.1)
     limits = {"MaxRuntimeInSeconds": 1}
     cloud.aws("sagemaker").create_training_job(
         **training(cloud, "import time; time.sleep(60)", StoppingCondition=limits)
     )
-    job = ended(cloud)
+    job = wait_for_end(cloud)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
 
@@ -275,7 +275,7 @@ def test_capacity_fails_a_job_and_lets_a_spot_job_wait(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     cloud.trouble(capacity=["ml.g5.xlarge"])
     sagemaker.create_training_job(**training(cloud, ""))
-    job = ended(cloud)
+    job = wait_for_end(cloud)
     assert job["FailureReason"].startswith("CapacityError: Unable to provision")
     assert "TrainingStartTime" not in job
     waiting = spot(
@@ -286,10 +286,10 @@ def test_capacity_fails_a_job_and_lets_a_spot_job_wait(cloud: Cloud) -> None:
         StoppingCondition={"MaxRuntimeInSeconds": 1} | {"MaxWaitTimeInSeconds": 1},
     )
     sagemaker.create_training_job(**waiting)
-    assert ended(cloud, "spot")["SecondaryStatus"] == "MaxWaitTimeExceeded"
+    assert wait_for_end(cloud, "spot")["SecondaryStatus"] == "MaxWaitTimeExceeded"
     cloud.trouble(capacity=["ml.g5.xlarge"], capacity_times=3)
     sagemaker.create_training_job(**spot(cloud, "", TrainingJobName="later"))
-    assert ended(cloud, "later")["TrainingJobStatus"] == "Completed"
+    assert wait_for_end(cloud, "later")["TrainingJobStatus"] == "Completed"
     cloud.trouble(limited=["ml.g5.xlarge"])
     with pytest.raises(ClientError, match="service limit") as limited:
         sagemaker.create_training_job(**training(cloud, "", TrainingJobName="more"))
@@ -312,12 +312,12 @@ else:
         except OSError:
             time.sleep(0.05)
 """
-    asked = training(cloud, script)
-    asked["ResourceConfig"]["InstanceCount"] = 2
-    cloud.aws("sagemaker").create_training_job(**asked)
-    assert ended(cloud)["TrainingJobStatus"] == "Completed", said(cloud)
-    assert said(cloud) == ["algo-1 ['algo-1', 'algo-2'] 127.0.0.1 127.0.0.1", "b'from two'"]
-    assert said(cloud, prefix="job/algo-2") == ["algo-2 ['algo-1', 'algo-2'] 127.0.0.1 127.0.0.1"]
+    request = training(cloud, script)
+    request["ResourceConfig"]["InstanceCount"] = 2
+    cloud.aws("sagemaker").create_training_job(**request)
+    assert wait_for_end(cloud)["TrainingJobStatus"] == "Completed", log_lines(cloud)
+    assert log_lines(cloud) == ["algo-1 ['algo-1', 'algo-2'] 127.0.0.1 127.0.0.1", "b'from two'"]
+    assert log_lines(cloud, prefix="job/algo-2") == ["algo-2 ['algo-1', 'algo-2'] 127.0.0.1 127.0.0.1"]
 
 
 def test_a_processing_job_reads_inputs_and_writes_outputs(cloud: Cloud) -> None:
@@ -334,7 +334,7 @@ print("done")
     source = {"S3Uri": f"{cloud.uri}/in", "LocalPath": "/opt/ml/processing/in", "S3DataType": "S3Prefix"}
     target = {"S3Uri": f"{cloud.uri}/made", "LocalPath": "/opt/ml/processing/out", "S3UploadMode": "EndOfJob"}
     cluster = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10}
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "ProcessingJobName": "work",
         "RoleArn": cloud.role,
         "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python", "/opt/ml/processing/in/script.py"]},
@@ -343,30 +343,30 @@ print("done")
         "ProcessingResources": {"ClusterConfig": cluster},
     }
     sagemaker = cloud.aws("sagemaker")
-    sagemaker.create_processing_job(**asked)
+    sagemaker.create_processing_job(**request)
     until(lambda: sagemaker.describe_processing_job(ProcessingJobName="work")["ProcessingJobStatus"] != "InProgress")
     job = sagemaker.describe_processing_job(ProcessingJobName="work")
     assert (job["ProcessingJobStatus"], job["ExitMessage"]) == ("Completed", "all went well"), job
-    assert fetched(cloud, "made/b.txt") == b"CARDS"
-    assert said(cloud, "ProcessingJobs", "work/") == ["done"]
-    asked["ProcessingInputs"][0]["S3Input"]["LocalPath"] = "/tmp/in"
+    assert fetch(cloud, "made/b.txt") == b"CARDS"
+    assert log_lines(cloud, "ProcessingJobs", "work/") == ["done"]
+    request["ProcessingInputs"][0]["S3Input"]["LocalPath"] = "/tmp/in"
     with pytest.raises(ClientError, match="must begin with /opt/ml/processing/"):
-        sagemaker.create_processing_job(**asked | {"ProcessingJobName": "more"})
+        sagemaker.create_processing_job(**request | {"ProcessingJobName": "more"})
 
 
 def test_containers_die_with_the_cloud() -> None:
     with started() as server:
         cloud = dataclasses.replace(server, name=server.bucket(), role=server.new_role("execution"))
         cloud.aws("sagemaker").create_training_job(**training(cloud, "import time; print('working'); time.sleep(60.5)"))
-        until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in said(cloud))
+        until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in log_lines(cloud))
         (before,) = running("code/script.py")
         os.kill(cloud.pid, signal.SIGKILL)
         until(lambda: before not in running("code/script.py"))
 
 
 def running(words: str) -> set[int]:
-    """The processes out here whose command has these words."""
-    found = set()
+    """Return the processes of this machine whose command contains these words."""
+    pids = set()
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             if (
@@ -374,11 +374,11 @@ def running(words: str) -> set[int]:
                 and line.startswith(b"python")
                 and words.encode() in line
             ):
-                found.add(int(command.parent.name))
-    return found
+                pids.add(int(command.parent.name))
+    return pids
 
 
-def test_output_has_nowhere_to_go_when_the_bucket_vanished(cloud: Cloud) -> None:
+def test_job_fails_when_its_output_bucket_is_deleted(cloud: Cloud) -> None:
     script = """
 import os, pathlib, time
 import boto3
@@ -388,6 +388,6 @@ while boto3.client("s3").list_buckets()["Buckets"]:
     time.sleep(0.05)
 """
     cloud.aws("sagemaker").create_training_job(**training(cloud, script))
-    until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in said(cloud))
+    until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in log_lines(cloud))
     cloud.vanish()
-    assert ended(cloud)["FailureReason"].startswith("ClientError: Artifact upload failed")
+    assert wait_for_end(cloud)["FailureReason"].startswith("ClientError: Artifact upload failed")

@@ -1,4 +1,4 @@
-"""Pipelines in the test cloud: their definitions are read, and their steps really run."""
+"""Check pipelines of the test cloud: definitions are validated, and steps run."""
 
 import json
 import time
@@ -20,12 +20,12 @@ TRAIN = "open('/opt/ml/model/weights', 'w').write('weights')"
 
 
 def until(done: Callable[[], Any], seconds: float = 120) -> Any:
-    """What comes by itself, waited for."""
+    """Wait for a true value, and return it."""
     end = time.monotonic() + seconds
-    while not (found := done()):
+    while not (value := done()):
         assert time.monotonic() < end
         time.sleep(0.05)
-    return found
+    return value
 
 
 def train(cloud: Cloud, name: str = "Train", **more: Any) -> dict[str, Any]:
@@ -51,9 +51,9 @@ def train(cloud: Cloud, name: str = "Train", **more: Any) -> dict[str, Any]:
 
 
 def evaluate(cloud: Cloud) -> dict[str, Any]:
-    def given(name: str, uri: Any) -> dict[str, Any]:
-        place = {"LocalPath": f"/opt/ml/processing/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File"}
-        return {"InputName": name, "S3Input": {"S3Uri": uri, **place}}
+    def input_of(name: str, uri: Any) -> dict[str, Any]:
+        options = {"LocalPath": f"/opt/ml/processing/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File"}
+        return {"InputName": name, "S3Input": {"S3Uri": uri, **options}}
 
     report = {"S3Uri": f"{cloud.uri}/report", "LocalPath": "/opt/ml/processing/report", "S3UploadMode": "EndOfJob"}
     cluster = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10}
@@ -65,8 +65,8 @@ def evaluate(cloud: Cloud) -> dict[str, Any]:
             "RoleArn": cloud.role,
             "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python", script]},
             "ProcessingInputs": [
-                given("model", {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}),
-                given("code", {"Std:Join": {"On": "/", "Values": [cloud.uri, "code"]}}),
+                input_of("model", {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}),
+                input_of("code", {"Std:Join": {"On": "/", "Values": [cloud.uri, "code"]}}),
             ],
             "ProcessingOutputConfig": {"Outputs": [{"OutputName": "report", "S3Output": report}]},
             "ProcessingResources": {"ClusterConfig": cluster},
@@ -76,8 +76,8 @@ def evaluate(cloud: Cloud) -> dict[str, Any]:
 
 
 def judge(least: float, step: dict[str, Any]) -> dict[str, Any]:
-    found = {"Std:JsonGet": {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Report"}, "Path": "top1.value"}}
-    condition = {"Type": "GreaterThanOrEqualTo", "LeftValue": found, "RightValue": least}
+    value = {"Std:JsonGet": {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Report"}, "Path": "top1.value"}}
+    condition = {"Type": "GreaterThanOrEqualTo", "LeftValue": value, "RightValue": least}
     bad = {"Name": "TooBad", "Type": "Fail", "Arguments": {"ErrorMessage": "not good enough"}}
     return {
         "Name": "Judge",
@@ -106,21 +106,21 @@ def definition(*steps: dict[str, Any]) -> str:
     return json.dumps({"Version": "2020-12-01", "Parameters": parameters, "Steps": steps})
 
 
-def created(cloud: Cloud, text: str) -> None:
+def create(cloud: Cloud, text: str) -> None:
     for name, script in (("train", TRAIN), ("evaluate", EVALUATE)):
         cloud.client().put_object(Bucket=cloud.name, Key=f"code/{name}.py", Body=script.encode())
     cloud.aws("sagemaker").create_model_package_group(ModelPackageGroupName="cards")
-    asked = {"PipelineName": "p", "RoleArn": cloud.role, "PipelineDefinition": text}
-    cloud.aws("sagemaker").create_pipeline(**asked, ClientRequestToken="t" * 32)
+    request = {"PipelineName": "p", "RoleArn": cloud.role, "PipelineDefinition": text}
+    cloud.aws("sagemaker").create_pipeline(**request, ClientRequestToken="t" * 32)
 
 
-def executed(cloud: Cloud, token: str = "e", **parameters: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """An execution when it is over, and its steps by name."""
+def execute(cloud: Cloud, token: str = "e", **parameters: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Run the pipeline to its end, and return the execution with its steps by name."""
     sagemaker = cloud.aws("sagemaker")
-    given = [{"Name": name, "Value": value} for name, value in parameters.items()]
-    arn = sagemaker.start_pipeline_execution(PipelineName="p", PipelineParameters=given, ClientRequestToken=token * 32)[
-        "PipelineExecutionArn"
-    ]
+    values = [{"Name": name, "Value": value} for name, value in parameters.items()]
+    arn = sagemaker.start_pipeline_execution(
+        PipelineName="p", PipelineParameters=values, ClientRequestToken=token * 32
+    )["PipelineExecutionArn"]
     describe = sagemaker.describe_pipeline_execution
     until(lambda: describe(PipelineExecutionArn=arn)["PipelineExecutionStatus"] not in ("Executing", "Stopping"))
     steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
@@ -141,39 +141,39 @@ def executed(cloud: Cloud, token: str = "e", **parameters: str) -> tuple[dict[st
         (lambda text: text.replace('"Fail"', '"Lambda"'), "Steps of type Lambda: add them"),
     ],
 )
-def test_a_definition_is_refused_that_could_not_run(cloud: Cloud, change: Callable[[str], str], sentence: str) -> None:
+def test_definition_that_could_not_run_is_refused(cloud: Cloud, change: Callable[[str], str], sentence: str) -> None:
     text = change(definition(train(cloud), evaluate(cloud), judge(0.0, register(cloud))))
     with pytest.raises(ClientError, match=sentence):
-        created(cloud, text)
+        create(cloud, text)
 
 
-def test_a_pipeline_is_made_once_and_changed(cloud: Cloud) -> None:
+def test_pipeline_is_created_once_and_updated(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
-    created(cloud, definition(train(cloud)))
-    asked = {"PipelineName": "p", "RoleArn": cloud.role, "PipelineDefinition": definition(train(cloud))}
-    assert sagemaker.create_pipeline(**asked, ClientRequestToken="t" * 32)["PipelineArn"].endswith("pipeline/p")
+    create(cloud, definition(train(cloud)))
+    request = {"PipelineName": "p", "RoleArn": cloud.role, "PipelineDefinition": definition(train(cloud))}
+    assert sagemaker.create_pipeline(**request, ClientRequestToken="t" * 32)["PipelineArn"].endswith("pipeline/p")
     with pytest.raises(ClientError, match="used before with other parameters"):
-        sagemaker.create_pipeline(**asked | {"PipelineName": "q"}, ClientRequestToken="t" * 32)
+        sagemaker.create_pipeline(**request | {"PipelineName": "q"}, ClientRequestToken="t" * 32)
     with pytest.raises(ClientError, match="Pipeline names must be unique"):
-        sagemaker.create_pipeline(**asked, ClientRequestToken="u" * 32)
+        sagemaker.create_pipeline(**request, ClientRequestToken="u" * 32)
     text = definition(train(cloud, "More"))
     assert sagemaker.update_pipeline(PipelineName="p", PipelineDefinition=text)["PipelineVersionId"] == 2
     assert sagemaker.describe_pipeline(PipelineName="p")["PipelineDefinition"] == text
     with pytest.raises(ClientError, match=r"Parameters .* are not defined"):
-        executed(cloud, Epoch="2")
+        execute(cloud, Epoch="2")
     with pytest.raises(ClientError, match="must be one of"):
-        executed(cloud, Instance="ml.g5.xlarge")
+        execute(cloud, Instance="ml.g5.xlarge")
     sagemaker.delete_pipeline(PipelineName="p", ClientRequestToken="d" * 32)
     with pytest.raises(ClientError, match="does not exist"):
         sagemaker.describe_pipeline(PipelineName="p")
 
 
 @pytest.mark.usefixtures("containers")
-def test_steps_run_in_order_and_what_was_done_is_taken_from_the_cache(cloud: Cloud) -> None:
+def test_steps_run_in_order_and_reuse_the_cache(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     cached = train(cloud, CacheConfig={"Enabled": True, "ExpireAfter": "P1D"})
-    created(cloud, definition(judge(1e-6, register(cloud)), evaluate(cloud), cached))
-    execution, steps = executed(cloud, Epochs="3")
+    create(cloud, definition(judge(1e-6, register(cloud)), evaluate(cloud), cached))
+    execution, steps = execute(cloud, Epochs="3")
     assert execution["PipelineExecutionStatus"] == "Succeeded", (execution, steps)
     assert list(steps) == ["Register", "Judge", "Evaluate", "Train"]
     assert steps["Judge"]["Metadata"]["Condition"]["Outcome"] == "True"
@@ -182,14 +182,14 @@ def test_steps_run_in_order_and_what_was_done_is_taken_from_the_cache(cloud: Clo
     assert (job["TrainingJobStatus"], job["HyperParameters"]) == ("Completed", {"epochs": "3"})
     (package,) = sagemaker.list_model_packages(ModelPackageGroupName="cards")["ModelPackageSummaryList"]
     assert steps["Register"]["Metadata"]["RegisterModel"]["Arn"] == package["ModelPackageArn"]
-    again, steps = executed(cloud, "f", Epochs="3")
+    again, steps = execute(cloud, "f", Epochs="3")
     assert again["PipelineExecutionStatus"] == "Succeeded"
     assert steps["Train"]["CacheHitResult"]["SourcePipelineExecutionArn"] == execution["PipelineExecutionArn"]
     assert steps["Train"]["Metadata"]["TrainingJob"]["Arn"] == arn
     assert "CacheHitResult" not in steps["Evaluate"]
-    assert "CacheHitResult" not in executed(cloud, "g", Epochs="4")[1]["Train"]
-    found = sagemaker.list_pipeline_executions(PipelineName="p")["PipelineExecutionSummaries"]
-    assert len(found) == 3
+    assert "CacheHitResult" not in execute(cloud, "g", Epochs="4")[1]["Train"]
+    executions = sagemaker.list_pipeline_executions(PipelineName="p")["PipelineExecutionSummaries"]
+    assert len(executions) == 3
     same = sagemaker.start_pipeline_execution(
         PipelineName="p", PipelineParameters=[{"Name": "Epochs", "Value": "3"}], ClientRequestToken="e" * 32
     )
@@ -197,9 +197,9 @@ def test_steps_run_in_order_and_what_was_done_is_taken_from_the_cache(cloud: Clo
 
 
 @pytest.mark.usefixtures("containers")
-def test_what_is_not_good_enough_fails_with_the_pipelines_own_words(cloud: Cloud) -> None:
-    created(cloud, definition(train(cloud), evaluate(cloud), judge(0.9, register(cloud))))
-    execution, steps = executed(cloud)
+def test_unmet_condition_fails_with_the_pipeline_s_message(cloud: Cloud) -> None:
+    create(cloud, definition(train(cloud), evaluate(cloud), judge(0.9, register(cloud))))
+    execution, steps = execute(cloud)
     assert execution["PipelineExecutionStatus"] == "Failed"
     assert "not good enough" in execution["FailureReason"]
     assert steps["TooBad"]["Metadata"]["Fail"]["ErrorMessage"] == "not good enough"
@@ -208,15 +208,15 @@ def test_what_is_not_good_enough_fails_with_the_pipelines_own_words(cloud: Cloud
 
 
 @pytest.mark.usefixtures("containers")
-def test_a_step_that_fails_is_tried_again_where_its_policy_says_so_and_else_taken_up_later(cloud: Cloud) -> None:
+def test_failed_step_is_retried_by_policy_or_on_request(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     policy = {"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "MaxAttempts": 2, "IntervalSeconds": 1}
-    created(cloud, definition(train(cloud, RetryPolicies=[policy])))
+    create(cloud, definition(train(cloud, RetryPolicies=[policy])))
     cloud.trouble(capacity=["ml.m5.large"], capacity_times=2)
-    execution, steps = executed(cloud)
+    execution, steps = execute(cloud)
     assert (execution["PipelineExecutionStatus"], steps["Train"]["AttemptCount"]) == ("Succeeded", 3)
     cloud.trouble(capacity=["ml.m5.large"])
-    execution, steps = executed(cloud, "f")
+    execution, steps = execute(cloud, "f")
     assert steps["Train"]["FailureReason"].startswith("CapacityError")
     cloud.trouble()
     arn = execution["PipelineExecutionArn"]
@@ -228,7 +228,7 @@ def test_a_step_that_fails_is_tried_again_where_its_policy_says_so_and_else_take
 @pytest.mark.usefixtures("containers")
 def test_an_execution_is_stopped_with_its_job(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
-    created(cloud, definition(train(cloud), evaluate(cloud)))
+    create(cloud, definition(train(cloud), evaluate(cloud)))
     script = "import time; print('working'); time.sleep(60)"
     cloud.client().put_object(Bucket=cloud.name, Key="code/train.py", Body=script.encode())
     cloud.trouble(grace=0.1)

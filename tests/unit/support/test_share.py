@@ -23,7 +23,7 @@ def files(pytester: pytest.Pytester) -> Path:
 
 
 @pytest.mark.usefixtures("files")
-def test_the_shares_run_every_slow_test_once_and_each_all_quick_ones(pytester: pytest.Pytester) -> None:
+def test_slow_tests_run_in_one_share_and_quick_ones_in_all(pytester: pytest.Pytester) -> None:
     shares = [names(pytester, "--share", f"{k}/3") for k in range(3)]
     slow = [name for share in shares for name in share if name.endswith("test_slow")]
     assert sorted(slow) == sorted(f"{file}::test_slow" for file in FILES)
@@ -37,7 +37,7 @@ def test_a_number_beyond_the_shares_begins_again(pytester: pytest.Pytester) -> N
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("share", ["1", "1/0", "a/b", "-1/3"])
-def test_a_share_that_is_none_is_refused(pytester: pytest.Pytester, share: str) -> None:
+def test_invalid_share_is_refused(pytester: pytest.Pytester, share: str) -> None:
     result = pytester.runpytest_subprocess(f"--share={share}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "expected K/N" in "\n".join([*result.errlines, *result.outlines])

@@ -1,4 +1,4 @@
-"""What the tests of several distributions share: servers on the loopback, doubles, a toy plugin, drawn data.
+"""The shared test kit of all distributions: servers on the loopback, doubles, a toy plugin, drawn data.
 
 pytest finds the fixtures and the surroundings through this distribution's entry points, so that the tests of a plugin
 run alone: ``pytest plugins/pokeflow-vision``.

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests: it reaches the loopback and nothing else, and tells what went wrong on a page."""
+"""A headless Chromium for tests: it reaches only the loopback, and reports errors of a page."""
 
 import json
 import os
@@ -23,31 +23,31 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 TIMEOUT = 60_000
-"""Milliseconds that a page may take on a busy machine; it takes one to three seconds."""
+"""Timeout of a page in milliseconds, for a busy machine; usually a page takes one to three seconds."""
 NOT_OURS = ("/mlflow/users/current",)
-"""Console errors that any MLflow server gives: without logins it has nobody to name."""
+"""Console errors of every MLflow server without logins."""
 SEEN = {
     "mlflow.workflowType_v1": '"machine_learning"',
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
     "_mlflow_model_registry_promo_modal_dismissed_v1": "true",
 }
-"""What MLflow's pages remember of a reader of training runs who was there before: greetings do not cover anything."""
+"""State that MLflow's pages keep after a first visit, so that no greeting covers them."""
 
 
 def chromium() -> str:
-    """The browser's path; without one the test is skipped, or fails where POKEFLOW_REQUIRE_BROWSER is set."""
-    found = next((path for path in map(shutil.which, NAMES) if path), None)
-    if found is None:
+    """Return the browser's path; without one skip the test, or fail if POKEFLOW_REQUIRE_BROWSER is set."""
+    binary = next((path for path in map(shutil.which, NAMES) if path), None)
+    if binary is None:
         reason = "no browser: install the package chromium (Debian: apt-get install chromium)"
         if os.environ.get("POKEFLOW_REQUIRE_BROWSER"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return found
+    return binary
 
 
 @contextmanager
 def browsing(folder: Path, picture: Path) -> Iterator[Any]:
-    """A page of a fresh browser, photographed at the end as ``picture``; ``folder`` takes its profile.
+    """Open a page in a new browser, and write a screenshot to ``picture`` at the end; ``folder`` holds its profile.
 
     Errors on the console and connections to other machines fail the test.
     """
@@ -82,12 +82,12 @@ def browsing(folder: Path, picture: Path) -> Iterator[Any]:
 
 
 def peers_of(log: Path) -> set[str]:
-    """The addresses that a browser connected to, by its own log of the network."""
-    found: set[str] = set()
+    """Return the addresses that a browser connected to, by its own network log."""
+    peers: set[str] = set()
     noted = json.loads(log.read_text())
     attempt = noted["constants"]["logEventTypes"]["TCP_CONNECT_ATTEMPT"]
     for event in noted["events"]:
         address = event.get("params", {}).get("address") if event["type"] == attempt else None
         if address:
-            found.add(address.rpartition(":")[0].strip("[]"))
-    return found
+            peers.add(address.rpartition(":")[0].strip("[]"))
+    return peers

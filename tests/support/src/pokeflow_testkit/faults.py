@@ -1,9 +1,9 @@
-"""Publishers that are killed, and publishers that race: run as processes by test_tree_faults.py.
+"""Publishers that are killed, and publishers that race: run as processes by test_publish_faults.py.
 
-python faults.py kill <spec>      publish once for each of so many points, killed with SIGKILL there, and look each time
-python faults.py writer <spec>    publish a model of one's own, then append runs one by one
-python faults.py reader <spec>    read everything again and again until told to stop
-``spec`` is JSON: ``root`` and, for S3, ``remote``; the rest is each command's own.
+python faults.py kill <spec>      publish once for each of many points, killed there with SIGKILL, and check the tree
+python faults.py writer <spec>    publish one model, then append runs one by one
+python faults.py reader <spec>    read everything repeatedly until a file asks it to stop
+``spec`` is JSON: ``root`` and, for S3, ``remote``; the other keys depend on the command.
 """
 
 import json
@@ -34,7 +34,7 @@ MODELS = 8
 
 
 def flow_of(spec: dict[str, Any], *, lr: float = 0.1, version: str = "v1.0", models: int = 3) -> Flow:
-    """Teachers that need nothing of one another, below the spec's root and, if it names one, its bucket."""
+    """Build a flow of independent teachers in the spec's root and, if it names one, its bucket."""
     remote = ["store=s3", f"store.remote={spec['remote']}"] if spec.get("remote") else []
     data = omegaconf.to_plain(composition.compose_config([*TOY_FLOW, *remote, f"store.root={spec['root']}"]))
     model = {"version": version, "type": "teacher", "stage": "train", "backend": "toy", "params": {"lr": lr}}
@@ -43,21 +43,21 @@ def flow_of(spec: dict[str, Any], *, lr: float = 0.1, version: str = "v1.0", mod
 
 
 def faults_of(objects: ObjectStore) -> list[str]:
-    """What a reader finds wrong at this moment: nothing may be promised that is not there, whole."""
-    found = []
+    """Return the faults that a reader sees now: every file that is named must exist and be complete."""
+    faults = []
     manifest = {}
     for name in kinds_of("project"):
         try:
             data, _ = objects.read(f"metadata/{name}.json")
         except NotFoundError:
             continue
-        found += [f"{name}: {fault}" for fault in documents.check(name, data)]
+        faults += [f"{name}: {fault}" for fault in documents.check(name, data)]
         if name == "project_manifest":
             manifest = json.loads(data)["models"]
     known = {receipt.unit: receipt for receipt in receipts.read_all(objects)}
     for model, about in manifest.items():
         units = [receipts.unit(model, version) for version in about["versions"]]
-        found += [f"the manifest names {unit}, which has no receipt" for unit in units if unit not in known]
+        faults += [f"the manifest names {unit}, which has no receipt" for unit in units if unit not in known]
     for receipt in known.values():
         for file in receipt.files:
             if not file.fixed:
@@ -67,12 +67,12 @@ def faults_of(objects: ObjectStore) -> list[str]:
             except NotFoundError:
                 right = False
             if not right:
-                found.append(f"{receipt.unit} names {file.path}, which is not there as it says")
-    return found
+                faults.append(f"{receipt.unit} names {file.path}, which is not there as it says")
+    return faults
 
 
 class Counter:
-    """Counts what changes the tree, before and after it happens, and ends the process at one of these points."""
+    """A counter of changes to the tree, before and after each; it kills the process at one of these points."""
 
     def __init__(self, end_at: int) -> None:
         self.count, self.end_at = 0, end_at
@@ -101,8 +101,8 @@ def watch(counter: Counter, *, s3: bool) -> None:
         setattr(os, name, counter.around(getattr(os, name)))
 
 
-def child(act: Callable[[], object]) -> int:
-    """Do something in a fork; its exit code, negative for a signal."""
+def run_in_fork(act: Callable[[], object]) -> int:
+    """Call a function in a fork, and return its exit code, negative for a signal."""
     process = os.fork()
     if process == 0:
         try:
@@ -118,20 +118,20 @@ def child(act: Callable[[], object]) -> int:
 
 
 def kill(spec: dict[str, Any]) -> None:
-    """For each point: back to the first published version, publish the second, be killed, look; then complete it."""
+    """For each point restore the first version, publish the second with a kill, check, and publish again."""
     root, points = Path(spec["root"]), int(spec["points"])
     s3 = bool(spec.get("remote"))
     first, second = flow_of(spec), flow_of(spec, lr=0.2, version="v1.1")
     records = [run_flow(flow) for flow in (first, second)]
     publish.publish(first, records[0])
     objects = trees.open_tree(first).objects
-    begun = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
+    initial = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
 
     def back() -> None:
         for entry in list(objects.list()):
-            if entry.key not in begun:
+            if entry.key not in initial:
                 objects.delete(entry.key)
-        for key, data in sorted(begun.items(), key=lambda item: item[0].startswith("metadata/")):
+        for key, data in sorted(initial.items(), key=lambda item: item[0].startswith("metadata/")):
             if not s3 or objects.read(key)[0] != data:
                 objects.write(key, data, match=None)
         if not s3:
@@ -143,7 +143,7 @@ def kill(spec: dict[str, Any]) -> None:
         publish.publish(second, records[1])
         (root / "count").write_text(str(counter.count))
 
-    assert child(count) == 0
+    assert run_in_fork(count) == 0
     total = int((root / "count").read_text())
     complete = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
     seen = []
@@ -154,9 +154,9 @@ def kill(spec: dict[str, Any]) -> None:
             watch(Counter(point), s3=s3)
             publish.publish(second, records[1])
 
-        code = child(one)
+        code = run_in_fork(one)
         faults = faults_of(objects)
-        again = child(lambda: publish.publish(second, records[1]))
+        again = run_in_fork(lambda: publish.publish(second, records[1]))
         after = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
         wrong = sorted(key for key in complete.keys() | after.keys() if complete.get(key) != after.get(key))
         seen.append({"point": point, "code": code, "faults": faults, "again": again, "wrong": wrong})
@@ -164,7 +164,7 @@ def kill(spec: dict[str, Any]) -> None:
 
 
 def writer(spec: dict[str, Any]) -> None:
-    """Publish the model of this number and append so many runs, each by itself."""
+    """Publish the model of this number, and append runs one by one."""
     flow = flow_of(spec, models=MODELS)
     mine = f"model{spec['number']}"
     records = {name: record for name, record in run_flow(flow).items() if record.model == mine}
@@ -181,7 +181,7 @@ def writer(spec: dict[str, Any]) -> None:
 
 
 def reader(spec: dict[str, Any]) -> None:
-    """Look at the tree until the file ``stop`` is there; every fault is printed."""
+    """Read the tree until the file ``stop`` exists, and print every fault."""
     objects = trees.open_tree(flow_of(spec, models=MODELS)).objects
     reads = 0
     for _ in _until(Path(spec["stop"])):

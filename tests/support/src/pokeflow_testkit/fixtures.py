@@ -1,4 +1,4 @@
-"""The fixtures that every test may ask for."""
+"""Fixtures for every test."""
 
 import signal
 from pathlib import Path
@@ -18,13 +18,13 @@ __all__ = [
 ]  # fmt: skip
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A shell starts what it puts into the background so, and children would inherit it: those that are to hear Ctrl-C.
+    # A shell starts background commands so; children that must receive Ctrl-C would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> "Stage":
-    """Folders as finished tasks of a stage on images leave them."""
+    """Return a builder of folders as finished tasks of a stage on images leave them."""
     from pokeflow_testkit.images_support import Stage
 
     return Stage(tmp_path)

@@ -1,4 +1,4 @@
-"""What the tests of stages on images share: folders as finished tasks leave them, and a network in numpy alone."""
+"""Helpers for stages on images: folders as finished tasks leave them, and a network in numpy."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pokeflow_vision.testing import data, network
 
 @dataclass(frozen=True)
 class Numpy:
-    """The small network, opened: its pictures stay bytes until it is asked, as on a chip that normalises."""
+    """The small network, opened; pictures stay bytes until inference, as on a chip that normalises."""
 
     spec: Preprocessing
     dim: int = network.DIM
@@ -32,7 +32,7 @@ def open_network(folder: Path, spec: Preprocessing, threads: int) -> Numpy:
 
 
 def finished(stage: str, type: str, folder: Path, **facts: Any) -> Input:
-    """An input, as the task of this stage leaves it."""
+    """Return an input as a finished task of this stage leaves it."""
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
     values |= {"task": f"{stage}:small", "stage": stage, "type": type, "facts": facts, "files": ()}
     return Input(Record(**values), folder)
@@ -45,9 +45,9 @@ class Stage:
     root: Path
 
     def folder(self, name: str) -> Path:
-        place = self.root / f"{name}-{sum(1 for _ in self.root.iterdir())}"
-        place.mkdir()
-        return place
+        path = self.root / f"{name}-{sum(1 for _ in self.root.iterdir())}"
+        path.mkdir()
+        return path
 
     def prepared(self, drawn: Dataset | None = None) -> Input:
         folder = self.folder("prepare")
@@ -67,7 +67,7 @@ class Stage:
 
 
 def without(split: str) -> Dataset:
-    """The drawn data set, of whose queries those of a split are gone."""
+    """Return the drawn data set without the queries of a split."""
     drawn = data.draw_dataset()
     kept = [row for row, query in enumerate(drawn.queries) if query.split != split]
     queries = tuple(drawn.queries[row] for row in kept)

@@ -1,4 +1,4 @@
-"""How long code is, as this project's promises count it."""
+"""Count lines of code, as this project's documentation states them."""
 
 import ast
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def lines_of_code(files: Iterable[Path]) -> int:
-    """Lines of Python that are neither blank, nor a comment, nor of a docstring."""
+    """Return the number of lines of Python that are not blank, a comment or part of a docstring."""
     return sum(_of(file.read_text(encoding="utf-8")) for file in files)
 
 

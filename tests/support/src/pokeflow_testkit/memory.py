@@ -1,4 +1,4 @@
-"""Objects in memory, for tests of what is written there."""
+"""Objects in memory, for tests of code that writes objects."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from pokeflow.objects import ABSENT, NotFoundError, ObjectInfo, PreconditionErro
 
 @dataclass
 class Memory:
-    """Objects in memory. ``meddle`` is called before each write, with how many there were, as a rival would."""
+    """Objects in memory. ``meddle`` is called before each write with the number of writes, as a rival writer."""
 
     held: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     meddle: Any = None

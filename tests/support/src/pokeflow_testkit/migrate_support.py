@@ -1,4 +1,4 @@
-"""An old project as people leave them: models, profiles, analytics and data, by hand."""
+"""An old project, as written by hand: models, profiles, analytics and data."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from pokeflow_testkit.handmade import empty
 
 
 def old_project(root: Path, data: int = 20) -> Path:
-    """The old project's folder, with so many files of raw data."""
+    """Write the old project with ``data`` files of raw data, and return its folder."""
     teacher = f"{root}/old/training/models/teacher_final/best.onnx"
     files: dict[str, bytes] = {
         "training/models/teacher_final/best.onnx": os.urandom(4096),
@@ -68,32 +68,32 @@ PLAN: Mapping[str, Any] = {
     "links": {"data/calibration": {"source": "old", "prefix": "data/raw/"}},
     "rewrite": {"match": ["**/*.json", "**/*.csv"]},
 }
-"""What brings all of the old project."""
+"""A plan that migrates all of the old project."""
 
 
 def write_plan(root: Path, **changes: Any) -> Path:
-    """The plan with other values for these keys, beside the old project."""
+    """Write the plan next to the old project, with other values for these keys."""
     file = root / "plan.yaml"
     file.write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False))
     return file
 
 
 def run(root: Path, tree: Tree | None = None, *, dry_run: bool = False, **changes: Any) -> Outcome:
-    """Migrate with that plan in this process."""
+    """Migrate by the plan in this process."""
     file = write_plan(root, **changes)
     return migrate(plans.load(file), root, tree or empty(root), root / "store", dry_run=dry_run)
 
 
 def state(folder: Path) -> dict[str, tuple[str, int]]:
-    """Checksum and time of every file, and of every folder the time: what nobody may touch."""
-    found = {}
+    """Return checksum and time of every file, and the time of every folder, to check that none changes."""
+    states = {}
     for path in sorted(folder.rglob("*")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        found[path.relative_to(folder).as_posix()] = (digest, path.lstat().st_mtime_ns)
-    return found
+        states[path.relative_to(folder).as_posix()] = (digest, path.lstat().st_mtime_ns)
+    return states
 
 
 def tree_folder(tree: Tree) -> Path:
-    """Where a tree lies."""
+    """Return the folder of a tree."""
     assert isinstance(tree.objects, Folder)
     return tree.objects.root / tree.objects.inside

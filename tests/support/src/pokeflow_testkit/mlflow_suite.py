@@ -21,34 +21,34 @@ from pathlib import Path
 
 CHOSEN = ("tests/store/tracking/sqlalchemy_store", "tests/store/model_registry/test_sqlalchemy_store.py")
 OTHERS = ("test_sqlalchemy_store_schema.py", "test_sqlalchemy_workspace_store.py")
-"""Beside the chosen ones, but not about this store: MLflow's migrations, and its store for workspaces."""
+"""Test files in the same folder that are not about this store: MLflow's migrations, and workspaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one test went, ``passed``, ``failed`` or ``skipped``, and the first line of what it said."""
+    """The result of one test, ``passed``, ``failed`` or ``skipped``, and the first line of its message."""
 
     result: str
-    said: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """All tests on one store, by name, and the seconds they took."""
+    """The outcomes of all tests on one store, by name, and their duration in seconds."""
 
     name: str
     outcomes: Mapping[str, Outcome]
     seconds: float
 
     def __str__(self) -> str:
-        """A line of figures."""
+        """Return a line of figures."""
         counts = Counter(outcome.result for outcome in self.outcomes.values())
         figures = ", ".join(f"{counts[result]} {result}" for result in ("passed", "failed", "skipped"))
         return f"{self.name}: {figures}, {self.seconds:.0f} s"
 
 
 def read(report: Path) -> Iterator[tuple[str, Outcome]]:
-    """The outcomes in a JUnit report of pytest's; a test with a fault in its tear-down has failed."""
+    """Yield the outcomes in pytest's JUnit report; a test with an error in its tear-down has failed."""
     for case in ET.parse(report).getroot().iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
         faults = [*case.iterfind("failure"), *case.iterfind("error")]
@@ -59,7 +59,7 @@ def read(report: Path) -> Iterator[tuple[str, Outcome]]:
 
 
 def run(name: str, folder: Path, files: Sequence[str], words: str, env: Mapping[str, str], plugin: str = "") -> Round:
-    """One round; each file in a process of its own, so that no test suffers from threads of many before it."""
+    """Run one round, with a process for each file, so that threads of earlier tests disturb none."""
     began, outcomes = time.monotonic(), {}
     with tempfile.TemporaryDirectory() as temporary:
         for number, file in enumerate(files):
@@ -67,7 +67,7 @@ def run(name: str, folder: Path, files: Sequence[str], words: str, env: Mapping[
             command = [
                 sys.executable, "-m", "pytest", file, "-q", "-k", words, "--rootdir", str(folder), "-c", os.devnull,
                 "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:warnings", f"--junitxml={report}",
-                "-p", "no:pokeflow_surroundings",  # it takes away the credentials of the bucket
+                "-p", "no:pokeflow_surroundings",  # it removes the credentials of the bucket
                 *(("-p", plugin) if plugin else ()),
             ]  # fmt: skip
             paths = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH")]))
@@ -83,12 +83,12 @@ def run(name: str, folder: Path, files: Sequence[str], words: str, env: Mapping[
 
 
 def differences(control: Round, ours: Round) -> Iterator[str]:
-    """A line for each test that went otherwise on our store."""
+    """Yield a line for each test with another result on our store."""
     for name in sorted({*control.outcomes, *ours.outcomes}):
         before, after = control.outcomes.get(name), ours.outcomes.get(name)
         if (before and before.result) != (after and after.result):
-            said = (after or before or Outcome("")).said
-            yield f"{before.result if before else 'absent'} → {after.result if after else 'absent'}  {name}  {said}"
+            message = (after or before or Outcome("")).message
+            yield f"{before.result if before else 'absent'} → {after.result if after else 'absent'}  {name}  {message}"
 
 
 def main() -> None:
@@ -102,18 +102,18 @@ def main() -> None:
     )
     parser.add_argument("--reread", action="store_true", help="after each test let another machine read the bucket")
     parser.add_argument("files", nargs="*", help="files below it; all that are about the stores by default")
-    given = parser.parse_args()
-    folder = given.tests.resolve()
+    args = parser.parse_args()
+    folder = args.tests.resolve()
     folder = folder.parent if folder.name == "tests" else folder
-    chosen = given.files or [str(file.relative_to(folder)) for name in CHOSEN for file in _files(folder / name)]
+    chosen = args.files or [str(file.relative_to(folder)) for name in CHOSEN for file in _files(folder / name)]
     if not chosen:
-        raise SystemExit(f"{given.tests}: has no {CHOSEN[0]}. Name a copy of MLflow's repository.")
+        raise SystemExit(f"{args.tests}: has no {CHOSEN[0]}. Name a copy of MLflow's repository.")
     from pokeflow_testkit.s3 import moto
 
-    control = run("MLflow's SQL store", folder, chosen, given.words, {})
+    control = run("MLflow's SQL store", folder, chosen, args.words, {})
     with moto() as server:
-        env = {**server.env, "POKEFLOW_SUITE_BUCKET": server.bucket(), "POKEFLOW_SUITE_REREAD": "1" * given.reread}
-        ours = run("the s3 store", folder, chosen, given.words, env, "pokeflow_testkit.mlflow_swap")
+        env = {**server.env, "POKEFLOW_SUITE_BUCKET": server.bucket(), "POKEFLOW_SUITE_REREAD": "1" * args.reread}
+        ours = run("the s3 store", folder, chosen, args.words, env, "pokeflow_testkit.mlflow_swap")
     print(control, ours, *differences(control, ours), sep="\n")
 
 

@@ -1,4 +1,4 @@
-"""The machine of somebody who has pokeflow installed and installs more: an environment that a test may change."""
+"""The machine of a user who installs plugins: an environment that a test may change."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ from pokeflow_testkit.support import environment
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A folder to work in, and an environment that sees what is installed here and keeps what is installed there."""
+    """A home folder, and an environment that inherits the packages of this one and keeps its own."""
 
     home: Path
     python: Path
 
     def run(self, command: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell as they would: offline, and with a home folder of their own."""
+        """Run a line of shell offline, with the user's own home folder."""
         own = {
             "PATH": f"{self.python.parent}:{os.environ['PATH']}",
             "HOME": str(self.home),
@@ -40,11 +40,11 @@ class Newcomer:
 
 
 def newcomer(folder: Path) -> Newcomer:
-    """One whose environment and home are below ``folder``."""
+    """Create a user with an environment and a home below ``folder``."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
     packages = next((folder / "venv" / "lib").glob("python*/site-packages"))
-    # Not a path alone: what is installed for editing here is found by files that only a site folder has.
+    # A path alone is not enough: editable installs need the .pth files of a site folder.
     here = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
     (packages / "here.pth").write_text(here, encoding="utf-8")
     for name, module in (("pokeflow", "pokeflow.cli"), ("pip", "pip._internal.cli.main"), ("pytest", "pytest")):

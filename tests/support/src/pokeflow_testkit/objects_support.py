@@ -1,4 +1,4 @@
-"""What the tests of objects share."""
+"""Helpers for the tests of objects."""
 
 import hashlib
 import random
@@ -14,15 +14,15 @@ SIZES = ["small", "large"]
 
 
 def sha256(data: bytes) -> str:
-    """In hex."""
+    """Return the SHA-256 of data in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def keys(objects: ObjectStore, prefix: str = "") -> list[str]:
-    """Everything that lies there."""
+    """Return the keys of all objects under a prefix."""
     return [entry.key for entry in objects.list(prefix)]
 
 
 def left_behind(s3: Server) -> Any:
-    """Uploads in parts that nobody has ended."""
+    """Return the multipart uploads that were neither completed nor aborted."""
     return s3.client().list_multipart_uploads(Bucket=s3.name).get("Uploads", [])

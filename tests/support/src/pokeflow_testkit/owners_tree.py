@@ -1,4 +1,4 @@
-"""The tree that the project's owner drew, leaf by leaf and by hand, and what no stage can fill yet."""
+"""The tree in the owner's document, leaf by leaf, and the leaves that no stage can fill yet."""
 
 TREE = """
 metadata/project_manifest.json
@@ -62,7 +62,7 @@ checkpoints/teacher/
 checkpoints/student_stage1/
 checkpoints/student_stage2/
 """.strip().splitlines()
-"""Every leaf that the owner's document draws, by hand; a folder ends in '/'."""
+"""Every leaf in the owner's document; a folder ends in '/'."""
 
 GAPS = {
     "models/efficientnet-hailo/v2.1/pokemon_student_efficientnet_lite0_stage2.hef": "backend hailo",
@@ -71,4 +71,4 @@ GAPS = {
     "analytics/": "report",
     "data/raw/": "drawn",
 }
-"""Leaves, or folders of them, that the embedded lineage leaves empty, and a word of the reason that is told."""
+"""Leaves, or folders of them, that the embedded lineage leaves empty, and a word of the reason in the message."""

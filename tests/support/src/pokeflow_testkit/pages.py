@@ -1,4 +1,4 @@
-"""Pages of the documentation as programs: their blocks of commands, and how a test reads and runs them.
+"""Pages of the documentation as programs: reads their blocks of commands, so that a test can run them.
 
 A block ``console`` holds commands, each on a line that begins with ``$``, and below each what it prints, shortened by
 ``…``. A comment right above a block, ``<!-- test: … -->``, changes how it runs; one at the page's top, ``<!-- test:
@@ -23,7 +23,7 @@ _EXIT = re.compile(r"exit (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, and what the page says that it prints."""
+    """A command, and the output that the page shows."""
 
     text: str
     prints: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: what its sandbox holds, and its blocks in order."""
+    """A page: the content of its sandbox, and its blocks in order."""
 
     path: Path
     setup: tuple[str, ...] = ("checkout",)
@@ -101,8 +101,8 @@ def _fences(text: str) -> Iterator[tuple[int, str, str, str, str]]:
 def _console(path: Path, line: int, directive: str, body: str) -> Block:
     mode, exit_code, reason = "run", 0, ""
     for part in filter(None, re.split(r", ?", directive, maxsplit=1 if directive[:5] in ("parse", "skip,") else 0)):
-        if found := _EXIT.fullmatch(part):
-            exit_code = int(found[1])
+        if match := _EXIT.fullmatch(part):
+            exit_code = int(match[1])
         elif part in MODES:
             mode = part
         elif mode in ("parse", "skip"):
@@ -150,18 +150,18 @@ DIGEST = re.compile(r"\b[0-9a-f]{12,64}\b")
 
 
 def normalize(line: str) -> str:
-    """Return a line of output without what differs from run to run: digests, numbers, the width of columns, rules."""
+    """Return a line of output without parts that differ between runs: digests, numbers, widths, rules."""
     line = re.sub(r"[─╭╮╰╯│┬├└▼]+", " ", line)
     return re.sub(r"\s+", " ", NUMBER.sub("#", DIGEST.sub("@", line))).strip()
 
 
 def missing(expected: tuple[str, ...], printed: str) -> list[str]:
-    """Return the lines of a page that the output has not; ``…`` in a line stands for any text."""
-    found = [normalize(line) for line in printed.splitlines()]
+    """Return the lines of a page that the output lacks; ``…`` in a line stands for any text."""
+    lines = [normalize(line) for line in printed.splitlines()]
     lost = []
     for line in expected:
         wanted = normalize(line)
         pattern = re.compile(".*".join(map(re.escape, re.split(r"\s*…\s*", wanted))))
-        if wanted and not any(pattern.search(have) for have in found):
+        if wanted and not any(pattern.search(have) for have in lines):
             lost.append(line)
     return lost

@@ -1,4 +1,4 @@
-"""The form that every plugin has: where its hooks, parameters and stages are, and what its distribution says."""
+"""The common form of plugins: their hooks, parameters, stages and metadata."""
 
 import ast
 import tomllib
@@ -9,7 +9,7 @@ KEYS = ("description", "readme")
 
 
 def faults_of_form(folder: Path) -> list[str]:
-    """What of a plugin's folder is not as every plugin has it, a sentence each."""
+    """Return how a plugin's folder differs from the common form, one sentence for each fault."""
     return [*_of_distribution(folder), *_of_package(folder)]
 
 

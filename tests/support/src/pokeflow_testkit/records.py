@@ -1,4 +1,4 @@
-"""Records for tests that need one and run nothing."""
+"""Records for tests that run nothing."""
 
 from dataclasses import replace
 from typing import Any

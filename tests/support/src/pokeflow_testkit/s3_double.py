@@ -1,4 +1,4 @@
-"""A double of S3: moto with S3's refusals, and with faults, counted."""
+"""A double of S3: moto with more of S3's refusals, injected faults, and counters."""
 
 import json
 import random
@@ -21,7 +21,7 @@ from pokeflow_testkit.s3_rules import (
     check_completion,
     check_condition,
     check_part,
-    request,
+    parse_request,
 )
 from pokeflow_testkit.s3_signature import check_signature
 
@@ -30,18 +30,18 @@ CONTROL = "/_control"
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong, how often (shares between 0 and 1 of the requests) and where.
+    """Faults to inject: kinds, shares of the requests between 0 and 1, and operations.
 
     ``slowdown``: 503 SlowDown before anything is applied; ``internal``: 500 InternalError, likewise; ``hidden``: that
     error under status 200, as S3 answers a copy or a completion that fails after its headers are sent; ``conflict``:
     409 ConditionalRequestConflict of a conditional write, likewise; ``cut``: the connection is closed before anything
-    is applied, in the middle of the answer where it is a download; ``lost``: it is closed after the request was
-    applied. ``only``: operations that may fail (none: all); ``times``: faults in all (None: without end); ``latency``:
+    is applied, and a download in the middle of its answer; ``lost``: it is closed after the request was applied.
+    ``only``: operations that may fail (none: all); ``times``: total number of faults (None: unlimited); ``latency``:
     seconds before every answer.
-    ``page``: keys in a listing's page; ``encryption`` and ``kms_key``: insisted upon; ``copy_limit``: bytes that
-    one CopyObject may move; ``forget``: whether a completed upload is forgotten at once, as S3 may do. ``secret``: the
-    only one whose signatures count; ``clock``: seconds by which the server's is ahead; ``region``: the only one that
-    serves the buckets; ``lists``: whether the caller may list, without which what is missing is denied.
+    ``page``: keys in a listing's page; ``encryption`` and ``kms_key``: required of objects; ``copy_limit``: maximum
+    bytes of a CopyObject; ``forget``: whether a completed upload is forgotten at once, as S3 may do. ``secret``: the
+    only accepted secret; ``clock``: seconds by which the server's clock is ahead; ``region``: the only region of the
+    buckets; ``lists``: whether the caller may list; if not, access to a missing object is denied.
     """
 
     slowdown: float = 0.0
@@ -67,9 +67,9 @@ class Faults:
 
 @dataclass(slots=True)
 class Counts:
-    """What was asked since the last reset; ``log`` tells [operation, key, status] in the order of the answers.
+    """Requests since the last reset; ``log`` holds [operation, key, status] in the order of the answers.
 
-    A status of 0 is an answer that nobody got. ``most``: the most requests at once.
+    A status of 0 is an answer that was not delivered. ``most``: maximum number of concurrent requests.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers and bytes; ``arrives`` is the share of it that the client gets."""
+    """Status, headers and body; ``arrives`` is the share of the body that is delivered."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -96,27 +96,27 @@ def _xml(refused: S3Error) -> Answer:
     return Answer(refused.status, [("Content-Type", "application/xml"), *refused.headers], refused.body)
 
 
-def _may_strike(fault: str, asked: Request) -> bool:
-    """Whether S3 answers such a request with this fault."""
+def _may_strike(fault: str, request: Request) -> bool:
+    """Return whether S3 answers such a request with this fault."""
     if fault == "conflict":
-        return asked.conditional
-    return fault != "hidden" or asked.operation in ("CopyObject", "UploadPartCopy", "CompleteMultipartUpload")
+        return request.conditional
+    return fault != "hidden" or request.operation in ("CopyObject", "UploadPartCopy", "CompleteMultipartUpload")
 
 
 class Double:
-    """moto behind the rules and the faults; also the WSGI application that moto's server would be."""
+    """moto behind the rules and the faults, and its WSGI application."""
 
     def __init__(self) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         self.app = DomainDispatcherApplication(create_backend_app)
-        # One request at a time is in moto, which checks a condition and then writes.
+        # moto handles one request at a time, as it checks a condition and then writes.
         self.moto, self.lock = threading.RLock(), threading.Lock()
         self.now = 0
         self.reset()
 
     def reset(self) -> None:
-        """An empty service without faults or counts."""
+        """Remove all objects, faults and counts."""
         from moto.core.model_instances import reset_model_data
         from moto.s3.models import s3_backends
 
@@ -130,46 +130,46 @@ class Double:
         self.counts = Counts()
 
     def set_faults(self, faults: Faults) -> None:
-        """From now on, counted and drawn from the start."""
+        """Set the faults, and restart their count and random draws."""
         with self.lock:
             self.faults, self.left, self.dice = faults, faults.times, random.Random(faults.seed)
 
     def etag(self, bucket: str, key: str) -> str | None:
-        """What lies under a key."""
-        found = self._lies(bucket, key)
-        return found.etag.strip('"') if found else None
+        """Return the etag of the object under a key."""
+        stored = self._stored(bucket, key)
+        return stored.etag.strip('"') if stored else None
 
-    def _lies(self, bucket: str, key: str) -> Any:
+    def _stored(self, bucket: str, key: str) -> Any:
         from moto.core.models import DEFAULT_ACCOUNT_ID
         from moto.s3.models import FakeKey, s3_backends
 
         known = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
-        found = known.get_object(bucket, key) if bucket in known.buckets else None
-        return found if isinstance(found, FakeKey) else None
+        stored = known.get_object(bucket, key) if bucket in known.buckets else None
+        return stored if isinstance(stored, FakeKey) else None
 
     def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Everything a client asks."""
+        """Answer a client's request."""
         if environ["PATH_INFO"] == CONTROL:
             return self._control(environ["REQUEST_METHOD"], body)
-        asked = request(environ, body)
+        request = parse_request(environ, body)
         with self.lock:
             self.now += 1
             self.counts.most = max(self.counts.most, self.now)
         try:
             if self.faults.latency:
                 time.sleep(self.faults.latency)
-            answer = self._faulty(asked)
+            answer = self._faulty(request)
         finally:
             with self.lock:
                 self.now -= 1
         with self.lock:
             counts, status = self.counts, answer.status if answer.arrives == 1 else 0
-            counts.requests[asked.operation] += 1
-            counts.methods[asked.method] += 1
+            counts.requests[request.operation] += 1
+            counts.methods[request.method] += 1
             counts.statuses[status] += 1
             counts.received += len(body)
             counts.sent += int(len(answer.body) * answer.arrives)
-            counts.log.append((asked.operation, f"{asked.bucket}/{asked.key}", status))
+            counts.log.append((request.operation, f"{request.bucket}/{request.key}", status))
         return answer
 
     def _control(self, method: str, body: bytes) -> Answer:
@@ -181,18 +181,18 @@ class Double:
                 return Answer(400, [], f"no faults: {sorted(strange)}".encode())
             self.set_faults(Faults(**said))
         with self.lock:
-            told = json.dumps({f.name: getattr(self.counts, f.name) for f in fields(Counts)}).encode()
-        return Answer(200, [("Content-Type", "application/json")], told)
+            counts = json.dumps({f.name: getattr(self.counts, f.name) for f in fields(Counts)}).encode()
+        return Answer(200, [("Content-Type", "application/json")], counts)
 
-    def _fault(self, asked: Request) -> str | None:
-        """Which fault strikes this request."""
+    def _fault(self, request: Request) -> str | None:
+        """Return the fault to inject into this request."""
         faults = self.faults
         with self.lock:
-            drawn = self.dice.random()  # always, so that a seed means the same draws
-            if self.left == 0 or (faults.only and asked.operation not in faults.only):
+            drawn = self.dice.random()  # always drawn, so that a seed gives the same draws
+            if self.left == 0 or (faults.only and request.operation not in faults.only):
                 return None
             for name in ("slowdown", "internal", "hidden", "cut", "lost", "conflict"):
-                share = getattr(faults, name) if _may_strike(name, asked) else 0.0
+                share = getattr(faults, name) if _may_strike(name, request) else 0.0
                 if drawn < share:
                     self.left = None if self.left is None else self.left - 1
                     self.counts.faults[name] += 1
@@ -200,8 +200,8 @@ class Double:
                 drawn -= share
         return None
 
-    def _faulty(self, asked: Request) -> Answer:
-        fault = self._fault(asked)
+    def _faulty(self, request: Request) -> Answer:
+        fault = self._fault(request)
         if fault == "slowdown":
             return _xml(S3Error(503, "SlowDown", "Please reduce your request rate."))
         if fault in ("internal", "hidden"):
@@ -210,100 +210,100 @@ class Double:
         if fault == "conflict":
             clash = "The conditional request cannot succeed due to a conflicting operation against this resource."
             return _xml(S3Error(409, "ConditionalRequestConflict", clash))
-        if fault == "cut" and asked.operation != "GetObject":
+        if fault == "cut" and request.operation != "GetObject":
             return Answer(0, [], b"", arrives=0)
         try:
-            answer = self._applied(asked)
+            answer = self._apply(request)
         except S3Error as refused:
             answer = _xml(refused)
-        except Exception:  # noqa: BLE001 – a fault of the double's own is told, as an answer that nobody tries again
+        except Exception:  # noqa: BLE001 – an error of the double is reported by an answer that clients do not retry
             answer = _xml(S3Error(400, "TheDoubleIsBroken", traceback.format_exc()))
         return replace(answer, arrives=0.5 if fault == "cut" else 0.0) if fault else answer
 
-    def _applied(self, asked: Request) -> Answer:
-        """moto's answer, where S3 would not refuse."""
-        if "HTTP_X_AMZ_TARGET" in asked.environ:
+    def _apply(self, request: Request) -> Answer:
+        """Return moto's answer, unless S3 would refuse the request."""
+        if "HTTP_X_AMZ_TARGET" in request.environ:
             with self.moto:
-                return self._moto(asked)
-        check_signature(asked, self.faults.secret, self.faults.clock, self.faults.region)
-        check_access(asked, self.faults.encryption, self.faults.kms_key)
-        check_bytes(asked)
-        upload = asked.query.get("uploadId", "")
+                return self._moto(request)
+        check_signature(request, self.faults.secret, self.faults.clock, self.faults.region)
+        check_access(request, self.faults.encryption, self.faults.kms_key)
+        check_bytes(request)
+        upload = request.query.get("uploadId", "")
         with self.moto:
-            if asked.operation in ("UploadPart", "UploadPartCopy"):
-                check_part(asked, self)
-            if asked.operation == "CompleteMultipartUpload" and (self.faults.forget or upload in self.uploads):
-                check_completion(asked, self)
-            check_condition(asked, self)
+            if request.operation in ("UploadPart", "UploadPartCopy"):
+                check_part(request, self)
+            if request.operation == "CompleteMultipartUpload" and (self.faults.forget or upload in self.uploads):
+                check_completion(request, self)
+            check_condition(request, self)
             if not self.faults.lists:
-                self._check_listing(asked)
-            if asked.operation in ("CopyObject", "UploadPartCopy"):
-                self._check_copy(asked)
-            answer = self._moto(asked)
-            self._note(asked, answer, upload)
+                self._check_listing(request)
+            if request.operation in ("CopyObject", "UploadPartCopy"):
+                self._check_copy(request)
+            answer = self._moto(request)
+            self._note(request, answer, upload)
         return answer
 
-    def _check_listing(self, asked: Request) -> None:
-        """Deny to list, and to tell what is missing."""
-        missing = asked.operation in ("GetObject", "HeadObject") and self._lies(asked.bucket, asked.key) is None
-        if missing or asked.operation.startswith("ListObjects"):
+    def _check_listing(self, request: Request) -> None:
+        """Deny listings and access to missing objects."""
+        missing = request.operation in ("GetObject", "HeadObject") and self._stored(request.bucket, request.key) is None
+        if missing or request.operation.startswith("ListObjects"):
             raise S3Error(403, "AccessDenied", "Access Denied")
 
-    def _check_copy(self, asked: Request) -> None:
-        bucket, _, key = unquote(asked.header("x-amz-copy-source")).partition("?")[0].lstrip("/").partition("/")
-        source = self._lies(bucket, key)
+    def _check_copy(self, request: Request) -> None:
+        bucket, _, key = unquote(request.header("x-amz-copy-source")).partition("?")[0].lstrip("/").partition("/")
+        source = self._stored(bucket, key)
         if source is None:
             raise S3Error(404, "NoSuchKey", "The specified key does not exist.")
-        if asked.operation == "CopyObject" and source.size > self.faults.copy_limit:
+        if request.operation == "CopyObject" and source.size > self.faults.copy_limit:
             raise S3Error(400, "InvalidRequest", "The specified copy source is larger than the maximum allowable size")
-        wanted = asked.header("x-amz-copy-source-if-match").strip('"')
+        wanted = request.header("x-amz-copy-source-if-match").strip('"')
         if wanted and source.etag.strip('"') != wanted:
             raise S3Error(412, "PreconditionFailed", "At least one of the pre-conditions did not hold")
 
-    def _note(self, asked: Request, answer: Answer, upload: str) -> None:
-        """What the rules must know of uploads."""
+    def _note(self, request: Request, answer: Answer, upload: str) -> None:
+        """Keep the state of uploads that the rules need."""
         if answer.status >= 300:
             return
-        if asked.operation == "CreateMultipartUpload":
+        if request.operation == "CreateMultipartUpload":
             new = answer.body.partition(b"<UploadId>")[2].partition(b"</UploadId>")[0].decode()
-            self.uploads[new] = Upload(asked.header("x-amz-checksum-algorithm").lower(), {})
-        elif asked.operation in ("UploadPart", "UploadPartCopy"):
+            self.uploads[new] = Upload(request.header("x-amz-checksum-algorithm").lower(), {})
+        elif request.operation in ("UploadPart", "UploadPartCopy"):
             known = self.uploads[upload]
-            checksum = asked.header(f"x-amz-checksum-{known.algorithm}") if known.algorithm else ""
-            size = len(asked.body)
-            if asked.operation == "UploadPartCopy":
-                size = self._parts(asked, upload)
-            known.parts[int(asked.query["partNumber"])] = checksum, size
-        elif asked.operation in ("CompleteMultipartUpload", "AbortMultipartUpload"):
+            checksum = request.header(f"x-amz-checksum-{known.algorithm}") if known.algorithm else ""
+            size = len(request.body)
+            if request.operation == "UploadPartCopy":
+                size = self._parts(request, upload)
+            known.parts[int(request.query["partNumber"])] = checksum, size
+        elif request.operation in ("CompleteMultipartUpload", "AbortMultipartUpload"):
             self.uploads.pop(upload, None)
 
-    def _parts(self, asked: Request, upload: str) -> int:
+    def _parts(self, request: Request, upload: str) -> int:
         from moto.core.models import DEFAULT_ACCOUNT_ID
         from moto.s3.models import s3_backends
 
-        held = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[asked.bucket].multiparts[upload]
-        return int(held.parts[int(asked.query["partNumber"])].size)
+        held = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[request.bucket].multiparts[upload]
+        return int(held.parts[int(request.query["partNumber"])].size)
 
-    def _moto(self, asked: Request) -> Answer:
-        environ = {**asked.environ, "wsgi.input": BytesIO(asked.body), "CONTENT_LENGTH": str(len(asked.body))}
+    def _moto(self, request: Request) -> Answer:
+        environ = {**request.environ, "wsgi.input": BytesIO(request.body), "CONTENT_LENGTH": str(len(request.body))}
         environ.pop("HTTP_TRANSFER_ENCODING", None)
-        if self.faults.page and asked.operation.startswith("ListObjects"):
+        if self.faults.page and request.operation.startswith("ListObjects"):
             environ["QUERY_STRING"] = f"{environ['QUERY_STRING']}&max-keys={self.faults.page}"
-            if "max-keys" in asked.query:
+            if "max-keys" in request.query:
                 raise S3Error(501, "NotImplemented", "The double sets the page's size; do not ask for one.")
-        told: list[Any] = []
+        response: list[Any] = []
 
         def start(status: str, headers: list[tuple[str, str]], failed: object = None) -> None:
-            told[:] = int(status[:3]), headers
+            response[:] = int(status[:3]), headers
 
         chunks: Iterable[bytes] = self.app(environ, start)
         body = b"".join(chunks)
         getattr(chunks, "close", lambda: None)()
-        return Answer(told[0], self._composite(told[1]), body)
+        return Answer(response[0], self._composite(response[1]), body)
 
     @staticmethod
     def _composite(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The checksum of parts' checksums says of how many; moto's HEAD leaves that out."""
+        """Add the number of parts to composite checksums, which moto's HEAD leaves out."""
         etag = next((v for k, v in headers if k.lower() == "etag"), "").strip('"')
         parts = etag.partition("-")[2]
         hashes = ("x-amz-checksum-sha256", "x-amz-checksum-sha1")

@@ -1,6 +1,6 @@
 """A double of S3 over HTTP: ``python -m pokeflow_testkit.s3_moto [--port 0]``.
 
-It prints its address, answers until its standard input ends, and is told what to do by JSON under ``/_control``:
+It prints its address, answers until its standard input ends, and is controlled by JSON under ``/_control``:
 GET the counters, POST faults, DELETE everything.
 """
 
@@ -22,7 +22,7 @@ def serve(port: int, double: Double) -> None:
         disable_nagle_algorithm = True
 
         def run_wsgi(self) -> None:
-            """Answer and keep the connection, which werkzeug's own would close."""
+            """Answer and keep the connection open, unlike werkzeug's own handler."""
             environ = self.make_environ()
             length = int(environ.get("CONTENT_LENGTH") or 0)
             chunked = environ.get("wsgi.input_terminated")
@@ -48,13 +48,13 @@ def serve(port: int, double: Double) -> None:
                 self.wfile.write(answer.body[: int(len(answer.body) * answer.arrives)])
 
         def log(self, type: str, message: str, *args: object) -> None:
-            """Nothing: the counters tell."""
+            """Print nothing, as requests are counted."""
 
     server = make_server("127.0.0.1", port, double.app, threaded=True, request_handler=Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"serving on http://127.0.0.1:{server.server_port}", flush=True)
     sys.stdin.buffer.read()
-    os._exit(0)  # threads may be in the middle of a request
+    os._exit(0)  # threads may still handle a request
 
 
 if __name__ == "__main__":

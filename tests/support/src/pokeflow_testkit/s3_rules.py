@@ -1,4 +1,4 @@
-"""What S3 refuses and moto lets pass: wrong checksums, public objects, missing encryption, broken conditions."""
+"""Rules of S3 that moto does not check: checksums, public access, encryption, conditions."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 Environ = dict[str, object]
 
 WRITES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject"})
-"""What a condition (If-Match, If-None-Match) may stand on."""
+"""Operations that may have a condition (If-Match, If-None-Match)."""
 ENCRYPTED = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload"})
 CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
     "sha256": lambda data: hashlib.sha256(data).digest(),
@@ -26,7 +26,7 @@ EVERYONE = re.compile(rb"groups/(global/AllUsers|global/AuthenticatedUsers)")
 
 
 class S3Error(Exception):
-    """An answer of S3 that says no: an HTTP status, S3's word for it, a sentence, and headers."""
+    """A refusal by S3: an HTTP status, an error code, a message, and headers."""
 
     def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
         super().__init__(message)
@@ -35,14 +35,14 @@ class S3Error(Exception):
 
     @property
     def body(self) -> bytes:
-        """The error as S3 writes it."""
+        """The error in S3's XML."""
         said = f"<Code>{self.code}</Code><Message>{escape(str(self))}</Message><RequestId>double</RequestId>"
         return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{said}</Error>'.encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as the rules see it: what it asks for, under which path, with which (decoded) bytes."""
+    """One request as the rules read it: operation, path, query, and decoded body."""
 
     environ: Environ
     method: str
@@ -53,28 +53,28 @@ class Request:
     body: bytes
 
     def header(self, name: str) -> str:
-        """A header's value, or ``""``."""
+        """Return a header's value, or an empty text."""
         return str(self.environ.get("HTTP_" + name.upper().replace("-", "_"), ""))
 
     @property
     def conditional(self) -> bool:
-        """Whether it is a write that depends on what lies there."""
+        """Whether it is a write with a condition on the stored object."""
         return self.operation in WRITES and bool(self.header("if-match") or self.header("if-none-match"))
 
 
 class Holder(Protocol):
-    """Who knows what lies under the keys and which parts have come."""
+    """An object that knows the stored objects and the uploaded parts."""
 
     uploads: dict[str, "Upload"]
 
     def etag(self, bucket: str, key: str) -> str | None:
-        """Of what lies there, without quotes, or None."""
+        """Return the etag of a stored object without quotes, or None."""
         ...
 
 
 @dataclass(slots=True)
 class Upload:
-    """A multipart upload that is under way: its algorithm (``""``: none), and of each part the checksum and size."""
+    """A multipart upload in progress: its algorithm (empty: none), and the checksum and size of each part."""
 
     algorithm: str
     parts: dict[int, tuple[str, int]]
@@ -86,7 +86,7 @@ UPLOADING = {"POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"
 
 
 def operation(method: str, key: str, bucket: str, query: Mapping[str, str], copied: bool) -> str:
-    """The name that S3's documentation has for such a request; ``GET ?acl`` and the like for the rare ones."""
+    """Return S3's name of the operation; ``GET ?acl`` and the like for rare ones."""
     if not bucket:
         return "ListBuckets"
     if not key:
@@ -103,28 +103,28 @@ def operation(method: str, key: str, bucket: str, query: Mapping[str, str], copi
     return f"{method} ?{rare[0]}" if rare else "CopyObject" if copied and method == "PUT" else KEYED[method]
 
 
-def request(environ: Environ, body: bytes) -> Request:
-    """What a request asks for; a body in chunks with a trailer is undone, and the trailer becomes headers."""
+def parse_request(environ: Environ, body: bytes) -> Request:
+    """Parse a request; a chunked body is decoded, and its trailer becomes headers."""
     query = {k: v[0] for k, v in parse_qs(str(environ["QUERY_STRING"]), keep_blank_values=True).items()}
     path = str(environ["PATH_INFO"]).encode("latin-1").decode()
     bucket, _, key = path.lstrip("/").partition("/")
     method = str(environ["REQUEST_METHOD"])
-    if target := str(environ.get("HTTP_X_AMZ_TARGET", "")):  # another service than S3
+    if target := str(environ.get("HTTP_X_AMZ_TARGET", "")):  # a service other than S3
         return Request(environ, method, target.rpartition(".")[2], "", "", query, body)
     if str(environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")).startswith("STREAMING-"):
-        body = dechunked(environ, body)
+        body = dechunk(environ, body)
     copied = "HTTP_X_AMZ_COPY_SOURCE" in environ
-    found = Request(environ, method, operation(method, key, bucket, query, copied), bucket, key, query, body)
-    if found.operation == "PutObject" and not found.header("x-amz-sdk-checksum-algorithm"):
-        # moto keeps a checksum only where this header names it; S3 keeps whichever came
+    parsed = Request(environ, method, operation(method, key, bucket, query, copied), bucket, key, query, body)
+    if parsed.operation == "PutObject" and not parsed.header("x-amz-sdk-checksum-algorithm"):
+        # moto keeps a checksum only if this header names it; S3 keeps any
         for name in CHECKSUMS:
-            if found.header(f"x-amz-checksum-{name}"):
+            if parsed.header(f"x-amz-checksum-{name}"):
                 environ["HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM"] = name.upper()
-    return found
+    return parsed
 
 
-def dechunked(environ: Environ, body: bytes) -> bytes:
-    """The bytes of an aws-chunked body."""
+def dechunk(environ: Environ, body: bytes) -> bytes:
+    """Return the bytes of an aws-chunked body."""
     data, at = bytearray(), 0
     while True:
         end = body.index(b"\r\n", at)
@@ -143,70 +143,70 @@ def dechunked(environ: Environ, body: bytes) -> bytes:
     return bytes(data)
 
 
-def check_bytes(asked: Request) -> None:
-    """Refuse a body that is not what its checksums say."""
-    body, sent = asked.body, asked.header("x-amz-content-sha256")
+def check_bytes(request: Request) -> None:
+    """Refuse a body that does not match its checksums."""
+    body, sent = request.body, request.header("x-amz-content-sha256")
     if len(sent) == 64 and sent != hashlib.sha256(body).hexdigest():
         raise S3Error(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match.")
-    md5 = asked.header("content-md5")
+    md5 = request.header("content-md5")
     if md5 and md5 != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
         raise S3Error(400, "BadDigest", "The Content-MD5 you specified did not match what we received.")
-    if asked.operation in ("CompleteMultipartUpload", "CopyObject"):
-        return  # there it is the checksum of the object
-    for name in asked.environ:
+    if request.operation in ("CompleteMultipartUpload", "CopyObject"):
+        return  # their header is the checksum of the object
+    for name in request.environ:
         if not name.startswith("HTTP_X_AMZ_CHECKSUM_") or name.endswith(("_ALGORITHM", "_MODE", "_TYPE")):
             continue
         algorithm = name.rpartition("_")[2].lower()
         if algorithm not in CHECKSUMS:
             raise S3Error(501, "NotImplemented", f"This double of S3 cannot check {algorithm}.")
-        if asked.environ[name] != base64.b64encode(CHECKSUMS[algorithm](body)).decode():
+        if request.environ[name] != base64.b64encode(CHECKSUMS[algorithm](body)).decode():
             raise S3Error(400, "BadDigest", f"The {algorithm.upper()} you specified did not match what we received.")
 
 
-def check_access(asked: Request, encryption: str | None, kms_key: str | None) -> None:
-    """Refuse who does not sign, what would be public, and what is not encrypted as it must be."""
-    if not asked.header("authorization") and "X-Amz-Signature" not in asked.query:
+def check_access(request: Request, encryption: str | None, kms_key: str | None) -> None:
+    """Refuse requests that are unsigned, make objects public, or lack the required encryption."""
+    if not request.header("authorization") and "X-Amz-Signature" not in request.query:
         raise S3Error(403, "AccessDenied", "Access Denied")
-    grants = (str(v).encode() for k, v in asked.environ.items() if k.startswith("HTTP_X_AMZ_GRANT_"))
-    opened = asked.header("x-amz-acl") in PUBLIC or any(map(EVERYONE.search, grants))
-    if opened or ("acl" in asked.query and EVERYONE.search(asked.body)):
+    grants = (str(v).encode() for k, v in request.environ.items() if k.startswith("HTTP_X_AMZ_GRANT_"))
+    opened = request.header("x-amz-acl") in PUBLIC or any(map(EVERYONE.search, grants))
+    if opened or ("acl" in request.query and EVERYONE.search(request.body)):
         raise S3Error(403, "AccessDenied", "Public access is blocked for this bucket.")
-    if encryption and asked.operation in ENCRYPTED:
-        key = asked.header("x-amz-server-side-encryption-aws-kms-key-id")
-        if asked.header("x-amz-server-side-encryption") != encryption or (kms_key and key != kms_key):
+    if encryption and request.operation in ENCRYPTED:
+        key = request.header("x-amz-server-side-encryption-aws-kms-key-id")
+        if request.header("x-amz-server-side-encryption") != encryption or (kms_key and key != kms_key):
             raise S3Error(403, "AccessDenied", "The bucket's policy denies objects without its encryption.")
 
 
-def check_condition(asked: Request, holder: Holder) -> None:
-    """Refuse a write whose condition does not hold; to be called under the lock under which it is then applied."""
-    if not asked.conditional:
+def check_condition(request: Request, holder: Holder) -> None:
+    """Refuse a write whose condition does not hold; call it under the lock that the write also holds."""
+    if not request.conditional:
         return
-    lies = holder.etag(asked.bucket, asked.key)
-    wanted = asked.header("if-match").strip('"')
-    if asked.header("if-none-match") not in ("", "*"):
+    etag = holder.etag(request.bucket, request.key)
+    wanted = request.header("if-match").strip('"')
+    if request.header("if-none-match") not in ("", "*"):
         raise S3Error(501, "NotImplemented", "If-None-Match of a write can only be *.")
-    if wanted and lies is None:
+    if wanted and etag is None:
         raise S3Error(404, "NoSuchKey", "The specified key does not exist.")
-    if (wanted and wanted != lies) or (asked.header("if-none-match") and lies is not None):
+    if (wanted and wanted != etag) or (request.header("if-none-match") and etag is not None):
         raise S3Error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
 
 
-def check_part(asked: Request, holder: Holder) -> None:
+def check_part(request: Request, holder: Holder) -> None:
     """Refuse a part of an unknown upload, or one without the checksum that the upload promised."""
-    upload = holder.uploads.get(asked.query["uploadId"])
+    upload = holder.uploads.get(request.query["uploadId"])
     if upload is None:
         raise S3Error(404, "NoSuchUpload", "The specified upload does not exist.")
-    if upload.algorithm and not asked.header(f"x-amz-checksum-{upload.algorithm}"):
+    if upload.algorithm and not request.header(f"x-amz-checksum-{upload.algorithm}"):
         raise S3Error(400, "InvalidRequest", f"Checksum Type mismatch occurred, expected {upload.algorithm}.")
 
 
-def check_completion(asked: Request, holder: Holder) -> None:
-    """Refuse to complete an upload whose parts, size or checksum are not what came."""
-    upload = holder.uploads.get(asked.query["uploadId"])
+def check_completion(request: Request, holder: Holder) -> None:
+    """Refuse to complete an upload whose parts, size or checksum differ from the uploaded ones."""
+    upload = holder.uploads.get(request.query["uploadId"])
     if upload is None:
         raise S3Error(404, "NoSuchUpload", "The specified upload does not exist. It may have been completed.")
     digests, size, tag = b"", 0, f"Checksum{upload.algorithm.upper()}"
-    for part in ElementTree.fromstring(asked.body).findall("{*}Part"):
+    for part in ElementTree.fromstring(request.body).findall("{*}Part"):
         number, said = int(part.findtext("{*}PartNumber") or 0), part.findtext(f"{{*}}{tag}")
         if number not in upload.parts:
             raise S3Error(400, "InvalidPart", f"Part {number} could not be found.")
@@ -218,10 +218,10 @@ def check_completion(asked: Request, holder: Holder) -> None:
         if upload.algorithm and said != checksum:
             raise S3Error(400, "InvalidPart", f"The checksum of part {number} is another one.")
         digests += base64.b64decode(checksum)
-    whole, told = asked.header(f"x-amz-checksum-{upload.algorithm}"), asked.header("x-amz-mp-object-size")
+    whole, object_size = request.header(f"x-amz-checksum-{upload.algorithm}"), request.header("x-amz-mp-object-size")
     if upload.algorithm and whole:
         composite = base64.b64encode(CHECKSUMS[upload.algorithm](digests)).decode()
-        if whole.partition("-")[0] != composite and asked.header("x-amz-checksum-type") != "FULL_OBJECT":
+        if whole.partition("-")[0] != composite and request.header("x-amz-checksum-type") != "FULL_OBJECT":
             raise S3Error(400, "BadDigest", "The checksum of the parts' checksums is another one.")
-    if told and int(told) != size:
+    if object_size and int(object_size) != size:
         raise S3Error(400, "InvalidRequest", "The parts are not of the size that x-amz-mp-object-size says.")

@@ -1,4 +1,4 @@
-"""What S3 checks of a signature (version 4): the secret it was made with, its time, and its region."""
+"""Check signatures (version 4) as S3 does: their secret, time and region."""
 
 import hashlib
 import hmac
@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 from pokeflow_testkit.s3_rules import Request, S3Error
 
 SKEW = 900.0
-"""Seconds that a client's clock may be wrong."""
+"""Maximum difference of a client's clock in seconds."""
 _FORM = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d+)/([^/]+)/s3/aws4_request, ?SignedHeaders=([^,]+), ?Signature=(\w+)"
 )
 
 
-def check_signature(asked: Request, secret: str | None, clock: float, region: str | None) -> None:
+def check_signature(request: Request, secret: str | None, clock: float, region: str | None) -> None:
     """Refuse a request that is signed with another secret, at another time, or for another region."""
-    found = _FORM.fullmatch(asked.header("authorization"))
-    if found is None:
-        return  # signed in another way, or not at all, which is another rule's
-    _, day, signed_for, names, signature = found.groups()
-    moment = asked.header("x-amz-date")
+    match = _FORM.fullmatch(request.header("authorization"))
+    if match is None:
+        return  # signed otherwise or not at all: another rule checks that
+    _, day, signed_for, names, signature = match.groups()
+    moment = request.header("x-amz-date")
     sent = datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     if abs(time.time() + clock - sent) > SKEW:
         text = "The difference between the request time and the current time is too large."
@@ -32,7 +32,8 @@ def check_signature(asked: Request, secret: str | None, clock: float, region: st
     if secret is None:
         return
     scope = f"{day}/{signed_for}/s3/aws4_request"
-    text = "\n".join(("AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(_canonical(asked, names).encode()).hexdigest()))
+    canonical = hashlib.sha256(_canonical(request, names).encode()).hexdigest()
+    text = "\n".join(("AWS4-HMAC-SHA256", moment, scope, canonical))
     key = f"AWS4{secret}".encode()
     for part in (*scope.split("/"), text):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
@@ -43,14 +44,14 @@ def check_signature(asked: Request, secret: str | None, clock: float, region: st
         raise S3Error(403, "SignatureDoesNotMatch", said)
 
 
-def _canonical(asked: Request, names: str) -> str:
-    """The request as it is signed: what it asks for, the headers that are signed, and the checksum of its body."""
-    path, _, query = str(asked.environ["RAW_URI"]).partition("?")
+def _canonical(request: Request, names: str) -> str:
+    """Return the canonical request: method, path, query, signed headers, and checksum of the body."""
+    path, _, query = str(request.environ["RAW_URI"]).partition("?")
     pairs = sorted(pair if "=" in pair else f"{pair}=" for pair in query.split("&") if pair)
-    headers = "".join(f"{name}:{' '.join(_header(asked, name).split())}\n" for name in names.split(";"))
-    return "\n".join((asked.method, path, "&".join(pairs), headers, names, asked.header("x-amz-content-sha256")))
+    headers = "".join(f"{name}:{' '.join(_header(request, name).split())}\n" for name in names.split(";"))
+    return "\n".join((request.method, path, "&".join(pairs), headers, names, request.header("x-amz-content-sha256")))
 
 
-def _header(asked: Request, name: str) -> str:
+def _header(request: Request, name: str) -> str:
     bare = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-    return str(asked.environ.get(bare[name], "")) if name in bare else asked.header(name)
+    return str(request.environ.get(bare[name], "")) if name in bare else request.header(name)

@@ -1,4 +1,4 @@
-"""A folder in which the commands of a page run as a reader's would: its own home, variables and current folder."""
+"""A sandbox for the commands of a page, with its own home, variables and current folder."""
 
 import csv
 import os
@@ -61,7 +61,7 @@ class Sandbox:
         (self.state / "cwd").write_text(str((self.folder / folder).resolve()), encoding="utf-8")
 
     def run(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-        """Run a command of bash's; errors and progress are part of what it prints."""
+        """Run a bash command; errors and progress are part of its output."""
         script = WRAPPER.format(state=self.state, command=command)
         return subprocess.run(
             ["bash", "-c", script],
@@ -92,9 +92,9 @@ class Sandbox:
 
     def write(self, file: str, content: str) -> None:
         """Write a block of the page into the current folder."""
-        place = self.folder / file
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(content, encoding="utf-8")
+        target = self.folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content, encoding="utf-8")
 
 
 def shrink(conf: Path) -> None:

@@ -22,7 +22,7 @@ from pokeflow_toy import Toy
 POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
 
 TOY_FLOW = ("lineage=toy", "data=none", "target=toy", "tracking=none", "cloud=none")
-"""Overrides that make a flow of the toy plugin alone: teacher → student → tiny, benchmarked and registered."""
+"""Overrides for a flow of the toy plugin: teacher → student → tiny, benchmarked and registered."""
 
 unicode_names = pytest.mark.skipif(
     sys.getfilesystemencoding() != "utf-8", reason="this locale has no such file names; make test sets one that has"
@@ -32,20 +32,20 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The variables a command runs with: nothing of the developer's own, and the toy plugin in sight."""
+    """Return the variables for a command: without the developer's own settings, and with the toy plugin."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("POKEFLOW")}
     return {**kept, "PYTHONPATH": str(TOY), "PYTHONUNBUFFERED": "1", **more}
 
 
 def toy_flow(root: Path, *overrides: str) -> Flow:
-    """The toy lineage with its store at ``root``."""
+    """Load the toy lineage with its store at ``root``."""
     cfg = composition.compose_config([*TOY_FLOW, f"store.root={root}", *overrides])
     return resolve(omegaconf.to_plain(cfg), plugins.registry(plugins.manager()))
 
 
 @dataclass(frozen=True)
 class ToyModel:
-    """A model of a lineage that is put together without configuration: how it is made, by the toy plugin."""
+    """A model of a lineage that is built without configuration, by the toy plugin."""
 
     type: str
     stage: str
@@ -54,7 +54,7 @@ class ToyModel:
     params: Toy = field(default_factory=Toy)
 
     def changed(self, **changes: Any) -> "ToyModel":
-        """This model with other values, of its own or of its parameters."""
+        """Return this model with other values of its fields or of its parameters."""
         own = {name: value for name, value in changes.items() if name in {each.name for each in fields(self)}}
         params = {name: value for name, value in changes.items() if name not in own}
         return replace(self, **own, params=replace(own.get("params", self.params), **params))
@@ -67,7 +67,7 @@ TOY_MODELS = {
 }
 """The models of ``lineage=toy``."""
 THEN = {"benchmark": Toy(metric="latency_p50_ms"), "register": Toy()}
-"""What that lineage does with each model."""
+"""Post-stages of each model in that lineage."""
 
 
 def build_flow(
@@ -81,7 +81,7 @@ def build_flow(
     force: Collection[str] = (),
     **changes: Any,
 ) -> Flow:
-    """A flow of toy models, as configuration makes it and without any: a test of the engine needs none."""
+    """Build a flow of toy models without configuration, equal to the configured one."""
     backends = plugins.registry(plugins.manager()).backends
     steps: dict[str, Step] = {}
 
@@ -101,13 +101,13 @@ def build_flow(
 
 
 def run_flow(flow: Flow) -> Mapping[str, Record]:
-    """Run a flow in this process and nothing more: nothing is held against what is published; the records by task."""
+    """Run a flow in this process without checking published versions; return the records by task."""
     pm, since = plugins.manager(), engine.now()
     return engine.run(flow, plugins.registry(pm), pm.hook, since, engine.plan(flow, since)).records
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Processor time of a call, the least of three; to be compared with that of another call, for machines differ."""
+    """Return the processor time of a call, the minimum of three; compare it only with other calls."""
 
     def once() -> float:
         began = time.process_time()
@@ -118,19 +118,19 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def require_linear(small: Callable[[], object], tenfold: Callable[[], object]) -> None:
-    """Fail where ten times as much takes far more than ten times as long: a hundred times, were it quadratic."""
+    """Fail if ten times the work takes far more than ten times as long; quadratic work takes a hundred times."""
     assert seconds_of(tenfold) < 40 * seconds_of(small) + 0.1
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path there; what a folder keeps for itself is left out."""
+    """Return the files below a folder by relative path, without those in ``.pokeflow``."""
     files = (file for file in folder.rglob("*") if file.is_file() and ".pokeflow" not in file.parts)
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    """Run ``pokeflow`` as a user does, in an empty folder; the store lies in it."""
+    """Return a function that runs ``pokeflow`` as a user does, in an empty folder that also holds the store."""
 
     def run(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [POKEFLOW, *args]

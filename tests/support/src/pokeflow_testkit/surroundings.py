@@ -1,6 +1,6 @@
-"""The same surroundings for every test, of the core and of the plugins, whatever machine and whoever's account it is.
+"""Set the same environment for every test, of the core and of the plugins, on any machine and in any account.
 
-This is set as the file is imported, before a test's module or a library reads it, and child processes inherit it.
+This happens on import, before a test's module or a library reads the environment; child processes inherit it.
 """
 
 import atexit
@@ -14,16 +14,16 @@ import pytest
 from pokeflow.plugins import let_threads_sleep
 
 OWN = ("AWS_", "CLICOLOR", "GIT_", "HAILO_", "HYDRA_", "LC_", "MLFLOW_", "POKEFLOW_", "SAGEMAKER_", "SM_", "XDG_")
-"""What begins so is the developer's own, and would send a test elsewhere."""
+"""Prefixes of the developer's own variables, which would change a test."""
 ALSO = {
-    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),  # what is printed
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),  # the format of output
     *("LANG", "LANGUAGE", "POSIXLY_CORRECT"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),  # the servers of tests are on this machine
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),  # torchrun's
     *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"),  # systemd's
 }
 FOR_TESTS = ("POKEFLOW_AWS_", "POKEFLOW_REQUIRE_", "POKEFLOW_SCREENSHOTS", "POKEFLOW_SUITE_", "POKEFLOW_TEST_")
-"""What begins so is said to the tests themselves."""
+"""Prefixes of variables for the tests themselves."""
 
 
 def _foreign(name: str) -> bool:
@@ -42,7 +42,7 @@ let_threads_sleep()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the tests in a real account, which are asked for by name, the credentials of whoever asks."""
+    """Restore the user's credentials for the tests in a real account, which run only with ``-m aws``."""
     if config.option.markexpr == "aws":
         os.environ.pop("AWS_EC2_METADATA_DISABLED")
         os.environ.update(USERS)

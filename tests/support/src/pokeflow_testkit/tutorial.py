@@ -23,7 +23,7 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """Return the code blocks of a page in order; the line above a block names the file that it shows."""
-    return [Block(*found) for found in _BLOCK.findall(page.read_text(encoding="utf-8"))]
+    return [Block(*match) for match in _BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
 def package_files(folder: Path) -> dict[str, bytes]:
@@ -44,10 +44,10 @@ def follow(
             answers[block.text] = done = reader.run(block.text)
             assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
         elif block.file:
-            place = reader.home / block.file if block.file in outside else reader.home / package / block.file
+            target = reader.home / block.file if block.file in outside else reader.home / package / block.file
             # A new module in the package is a step of the tutorial; a folder that is missing is a mistake of the page.
-            assert place.parent.is_dir(), f"{place.parent} is not in the skeleton"
-            place.write_text(block.text, encoding="utf-8")
+            assert target.parent.is_dir(), f"{target.parent} is not in the skeleton"
+            target.write_text(block.text, encoding="utf-8")
     return answers
 
 

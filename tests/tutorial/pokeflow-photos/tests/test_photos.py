@@ -54,7 +54,7 @@ def test_an_unreadable_photograph_is_named(photos: Path, tmp_path: Path) -> None
         prepare(photos, tmp_path, "output")
 
 
-def test_faults_are_found_before_anything_runs(photos: Path) -> None:
+def test_faults_are_reported_before_anything_runs(photos: Path) -> None:
     (photos / "item-3" / "2.png").unlink()
     (photos / "item-3" / "1.png").unlink()
     assert [message for _, message in folder.check(PrepareParams(str(photos)))] == [

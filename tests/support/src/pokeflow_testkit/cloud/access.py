@@ -1,4 +1,4 @@
-"""IAM's answer to the question whether somebody may: policies read as IAM reads them, in part."""
+"""Simulation of IAM's policies, in part."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pokeflow_testkit.s3_double import Answer
 from .state import ACCOUNT, AwsError, Row
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -20,7 +20,7 @@ def _document(held: Any) -> Row:
 
 
 def _policies(arn: str) -> list[Row]:
-    """The documents of a role's or a user's own and attached policies."""
+    """Return the documents of the inline and attached policies of a role or user."""
     from moto.iam.models import iam_backends
 
     backend = iam_backends[ACCOUNT]["aws"]
@@ -36,7 +36,7 @@ def _policies(arn: str) -> list[Row]:
 
 
 def _holds(condition: Row, context: dict[str, list[str]]) -> bool:
-    """Whether a statement's condition holds; one that is not understood does not."""
+    """Return whether a statement's condition holds; an unknown operator does not."""
     for operator, wanted in condition.items():
         base = operator.removesuffix("IfExists")
         for key, values in wanted.items():
@@ -53,21 +53,21 @@ def _holds(condition: Row, context: dict[str, list[str]]) -> bool:
                 "Bool": lambda a, b: a.lower() == b.lower(),
             }
             test = tests.get(base)
-            if test is None or not any(test(one, str(value)) for one in had for value in _listed(values)):
+            if test is None or not any(test(one, str(value)) for one in had for value in _as_list(values)):
                 return False
     return True
 
 
 def decide(documents: list[Row], action: str, resource: str, context: dict[str, list[str]]) -> str:
-    """``allowed``, ``explicitDeny`` or ``implicitDeny``."""
+    """Return ``allowed``, ``explicitDeny`` or ``implicitDeny``."""
     decision = "implicitDeny"
     for document in documents:
-        for statement in _listed(document["Statement"]):
+        for statement in _as_list(document["Statement"]):
             if "Action" in statement:
-                meant = any(fnmatchcase(action.lower(), str(a).lower()) for a in _listed(statement["Action"]))
+                meant = any(fnmatchcase(action.lower(), str(a).lower()) for a in _as_list(statement["Action"]))
             else:
-                meant = not any(fnmatchcase(action.lower(), str(a).lower()) for a in _listed(statement["NotAction"]))
-            on = any(fnmatchcase(resource, str(r)) or resource == "*" == r for r in _listed(statement["Resource"]))
+                meant = not any(fnmatchcase(action.lower(), str(a).lower()) for a in _as_list(statement["NotAction"]))
+            on = any(fnmatchcase(resource, str(r)) or resource == "*" == r for r in _as_list(statement["Resource"]))
             if meant and on and _holds(statement.get("Condition", {}), context):
                 if statement["Effect"] == "Deny":
                     return "explicitDeny"
@@ -75,20 +75,20 @@ def decide(documents: list[Row], action: str, resource: str, context: dict[str, 
     return decision
 
 
-def simulate(asked: Row) -> Answer:
-    """SimulatePrincipalPolicy: every action on every resource."""
-    documents = _policies(asked["PolicySourceArn"])
-    documents += [_document(text) for text in asked.get("PolicyInputList") or ()]
-    context = {e["ContextKeyName"].lower(): e["ContextKeyValues"] for e in asked.get("ContextEntries") or ()}
+def simulate(request: Row) -> Answer:
+    """Answer SimulatePrincipalPolicy: every action on every resource."""
+    documents = _policies(request["PolicySourceArn"])
+    documents += [_document(text) for text in request.get("PolicyInputList") or ()]
+    context = {e["ContextKeyName"].lower(): e["ContextKeyValues"] for e in request.get("ContextEntries") or ()}
     members = ""
-    for action in asked["ActionNames"]:
-        for resource in asked.get("ResourceArns") or ["*"]:
-            told = {
+    for action in request["ActionNames"]:
+        for resource in request.get("ResourceArns") or ["*"]:
+            decision = {
                 "EvalActionName": action,
                 "EvalResourceName": resource,
                 "EvalDecision": decide(documents, action, resource, context),
             }
-            members += "<member>" + "".join(f"<{k}>{escape(v)}</{k}>" for k, v in told.items())
+            members += "<member>" + "".join(f"<{k}>{escape(v)}</{k}>" for k, v in decision.items())
             members += "<MatchedStatements/><MissingContextValues/></member>"
     result = f"<IsTruncated>false</IsTruncated><EvaluationResults>{members}</EvaluationResults>"
     name = "SimulatePrincipalPolicy"

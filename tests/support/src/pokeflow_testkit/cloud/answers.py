@@ -1,4 +1,4 @@
-"""How AWS's protocols say what was asked, and how they say no."""
+"""Requests and errors in AWS's protocols."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from .validation import model
 
 SIGNED = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 SERVICES = {"monitoring": "cloudwatch"}
-"""Services whose models are called otherwise than they sign."""
+"""Names of service models by the name that signs requests, where they differ."""
 QUERY_CODES = {
     "ThrottlingException": ("Throttling", 400),
     "ExpiredTokenException": ("ExpiredToken", 403),
@@ -25,7 +25,7 @@ QUERY_CODES = {
 
 
 class Call:
-    """One call of a service that is not S3: whose, where, which operation, and with which request."""
+    """One call of a service other than S3: caller, region, operation and request."""
 
     def __init__(self, environ: Row, body: bytes) -> None:
         signed = SIGNED.search(str(environ.get("HTTP_AUTHORIZATION", "")))
@@ -56,20 +56,20 @@ class Call:
             return dict(form)
         service = ServiceModel(known._service_description, known.service_name)
         values = parse_qs(self.body.decode(), keep_blank_values=True)
-        asked = {"values": {k: v[0] for k, v in values.items()}, "method": "POST", "headers": {}, "url_path": "/"}
-        return dict(QueryParser(service.operation_model(self.operation)).parse(asked))
+        parts = {"values": {k: v[0] for k, v in values.items()}, "method": "POST", "headers": {}, "url_path": "/"}
+        return dict(QueryParser(service.operation_model(self.operation)).parse(parts))
 
     @property
     def who(self) -> str:
-        """``client``, or the job whose role made the call."""
+        """The caller: ``client``, or the job whose role made the call."""
         return self.key.removeprefix("ASIA-") if self.key.startswith("ASIA-") else "client"
 
     def said(self, result: Row) -> Answer:
-        """An answer in JSON."""
+        """Return an answer in JSON."""
         return Answer(200, [("Content-Type", "application/x-amz-json-1.1")], json.dumps(result).encode())
 
-    def refused(self, error: AwsError) -> Answer:
-        """A refusal, in the words of the protocol."""
+    def error_answer(self, error: AwsError) -> Answer:
+        """Return an error in the call's protocol."""
         code, status = error.code, error.status
         if self.json:
             said = json.dumps({"__type": code, "message": str(error)}).encode()
@@ -84,7 +84,7 @@ class Call:
 
 
 def _cbor(value: dict[str, str]) -> bytes:
-    """A map of strings as CBOR."""
+    """Encode a map of strings as CBOR."""
     out = bytes([0xA0 | len(value)])
     for text in (part for pair in value.items() for part in pair):
         raw = text.encode()
@@ -93,7 +93,7 @@ def _cbor(value: dict[str, str]) -> bytes:
 
 
 def error_code(answer: Answer, json_said: bool) -> str:
-    """What a refusal calls itself."""
+    """Return the error code of an answer, or an empty text if it is no error."""
     if answer.status < 400:
         return ""
     if json_said:
@@ -101,10 +101,10 @@ def error_code(answer: Answer, json_said: bool) -> str:
             return str(json.loads(answer.body).get("__type", "")).rpartition("#")[2]
         except ValueError:
             return "?"
-    found = re.search(rb"<Code>([^<]+)</Code>", answer.body)
-    return found[1].decode() if found else "?"
+    match = re.search(rb"<Code>([^<]+)</Code>", answer.body)
+    return match[1].decode() if match else "?"
 
 
-def counted(calls: list[dict[str, Any]]) -> Counter[str]:
-    """How often each operation was called."""
+def count_operations(calls: list[dict[str, Any]]) -> Counter[str]:
+    """Count the calls of each operation."""
     return Counter(call["operation"] for call in calls)

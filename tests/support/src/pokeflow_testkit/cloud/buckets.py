@@ -1,4 +1,4 @@
-"""The S3 and the roles beside it, as SageMaker itself reaches them: straight into moto, not counted."""
+"""S3 and IAM as SageMaker itself uses them: directly in moto, without counting."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ IMAGE = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/[^:@]+([:@].+)
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of ``s3://bucket/key``, or of its https form."""
+    """Split ``s3://bucket/key``, or its https form, into bucket and key."""
     parts = urlsplit(uri)
     if parts.scheme == "https":
         host = parts.netloc.split(".")
@@ -28,8 +28,8 @@ def _s3() -> Any:
     return s3_backends[ACCOUNT]["aws"]
 
 
-def listed(state: State, uri: str) -> dict[str, Any]:
-    """The objects whose keys begin with this, by key."""
+def list_objects(state: State, uri: str) -> dict[str, Any]:
+    """Return the objects whose keys begin with this prefix, by key."""
     from moto.s3.models import FakeDeleteMarker
 
     bucket, prefix = split(uri)
@@ -37,31 +37,31 @@ def listed(state: State, uri: str) -> dict[str, Any]:
         if bucket not in _s3().buckets:
             return {}
         keys = _s3().buckets[bucket].keys
-        found = {name: keys[name] for name in keys if name.startswith(prefix)}
-    return {name: key for name, key in sorted(found.items()) if not isinstance(key, FakeDeleteMarker)}
+        matches = {name: keys[name] for name in keys if name.startswith(prefix)}
+    return {name: key for name, key in sorted(matches.items()) if not isinstance(key, FakeDeleteMarker)}
 
 
 def exists(state: State, uri: str) -> bool:
-    """Whether an object lies there, or, where the address ends with a slash, below there."""
+    """Return whether an object has this address, or, if it ends with a slash, this prefix."""
     key = split(uri)[1]
-    found = listed(state, uri)
-    return bool(found) if not key or key.endswith("/") else key in found
+    objects = list_objects(state, uri)
+    return bool(objects) if not key or key.endswith("/") else key in objects
 
 
 def read(state: State, uri: str) -> bytes:
-    """An object's bytes."""
+    """Return an object's bytes."""
     key = split(uri)[1]
     with state.lock:
-        return bytes(listed(state, uri)[key].value)
+        return bytes(list_objects(state, uri)[key].value)
 
 
 def download(state: State, uri: str, folder: Path, shard: tuple[int, int] = (0, 1)) -> int:
-    """Fetch what lies below a prefix, every so manieth object of it; how many came."""
+    """Download one shard of the objects below a prefix, and return how many there were."""
     prefix = split(uri)[1]
     folder.mkdir(parents=True, exist_ok=True)
-    found = list(listed(state, uri).items())[shard[0] :: shard[1]]
-    for name, key in found:
-        # The folder that the prefix ends with is not repeated; a prefix that ends within a name keeps the name.
+    objects = list(list_objects(state, uri).items())[shard[0] :: shard[1]]
+    for name, key in objects:
+        # A folder at the end of the prefix is not repeated; a prefix that ends within a name keeps the name.
         base = prefix if not prefix or prefix.endswith("/") else prefix.rpartition("/")[0] + "/" * ("/" in prefix)
         relative = name.removeprefix(f"{prefix}/") if name.startswith(f"{prefix}/") else name.removeprefix(base)
         file = (folder / relative).resolve()
@@ -71,7 +71,7 @@ def download(state: State, uri: str, folder: Path, shard: tuple[int, int] = (0, 
         with state.lock:
             content = bytes(key.value)
         file.write_bytes(content)
-    return len(found)
+    return len(objects)
 
 
 def write(state: State, uri: str, content: bytes) -> None:
@@ -91,7 +91,7 @@ def upload(state: State, folder: Path, uri: str) -> None:
 
 
 def check_role(state: State, arn: str, service: str = "sagemaker.amazonaws.com") -> None:
-    """Refuse a role that is not there, or that does not let the service take it."""
+    """Refuse a role that does not exist, or that the service may not assume."""
     from moto.iam.models import iam_backends
 
     sentence = (
@@ -118,16 +118,16 @@ def check_image(uri: str, region: str = "") -> None:
     """Refuse an image that is not in ECR, or not in ECR of ``region``."""
     import re
 
-    found = re.fullmatch(IMAGE, uri)
-    if not found:
+    match = re.fullmatch(IMAGE, uri)
+    if not match:
         registry = "Please provide a valid Amazon Elastic Container Registry path of the Docker image to run."
         raise invalid(f"Invalid image URI {uri}. {registry}")
-    if region and found[2] != region:
+    if region and match[2] != region:
         raise invalid(f"Invalid image URI {uri}. The image must be in a repository of the region {region}.")
 
 
 def check_data(state: State, uri: str, role: str = "") -> None:
-    """Refuse a model's archive that is not there."""
+    """Refuse a model's archive that does not exist."""
     if not exists(state, uri):
         raise invalid(
             f"Could not access model data at {uri}. Please ensure that the role {role!r} exists and can read it, and "

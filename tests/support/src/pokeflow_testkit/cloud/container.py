@@ -1,4 +1,4 @@
-"""A container of SageMaker's without docker: a command in namespaces of its own, with its own /opt/ml."""
+"""Containers like SageMaker's, without docker: a command in its own namespaces, with its own /opt/ml."""
 
 import functools
 import shutil
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# The kernel kills it when the server's thread ends, and with the first process all others in it.
+# The kernel kills the container when the server's thread ends, and all processes with the first one.
 UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", "-rmpf", "--kill-child", "--mount-proc")
 ENTER = """set -e
 machine=$1; shift
@@ -30,12 +30,12 @@ cd /
 command -v "$1" >/dev/null || { echo "exec: $1: executable file not found in \\$PATH"; exit 127; }
 exec "$@"
 """
-"""Puts the machine's folder at /opt/ml, beside what was in /opt, and its hosts at /etc/hosts; becomes the command."""
+"""Mounts the machine's folder at /opt/ml, keeps the rest of /opt, sets /etc/hosts, and executes the command."""
 
 
 @functools.cache
 def why_not() -> str:
-    """Why no container can run here; ``""``: they can."""
+    """Return why no container can run on this machine, or an empty text if one can."""
     for program in ("unshare", "setpriv"):
         if shutil.which(program) is None:
             return f"containers need {program} (util-linux), which is not installed"
@@ -47,7 +47,7 @@ def why_not() -> str:
 
 @dataclass(slots=True)
 class Container:
-    """A running command; ``machine`` is the folder that holds what it sees as /opt/ml (under ``ml``)."""
+    """A running command; the folder ``machine`` holds its /opt/ml as ``ml``."""
 
     machine: Path
     process: Any = None
@@ -56,18 +56,18 @@ class Container:
 
     @property
     def ml(self) -> Path:
-        """What it sees as /opt/ml."""
+        """The folder that it sees as /opt/ml."""
         return self.machine / "ml"
 
     @property
     def code(self) -> int | None:
-        """How it ended; None: it runs."""
+        """The exit code; None while it runs."""
         return None if self.process is None else self.process.poll()
 
     def start(
         self, command: Sequence[str], env: Mapping[str, str], hosts: Sequence[str], say: Callable[[str], None]
     ) -> None:
-        """Run the command; ``say`` is told every line of its output."""
+        """Run the command; ``say`` is called with every line of its output."""
         names = Path("/etc/hosts").read_text() if Path("/etc/hosts").exists() else ""
         (self.machine / "hosts").write_text(names + "".join(f"\n127.0.0.1 {host}" for host in hosts) + "\n")
         home = self.machine / "home"
@@ -85,15 +85,15 @@ class Container:
             say(line.decode(errors="replace").rstrip("\r\n"))
 
     def first(self) -> int | None:
-        """The process that is number 1 in there, by its number out here."""
+        """Return the id, on this machine, of the process that is number 1 in the container."""
         try:
-            found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         except OSError:
             return None
-        return int(found[0]) if found else None
+        return int(children[0]) if children else None
 
     def terminate(self) -> None:
-        """SIGTERM to the command, as docker gives it; a number 1 that has no handler does not hear it."""
+        """Send SIGTERM to the command, as docker does; process 1 ignores it without a handler."""
         import os
 
         pid = self.first()
@@ -104,12 +104,12 @@ class Container:
                 return
 
     def kill(self) -> None:
-        """SIGKILL to everything in there."""
+        """Send SIGKILL to all processes of the container."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended in time, with all it said heard."""
+        """Wait for the end and the whole output; return whether it ended in time."""
         end = time.monotonic() + seconds
         try:
             self.process.wait(seconds)

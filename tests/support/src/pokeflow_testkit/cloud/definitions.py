@@ -1,4 +1,4 @@
-"""Pipelines' definitions: what SageMaker refuses of one, and what its references stand for."""
+"""Pipelines' definitions: validation as by SageMaker, and resolution of references."""
 
 import json
 import re
@@ -34,12 +34,12 @@ PATH = re.compile(r"\.?([A-Za-z0-9_\-]+)|\[['\"]?([^'\"\]]+)['\"]?\]")
 
 
 def wrong(sentence: str) -> AwsError:
-    """A definition that is refused."""
+    """Return the error for a wrong definition."""
     return invalid(f"Unable to parse pipeline definition. {sentence}")
 
 
 def steps_of(steps: list[Row]) -> Iterator[Row]:
-    """Every step, also those in the branches of conditions."""
+    """Yield every step, with those in the branches of conditions."""
     for step in steps:
         yield step
         if step.get("Type") == "Condition":
@@ -48,7 +48,7 @@ def steps_of(steps: list[Row]) -> Iterator[Row]:
 
 
 def references(value: Any) -> Iterator[str]:
-    """What a value refers to by Get."""
+    """Yield the references (Get) in a value."""
     if isinstance(value, dict):
         if isinstance(value.get("Get"), str) and len(value) == 1:
             yield value["Get"]
@@ -62,7 +62,7 @@ def references(value: Any) -> Iterator[str]:
 
 
 def parse(text: str) -> Row:
-    """A definition that SageMaker would take."""
+    """Parse a definition, and refuse one that SageMaker would refuse."""
     try:
         definition = json.loads(text)
     except ValueError as error:
@@ -110,27 +110,27 @@ def _check_step(step: Row, steps: list[Row], parameters: list[str]) -> None:  # 
     if kind in CALLS:
         operation, member = CALLS[kind]
         named = {member: "name"} if member else {}
-        found = list(violations(input_shape("sagemaker", operation), {**step["Arguments"], **named}, loose=True))
-        if found:
-            raise wrong(f"Step {name}: {complaint(found)}")
+        broken = list(violations(input_shape("sagemaker", operation), {**step["Arguments"], **named}, loose=True))
+        if broken:
+            raise wrong(f"Step {name}: {complaint(broken)}")
 
 
-def needed(step: Row) -> set[str]:
-    """The steps that must be over before this one."""
-    found = set(step.get("DependsOn") or ())
+def needs_of(step: Row) -> set[str]:
+    """Return the names of the steps that must finish before this one."""
+    names = set(step.get("DependsOn") or ())
     for reference in references(step.get("Arguments", {})):
         if reference.startswith("Steps."):
-            found.add(re.split(r"[.\[]", reference.removeprefix("Steps."))[0])
+            names.add(re.split(r"[.\[]", reference.removeprefix("Steps."))[0])
     within = list(steps_of([step]))[1:]
-    return found.union(*map(needed, within)) - {inner["Name"] for inner in within}
+    return names.union(*map(needs_of, within)) - {inner["Name"] for inner in within}
 
 
-def ordered(steps: list[Row]) -> list[Row]:
-    """Steps in an order in which each comes after what it needs of these."""
+def order_steps(steps: list[Row]) -> list[Row]:
+    """Return the steps in an order in which each comes after those that it needs."""
     left, done, out = list(steps), set[str](), list[Row]()
     here = {step["Name"] for step in steps}
     while left:
-        ready = [step for step in left if not (needed(step) & here) - done]
+        ready = [step for step in left if not (needs_of(step) & here) - done]
         if not ready:
             raise wrong(f"The steps depend on one another in a cycle: {', '.join(s['Name'] for s in left)}.")
         for step in ready:
@@ -141,18 +141,18 @@ def ordered(steps: list[Row]) -> list[Row]:
 
 
 def _check_order(steps: list[Row]) -> None:
-    ordered([{**s, "DependsOn": [*needed(s)], "Arguments": {}} for s in steps])
+    order_steps([{**s, "DependsOn": [*needs_of(s)], "Arguments": {}} for s in steps])
 
 
-def parameter_values(definition: Row, given: list[Row]) -> Row:
-    """The parameters of an execution."""
+def parameter_values(definition: Row, assigned: list[Row]) -> Row:
+    """Return the values of an execution's parameters."""
     known = {parameter["Name"]: parameter for parameter in definition.get("Parameters") or ()}
-    if strange := {g["Name"] for g in given} - known.keys():
+    if strange := {g["Name"] for g in assigned} - known.keys():
         raise invalid(f"Parameters {sorted(strange)} are not defined in the pipeline.")
-    told = {g["Name"]: g["Value"] for g in given}
+    by_name = {g["Name"]: g["Value"] for g in assigned}
     values: Row = {}
     for name, parameter in known.items():
-        value = told.get(name, parameter.get("DefaultValue"))
+        value = by_name.get(name, parameter.get("DefaultValue"))
         if value is None:
             raise invalid(f"Parameter {name} has no value and no default.")
         try:
@@ -164,8 +164,8 @@ def parameter_values(definition: Row, given: list[Row]) -> Row:
     return values
 
 
-def reached(value: Any, path: str) -> Any:
-    """What a path leads to in a description: names, numbers, and names of a list's members."""
+def follow_path(value: Any, path: str) -> Any:
+    """Return the value at a path in a description: names, numbers, and names of a list's members."""
     for plain, bracketed in PATH.findall(path):
         key = plain or bracketed
         if isinstance(value, dict):

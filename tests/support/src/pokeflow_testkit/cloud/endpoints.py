@@ -1,9 +1,9 @@
-"""Models, endpoints and batch transforms: their life from Creating to InService, without anything that answers."""
+"""Models, endpoints and batch transforms: their statuses from Creating to InService, without inference."""
 
 import copy
 from typing import Any
 
-from .buckets import check_data, check_image, check_role, listed
+from .buckets import check_data, check_image, check_role, list_objects
 from .registry import PACKAGE
 from .rows import Kind, kind
 from .state import AwsError, Row, State, invalid, now, operation
@@ -80,8 +80,8 @@ CONFIG = kind(
 
 
 def _running(config: Row) -> list[Row]:
-    """What an endpoint says of its variants."""
-    told = []
+    """Return the variants as an endpoint describes them."""
+    variants = []
     for variant in config["ProductionVariants"]:
         weight, count = variant.get("InitialVariantWeight", 1.0), variant.get("InitialInstanceCount")
         about: Row = {"VariantName": variant["VariantName"], "CurrentWeight": weight, "DesiredWeight": weight}
@@ -89,12 +89,12 @@ def _running(config: Row) -> list[Row]:
             about |= {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
         if serverless := variant.get("ServerlessConfig"):
             about |= {"CurrentServerlessConfig": serverless, "DesiredServerlessConfig": serverless}
-        told.append(about)
-    return told
+        variants.append(about)
+    return variants
 
 
 def _failing(state: State, config: Row, name: str) -> str:
-    """Why what stands behind an endpoint does not come into service; ``""``: it does."""
+    """Return why an endpoint's configuration fails, or an empty text if it works."""
     models = [variant.get("ModelName", "") for variant in config["ProductionVariants"]]
     named = {name, config["EndpointConfigName"], *models} & set(state.trouble.fail)
     if named:
@@ -106,7 +106,7 @@ def _failing(state: State, config: Row, name: str) -> str:
     return f"Unable to provision requested ML compute capacity for {lacking[0]}." if lacking else ""
 
 
-def _limited(state: State, config: Row) -> None:
+def _check_limits(state: State, config: Row) -> None:
     for variant in _variants(config):
         if variant.get("InstanceType") in state.trouble.limited:
             kind = f"The account-level service limit '{variant['InstanceType']} for endpoint usage' is 0 Instances."
@@ -114,7 +114,7 @@ def _limited(state: State, config: Row) -> None:
 
 
 def _check_endpoint(state: State, row: Row) -> None:
-    _limited(state, CONFIG.find(state, row["EndpointConfigName"]))
+    _check_limits(state, CONFIG.find(state, row["EndpointConfigName"]))
     row["EndpointStatus"] = "Creating"
 
 
@@ -124,27 +124,27 @@ def _becomes(state: State, row: Row, status: str, **more: Any) -> None:
     )
 
 
-def _endpoint_made(state: State, row: Row) -> None:
+def _start_endpoint(state: State, row: Row) -> None:
     config = CONFIG.find(state, row["EndpointConfigName"])
     if why := _failing(state, config, row["EndpointName"]):
         _becomes(state, row, "Failed", FailureReason=why)
     else:
         variants = _running(config)
-        _becomes(state, row, "InService", ProductionVariants=variants, **_captured(config))
+        _becomes(state, row, "InService", ProductionVariants=variants, **_settings_of(config))
 
 
-def _captured(config: Row) -> Row:
-    """What an endpoint takes over of its configuration besides its variants."""
-    told = {name: config[name] for name in ("AsyncInferenceConfig", "ExplainerConfig") if name in config}
+def _settings_of(config: Row) -> Row:
+    """Return the settings besides the variants that an endpoint copies from its configuration."""
+    settings = {name: config[name] for name in ("AsyncInferenceConfig", "ExplainerConfig") if name in config}
     if capture := config.get("DataCaptureConfig"):
-        told["DataCaptureConfig"] = {
+        settings["DataCaptureConfig"] = {
             "EnableCapture": capture.get("EnableCapture", True),
             "CaptureStatus": "Started",
             "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
             "DestinationS3Uri": capture["DestinationS3Uri"],
             "KmsKeyId": capture.get("KmsKeyId", ""),
         }
-    return told
+    return settings
 
 
 ENDPOINT = kind(
@@ -155,7 +155,7 @@ ENDPOINT = kind(
         missing=("ValidationException", 'Could not find endpoint "{arn}".'),
         taken=("ValidationException", TAKEN.replace("{kind}", "endpoint")),
         check=_check_endpoint,
-        made=_endpoint_made,
+        after_create=_start_endpoint,
         operations=("Create", "Describe", "List"),
     )
 )
@@ -169,19 +169,19 @@ def _free(row: Row, *statuses: str) -> None:
 
 
 @operation("UpdateEndpoint")
-def update_endpoint(state: State, asked: Row) -> Row:
-    """Another configuration behind a name: it comes into service, or it is rolled back and the reason stays."""
-    row = ENDPOINT.find(state, asked["EndpointName"])
+def update_endpoint(state: State, request: Row) -> Row:
+    """Change the configuration of an endpoint; a failure is rolled back, and its reason kept."""
+    row = ENDPOINT.find(state, request["EndpointName"])
     _free(row, "InService")
-    config = CONFIG.find(state, asked["EndpointConfigName"])
-    _limited(state, config)
+    config = CONFIG.find(state, request["EndpointConfigName"])
+    _check_limits(state, config)
     before = row["EndpointConfigName"]
     if before == config["EndpointConfigName"]:
         raise invalid(f"Endpoint {row['EndpointName']} already uses endpoint configuration {before}.")
     row |= {"EndpointStatus": "Updating", "LastModifiedTime": now()}
     row.pop("FailureReason", None)
-    if "DeploymentConfig" in asked:
-        row["LastDeploymentConfig"] = asked["DeploymentConfig"]
+    if "DeploymentConfig" in request:
+        row["LastDeploymentConfig"] = request["DeploymentConfig"]
     row["PendingDeploymentSummary"] = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": now()}
     if why := _failing(state, config, ""):
 
@@ -196,18 +196,18 @@ def update_endpoint(state: State, asked: Row) -> Row:
 
         def forward() -> None:
             row.pop("PendingDeploymentSummary", None)
-            row.update(EndpointStatus="InService", LastModifiedTime=now(), **news, **_captured(config))
+            row.update(EndpointStatus="InService", LastModifiedTime=now(), **news, **_settings_of(config))
 
         state.later(state.trouble.becoming, forward)
     return row
 
 
 @operation("UpdateEndpointWeightsAndCapacities")
-def update_weights(state: State, asked: Row) -> Row:
-    """Other weights and counts of variants that there are."""
-    row = ENDPOINT.find(state, asked["EndpointName"])
+def update_weights(state: State, request: Row) -> Row:
+    """Change weights and instance counts of existing variants."""
+    row = ENDPOINT.find(state, request["EndpointName"])
     _free(row, "InService")
-    for wanted in asked["DesiredWeightsAndCapacities"]:
+    for wanted in request["DesiredWeightsAndCapacities"]:
         variant = next((v for v in row["ProductionVariants"] if v["VariantName"] == wanted["VariantName"]), None)
         if variant is None:
             raise invalid(f"Endpoint {row['EndpointName']} has no variant {wanted['VariantName']}.")
@@ -222,9 +222,9 @@ def update_weights(state: State, asked: Row) -> Row:
 
 
 @operation("DeleteEndpoint")
-def delete_endpoint(state: State, asked: Row) -> Row:
-    """An endpoint that goes; while it does, it is still there."""
-    row = ENDPOINT.find(state, asked["EndpointName"])
+def delete_endpoint(state: State, request: Row) -> Row:
+    """Delete an endpoint; it exists until the deletion ends."""
+    row = ENDPOINT.find(state, request["EndpointName"])
     _free(row, "InService", "Failed", "OutOfService", "UpdateRollbackFailed")
     row["EndpointStatus"] = "Deleting"
     state.later(state.trouble.becoming, lambda: state.of("Endpoint").pop(row["EndpointName"], None))
@@ -238,10 +238,10 @@ def _check_transform(state: State, row: Row) -> None:
     row["TransformJobStatus"] = "InProgress"
 
 
-def _transform_made(state: State, row: Row) -> None:
+def _start_transform(state: State, row: Row) -> None:
     uri = row["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     why = ""
-    if not listed(state, uri):
+    if not list_objects(state, uri):
         why = f"ClientError: No S3 objects found under S3 URL {uri}."
     elif row["TransformJobName"] in state.trouble.fail:
         why = "AlgorithmError: See job logs for more information"
@@ -265,16 +265,16 @@ TRANSFORM = kind(
         missing=("ValidationException", "Could not find requested job with name: {name}"),
         taken=("ResourceInUse", "Job name must be unique within an AWS account and region ({arn})"),
         check=_check_transform,
-        made=_transform_made,
+        after_create=_start_transform,
         operations=("Create", "Describe", "List"),
     )
 )
 
 
 @operation("StopTransformJob")
-def stop_transform(state: State, asked: Row) -> Row:
-    """A transform that ends early."""
-    row = TRANSFORM.find(state, asked["TransformJobName"])
+def stop_transform(state: State, request: Row) -> Row:
+    """Stop a transform job."""
+    row = TRANSFORM.find(state, request["TransformJobName"])
     if row["TransformJobStatus"] != "InProgress":
         raise invalid(f"The transform job is in status {row['TransformJobStatus']}.")
     row["TransformJobStatus"] = "Stopping"

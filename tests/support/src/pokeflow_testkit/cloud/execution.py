@@ -1,4 +1,4 @@
-"""One execution of a pipeline: its steps one after another, really run, taken from the cache, or decided."""
+"""One execution of a pipeline: its steps run one after another, or come from the cache."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import jmespath
 
 from .buckets import read
-from .definitions import CALLS, ordered, reached
+from .definitions import CALLS, follow_path, order_steps
 from .state import OPERATIONS, AwsError, Row, State, now, unique
 from .validation import complaint, input_shape, violations
 
@@ -28,7 +28,7 @@ COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class FailedError(Exception):
-    """A step that failed: a sentence."""
+    """A step that failed, with a message."""
 
 
 class StoppedError(Exception):
@@ -36,14 +36,14 @@ class StoppedError(Exception):
 
 
 def seconds(text: str) -> float:
-    """Seconds of an ISO 8601 duration such as P30D or PT1H."""
-    found = re.fullmatch(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", text)
-    parts = found.groups() if found else ()
+    """Return the seconds of an ISO 8601 duration such as P30D or PT1H."""
+    match = re.fullmatch(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", text)
+    parts = match.groups() if match else ()
     return float(sum(int(n or 0) * s for n, s in zip(parts, (604800, 86400, 3600, 60, 1), strict=False)))
 
 
 class Execution:
-    """The running of one execution's row."""
+    """The run of one execution's row."""
 
     def __init__(self, state: State, row: Row) -> None:
         self.state, self.row = state, row
@@ -54,7 +54,7 @@ class Execution:
         self.stopping = False
 
     def stop(self) -> None:
-        """Go no further; the lock is held."""
+        """Stop after the current step; the caller holds the lock."""
         self.stopping = True
         if self.job:
             kind, name = self.job
@@ -62,7 +62,7 @@ class Execution:
             self.state.of(kind)[name][f"{kind}Status"] = "Stopping"
 
     def run(self) -> None:
-        """Everything, in this thread."""
+        """Run all steps in this thread."""
         status, why = "Succeeded", ""
         try:
             self._steps(self.definition["Steps"])
@@ -70,7 +70,7 @@ class Execution:
             status = "Stopped"
         except FailedError as error:
             status, why = "Failed", str(error)
-        except Exception as error:  # noqa: BLE001 - nobody shall wait for ever
+        except Exception as error:  # noqa: BLE001 - any error must end the execution
             status, why = "Failed", f"InternalServerError: {type(error).__name__}: {error}"
         with self.state.lock:
             if not self.state.gone:
@@ -78,7 +78,7 @@ class Execution:
                 self.row |= {"FailureReason": why} if why else {}
 
     def _steps(self, steps: list[Row]) -> None:
-        for step in ordered(steps):
+        for step in order_steps(steps):
             if self.stopping or self.state.gone:
                 raise StoppedError
             if step["Name"] not in self.known:
@@ -95,7 +95,7 @@ class Execution:
             if step["Type"] == "Condition":
                 branch = self._decide(step, about)
             elif step["Type"] == "Fail":
-                message = str(self.resolved(step["Arguments"]["ErrorMessage"]))
+                message = str(self.resolve(step["Arguments"]["ErrorMessage"]))
                 about["Metadata"] = {"Fail": {"ErrorMessage": message}}
                 raise FailedError(message)
             else:
@@ -130,26 +130,26 @@ class Execution:
         if kind == "Or":
             return any(self._holds(part) for part in condition["Conditions"])
         if kind == "In":
-            return self.resolved(condition["QueryValue"]) in [self.resolved(v) for v in condition["Values"]]
-        left, right = self.resolved(condition["LeftValue"]), self.resolved(condition["RightValue"])
+            return self.resolve(condition["QueryValue"]) in [self.resolve(v) for v in condition["Values"]]
+        left, right = self.resolve(condition["LeftValue"]), self.resolve(condition["RightValue"])
         if isinstance(left, str) and isinstance(right, int | float):
             left = float(left)
         return bool(COMPARE[kind](left, right))
 
-    def resolved(self, value: Any) -> Any:
-        """A value with what its references stand for."""
+    def resolve(self, value: Any) -> Any:
+        """Return a value with its references replaced by their values."""
         if isinstance(value, list):
-            return [self.resolved(part) for part in value]
+            return [self.resolve(part) for part in value]
         if not isinstance(value, dict):
             return value
         if len(value) == 1 and "Get" in value:
             return self._get(value["Get"])
         if len(value) == 1 and "Std:Join" in value:
             join = value["Std:Join"]
-            return join["On"].join(str(self.resolved(part)) for part in join["Values"])
+            return join["On"].join(str(self.resolve(part)) for part in join["Values"])
         if len(value) == 1 and "Std:JsonGet" in value:
             return self._json(value["Std:JsonGet"])
-        return {name: self.resolved(part) for name, part in value.items()}
+        return {name: self.resolve(part) for name, part in value.items()}
 
     def _get(self, reference: str) -> Any:
         where, _, path = reference.partition(".")
@@ -168,7 +168,7 @@ class Execution:
         name = re.split(r"[.\[]", path)[0]
         try:
             with self.state.lock:
-                return copy.deepcopy(reached(self.known[name], path.removeprefix(name)))
+                return copy.deepcopy(follow_path(self.known[name], path.removeprefix(name)))
         except (KeyError, IndexError, StopIteration, TypeError) as error:
             raise FailedError(f"Unable to resolve {reference}: the step has no such property.") from error
 
@@ -181,15 +181,15 @@ class Execution:
             whole = json.loads(read(self.state, f"{uri.rstrip('/')}/{file['FilePath']}"))
         except (KeyError, ValueError) as error:
             raise FailedError(f"Unable to read property file {name} at {uri}.") from error
-        found = jmespath.search(wanted["Path"], whole)
-        if found is None:
+        value = jmespath.search(wanted["Path"], whole)
+        if value is None:
             raise FailedError(f"JsonGet could not find {wanted['Path']} in property file {name}.")
-        return found
+        return value
 
     def _call(self, step: Row, about: Row) -> None:
-        arguments = self.resolved(step["Arguments"])
+        arguments = self.resolve(step["Arguments"])
         about["Key"] = json.dumps([step["Type"], arguments], sort_keys=True)
-        if hit := self._cached(step, about["Key"]):
+        if hit := self._find_cached(step, about["Key"]):
             about |= {name: hit[name] for name in ("Metadata", "Properties")}
             about["CacheHitResult"] = {"SourcePipelineExecutionArn": hit["Execution"]}
             return
@@ -204,8 +204,8 @@ class Execution:
                     raise
                 about["AttemptCount"] += 1
 
-    def _cached(self, step: Row, key: str) -> Row | None:
-        """The same step with the same arguments, done before by this pipeline and not too long ago."""
+    def _find_cached(self, step: Row, key: str) -> Row | None:
+        """Return a recent step of this pipeline with the same name and arguments, or None."""
         config = step.get("CacheConfig") or {}
         if not config.get("Enabled"):
             return None
@@ -227,8 +227,8 @@ class Execution:
             prefix = request.get(member) or "pipelines"
             run = self.row["PipelineExecutionArn"].rpartition("/")[2]
             request[member] = f"{prefix}-{run}-{step['Name'].replace('_', '-')[:24]}-{unique(10)}"[:63]
-        if found := list(violations(input_shape("sagemaker", operation), request)):
-            raise AwsError("ValidationException", complaint(found))
+        if broken := list(violations(input_shape("sagemaker", operation), request)):
+            raise AwsError("ValidationException", complaint(broken))
         with self.state.lock:
             if self.state.gone:
                 raise StoppedError
@@ -246,10 +246,10 @@ class Execution:
             with self.state.lock:
                 if self.state.gone or self.stopping:
                     raise StoppedError
-                found = OPERATIONS["DescribeEndpoint"](self.state, {"EndpointName": name})
-            if found["EndpointStatus"] == "Failed":
-                raise FailedError(found.get("FailureReason") or "The endpoint failed.")
-            if found["EndpointStatus"] == "InService":
+                endpoint = OPERATIONS["DescribeEndpoint"](self.state, {"EndpointName": name})
+            if endpoint["EndpointStatus"] == "Failed":
+                raise FailedError(endpoint.get("FailureReason") or "The endpoint failed.")
+            if endpoint["EndpointStatus"] == "InService":
                 return
             time.sleep(TICK)
 
@@ -269,7 +269,7 @@ class Execution:
 
 
 def _kind(error: Exception) -> str:
-    """What a retry policy calls a failure."""
+    """Return the name that retry policies have for a failure."""
     code = getattr(error, "code", "")
     if code == "ResourceLimitExceeded":
         return "SageMaker.RESOURCE_LIMIT"

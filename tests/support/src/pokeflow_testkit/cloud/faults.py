@@ -1,4 +1,4 @@
-"""What goes wrong in the test cloud on demand, and what was asked of it."""
+"""Faults of the test cloud on demand, and the record of its calls."""
 
 import random
 from collections import Counter
@@ -11,22 +11,21 @@ S3_MUTATING = ("CopyObject", "CompleteMultipartUpload", "PUT ?", "DELETE ?", "PO
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong with calls of AWS's services (S3's own faults are ``s3_double.Faults``), and how fast time runs.
+    """Faults of AWS's services to inject (those of S3 are ``s3_double.Faults``), and durations.
 
-    ``throttling``: the share of calls that are told ThrottlingException before anything is applied; ``internal``: the
-    share that are told InternalFailure with status 500; ``lost``: the share whose connection is closed after it was
-    applied; ``only``: the operations that may (none: all); ``times``: how many in all. ``expired``: every call, S3's as
-    well, is told that its token has expired. ``denied``: operations that are told AccessDeniedException. ``new_roles``:
-    calls that name a role and are told that it cannot be assumed, although it is there, as in the first seconds of a
-    role. ``no_tags``: addresses of images that are in no repository. ``out_of_memory``: instance types whose containers
-    the kernel kills with the first line that they print. ``limited``: instance types that are told
-    ResourceLimitExceeded. ``capacity``: instance types whose jobs fail with CapacityError, ``capacity_times`` of them
-    (None: without end). ``fail``: names of endpoints, transform jobs and packages that come to nothing. ``latency``:
-    seconds before every answer.
+    ``throttling``: share of calls that get ThrottlingException before anything is applied; ``internal``: share that
+    get InternalFailure with status 500; ``lost``: share whose connection is closed after the call was applied;
+    ``only``: operations that may fail (none: all); ``times``: total number of faults. ``expired``: every call, of S3
+    too, gets an expired token. ``denied``: operations that get AccessDeniedException. ``new_roles``: number of calls
+    for which an existing role cannot be assumed yet, as in its first seconds. ``no_tags``: addresses of images that
+    are in no repository. ``out_of_memory``: instance types whose containers the kernel kills at their first line of
+    output. ``limited``: instance types that get ResourceLimitExceeded. ``capacity``: instance types whose jobs fail
+    with CapacityError, ``capacity_times`` of them (None: unlimited). ``fail``: names of endpoints, transform jobs and
+    packages that fail. ``latency``: seconds before every answer.
 
-    ``starting``: seconds that a job waits for its instances; ``becoming``: seconds that endpoints and the like take to
-    be in service; ``grace``: seconds between SIGTERM and SIGKILL, 120 in truth; ``sync``: seconds between two looks at
-    the checkpoints.
+    ``starting``: seconds that a job waits for its instances; ``becoming``: seconds until endpoints and the like are in
+    service; ``grace``: seconds between SIGTERM and SIGKILL, 120 in AWS; ``sync``: seconds between uploads of
+    checkpoints.
     """
 
     throttling: float = 0.0
@@ -53,26 +52,26 @@ class Trouble:
 
 @dataclass(slots=True)
 class Happened:
-    """The calls since the last reset: of each its service, operation, status, error's code, request and caller."""
+    """The calls since the last reset, each with service, operation, status, error code, request and caller."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def mutating(self) -> Counter[str]:
-        """How often each operation that changes something was applied."""
+        """Count the applied calls of each changing operation."""
         return Counter(
             call["operation"] for call in self.calls if call["status"] < 400 and call["operation"].startswith(MUTATING)
         )
 
 
 class Dice:
-    """Draws which call goes wrong: the same seed, the same draws."""
+    """Random draws of the calls that fail; the same seed gives the same draws."""
 
     def __init__(self, trouble: Trouble) -> None:
         self.trouble, self.left, self.random = trouble, trouble.times, random.Random(trouble.seed)
         self.capacity, self.new_roles = trouble.capacity_times, trouble.new_roles
 
     def draw(self, operation: str) -> str | None:
-        """``throttling``, ``internal``, ``lost`` or None."""
+        """Draw the fault of a call: ``throttling``, ``internal``, ``lost`` or None."""
         drawn, trouble = self.random.random(), self.trouble
         if self.left == 0 or (trouble.only and operation not in trouble.only):
             return None
@@ -87,12 +86,12 @@ class Dice:
         return None
 
     def is_role_new(self) -> bool:
-        """Whether a role that is there cannot be assumed yet."""
+        """Return whether an existing role cannot be assumed yet."""
         self.new_roles -= 1
         return self.new_roles >= 0
 
     def lacks(self, instance: str) -> bool:
-        """Whether there are no instances of this type now."""
+        """Return whether no instances of this type are available now."""
         if instance not in self.trouble.capacity or self.capacity == 0:
             return False
         self.capacity = None if self.capacity is None else self.capacity - 1

@@ -1,4 +1,4 @@
-"""CloudFormation without moto's silences: what a template says is made or refused, and a failure rolls back."""
+"""CloudFormation beyond moto: templates are created or refused as a whole, and failures roll back."""
 
 import copy
 import functools
@@ -10,19 +10,19 @@ from .registry import GROUP
 from .state import ACCOUNT, Row, State
 
 PLAIN = {"Bool": {"aws:SecureTransport": "false"}}
-"""The condition that holds for nobody here: whoever speaks to the loopback does as if it were encrypted."""
+"""A condition that never holds here, as the loopback counts as encrypted."""
 
 
 class Regions(Protocol):
-    """Who knows SageMaker of a region."""
+    """An object that returns SageMaker's state of a region."""
 
     def state(self, region: str) -> State:
-        """It."""
+        """Return the state of a region."""
         ...
 
 
 def teach(cloud: Regions) -> None:
-    """Let moto's CloudFormation make what it would pass over; once, before it reads a template."""
+    """Extend moto's CloudFormation by resources that it ignores; call this once, before any template."""
     _teach_nothing()
     _teach_buckets()
     _teach_keys()
@@ -33,14 +33,14 @@ def teach(cloud: Regions) -> None:
 
 
 def _teach_nothing() -> None:
-    """``AWS::NoValue`` in a list is no item of it."""
+    """Remove ``AWS::NoValue`` from lists."""
     from moto.cloudformation import parsing
 
     clean = parsing.clean_json
 
     def cleaned(part: Any, resources: Any) -> Any:
-        found = clean(part, resources)
-        return [item for item in found if item is not None] if isinstance(part, list) else found
+        cleaned_part = clean(part, resources)
+        return [item for item in cleaned_part if item is not None] if isinstance(part, list) else cleaned_part
 
     parsing.clean_json = cleaned
 
@@ -62,29 +62,31 @@ def _bucket(name: str, properties: Row) -> None:
 
 
 def _rule(rule: Row) -> Row:
-    """A lifecycle rule as S3's interface has it."""
-    told: Row = {"ID": rule.get("Id", ""), "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
+    """Convert a lifecycle rule to the form of S3's interface."""
+    converted: Row = {"ID": rule.get("Id", ""), "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
     if "ExpirationInDays" in rule:
-        told["Expiration"] = {"Days": str(rule["ExpirationInDays"])}
+        converted["Expiration"] = {"Days": str(rule["ExpirationInDays"])}
     if old := rule.get("NoncurrentVersionExpiration"):
-        told["NoncurrentVersionExpiration"] = {"NoncurrentDays": str(old["NoncurrentDays"])}
+        converted["NoncurrentVersionExpiration"] = {"NoncurrentDays": str(old["NoncurrentDays"])}
     if abort := rule.get("AbortIncompleteMultipartUpload"):
-        told["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": str(abort["DaysAfterInitiation"])}
+        converted["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": str(abort["DaysAfterInitiation"])}
     moved = rule.get("Transitions") or [rule[k] for k in ("Transition",) if k in rule]
     if moved:
-        told["Transition"] = [{"Days": str(m["TransitionInDays"]), "StorageClass": m["StorageClass"]} for m in moved]
-    return told
+        converted["Transition"] = [
+            {"Days": str(m["TransitionInDays"]), "StorageClass": m["StorageClass"]} for m in moved
+        ]
+    return converted
 
 
 def _after(model: Any, then: Callable[[Any, Row], None]) -> None:
-    """Do something more when moto makes or changes a resource of this kind."""
+    """Call a function after moto creates or updates a resource of this type."""
     create, update = model.create_from_cloudformation_json, getattr(model, "update_from_cloudformation_json", None)
     changes = update is not None and not hasattr(update, "__isabstractmethod__")
 
     def created(cls: Any, resource_name: str, cloudformation_json: Row, *rest: Any, **more: Any) -> Any:
-        made = create(resource_name, cloudformation_json, *rest, **more)
-        then(made, cloudformation_json.get("Properties", {}))
-        return made
+        resource = create(resource_name, cloudformation_json, *rest, **more)
+        then(resource, cloudformation_json.get("Properties", {}))
+        return resource
 
     def updated(cls: Any, original_resource: Any, new_resource_name: str, cloudformation_json: Row, **more: Any) -> Any:
         if changes:
@@ -109,7 +111,7 @@ def _teach_buckets() -> None:
     permission = FakeBucket.get_permission
 
     def permitted(self: Any, action: str, resource: str) -> Any:
-        """moto reads no conditions: what is refused of those without TLS, it would refuse of everybody."""
+        """Ignore statements that deny access without TLS, as moto does not evaluate conditions."""
         whole = self.policy
         if whole is not None:
             document = json.loads(whole)
@@ -162,7 +164,7 @@ def _teach_keys() -> None:
     create = Key.create_from_cloudformation_json
 
     def created(cls: Any, resource_name: str, cloudformation_json: Row, *rest: Any, **more: Any) -> Any:
-        """moto takes the tags as KMS's own calls have them."""
+        """Convert the tags to the form of KMS's own calls, which moto expects."""
         properties = dict(cloudformation_json["Properties"])
         tags = [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in properties.get("Tags", ())]
         return create(resource_name, {**cloudformation_json, "Properties": {**properties, "Tags": tags}}, *rest, **more)
@@ -174,24 +176,24 @@ def _teach_keys() -> None:
 def _teach_roles() -> None:
     from moto.iam.models import ManagedPolicy, Role, iam_backends
 
-    def role(made: Any, properties: Row) -> None:
-        made.assume_role_policy_document = json.dumps(properties["AssumeRolePolicyDocument"], default=str)
+    def role(resource: Any, properties: Row) -> None:
+        resource.assume_role_policy_document = json.dumps(properties["AssumeRolePolicyDocument"], default=str)
         backend = iam_backends[ACCOUNT]["aws"]
         for policy in properties.get("Policies", ()):
             document = json.dumps(policy["PolicyDocument"], default=str)
-            backend.put_role_policy(made.name, policy["PolicyName"], document)
+            backend.put_role_policy(resource.name, policy["PolicyName"], document)
         wanted = {policy["PolicyName"] for policy in properties.get("Policies", ())}
-        for gone in made.policies.keys() - wanted:
-            backend.delete_role_policy(made.name, gone)
+        for gone in resource.policies.keys() - wanted:
+            backend.delete_role_policy(resource.name, gone)
         for arn in properties.get("ManagedPolicyArns", ()):
-            if arn not in made.managed_policies:
-                backend.attach_role_policy(arn, made.name)
+            if arn not in resource.managed_policies:
+                backend.attach_role_policy(arn, resource.name)
 
-    def managed(made: Any, properties: Row) -> None:
+    def managed(resource: Any, properties: Row) -> None:
         document = json.dumps(properties["PolicyDocument"], default=str)
-        if document not in [v.document for v in made.versions if v.version_id == made.default_version_id]:
-            iam_backends[ACCOUNT]["aws"].create_policy_version(made.arn, document, True)
-            made.versions = made.versions[-1:]
+        if document not in [v.document for v in resource.versions if v.version_id == resource.default_version_id]:
+            iam_backends[ACCOUNT]["aws"].create_policy_version(resource.arn, document, True)
+            resource.versions = resource.versions[-1:]
 
     _after(Role, role)
     _after(ManagedPolicy, managed)
@@ -217,8 +219,8 @@ def _teach_groups(cloud: Regions) -> None:
         def create_from_cloudformation_json(
             cls, resource_name: str, cloudformation_json: Row, account_id: str, region_name: str, **_: Any
         ) -> Any:
-            asked = {**cloudformation_json["Properties"], "ModelPackageGroupName": resource_name}
-            row = GROUP.create(cloud.state(region_name), asked)
+            request = {**cloudformation_json["Properties"], "ModelPackageGroupName": resource_name}
+            row = GROUP.create(cloud.state(region_name), request)
             return cls(resource_name, row["ModelPackageGroupArn"])
 
         @classmethod
@@ -233,14 +235,14 @@ def _teach_groups(cloud: Regions) -> None:
 
         @classmethod
         def delete_from_cloudformation_json(cls, resource_name: str, *_: Any) -> None:
-            """Nothing: what was made is deleted by ``delete``."""
+            """Do nothing, as ``delete`` removes the group."""
 
         def delete(self, account_id: str, region: str) -> None:
             GROUP.delete(cloud.state(region), {"ModelPackageGroupName": self.name})
 
 
 def _teach_speed() -> None:
-    """A text is read once: it takes longer than all else that is done with it."""
+    """Cache parsed templates, as parsing takes most of the time."""
     from moto.cloudformation.models import Stack
 
     read = functools.lru_cache(maxsize=32)(Stack.parse_template)
@@ -248,21 +250,23 @@ def _teach_speed() -> None:
 
 
 def _teach_failure() -> None:
-    """A resource that cannot be made fails its stack, which is rolled back, instead of the call."""
+    """Let a resource that cannot be created fail its stack, with a rollback, instead of the call."""
     from moto.cloudformation import parsing
     from moto.cloudformation.models import Event, Stack
 
     create, changed, make = Stack.create_resources, Stack.update, parsing.parse_and_create_resource
     failed: dict[str, tuple[str, str, str]] = {}
 
-    def made(logical_id: str, resource_json: Row, resources_map: Any, account_id: str, region_name: str) -> Any:
+    def create_resource(
+        logical_id: str, resource_json: Row, resources_map: Any, account_id: str, region_name: str
+    ) -> Any:
         try:
             return make(logical_id, resource_json, resources_map, account_id, region_name)
         except Exception as error:
             failed.setdefault(resources_map["AWS::StackId"], (logical_id, resource_json["Type"], str(error)))
             raise
 
-    def told(stack: Any, status: str, error: Exception) -> None:
+    def report_failure(stack: Any, status: str, error: Exception) -> None:
         name, kind, why = failed.pop(stack.stack_id, ("", "AWS::CloudFormation::Stack", str(error)))
         about = {"logical_resource_id": name or stack.name, "physical_resource_id": "", "resource_type": kind}
         event = Event(
@@ -279,11 +283,11 @@ def _teach_failure() -> None:
     def created(self: Any) -> None:
         try:
             create(self)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the stack failed
-            told(self, "CREATE_FAILED", error)
+        except Exception as error:  # noqa: BLE001 - any error fails the stack
+            report_failure(self, "CREATE_FAILED", error)
             self.resource_map.delete()
             self.template_dict = {**self.template_dict, "Resources": {}, "Outputs": {}}
-            self.resource_map = self._create_resource_map()  # what is gone is not made again by looking at it
+            self.resource_map = self._create_resource_map()  # a lookup must not create it again
             self.output_map = self._create_output_map()
             self.status = "ROLLBACK_COMPLETE"
             self._add_stack_event("ROLLBACK_COMPLETE")
@@ -292,10 +296,10 @@ def _teach_failure() -> None:
         before = self.template, self.template_dict
         try:
             changed(self, template, *rest, **more)
-        except Exception as error:  # noqa: BLE001 - the same
-            told(self, "UPDATE_FAILED", error)
+        except Exception as error:  # noqa: BLE001 - any error fails the stack
+            report_failure(self, "UPDATE_FAILED", error)
             self.template, self.template_dict = before
             self.status = "UPDATE_ROLLBACK_COMPLETE"
             self._add_stack_event("UPDATE_ROLLBACK_COMPLETE")
 
-    Stack.create_resources, Stack.update, parsing.parse_and_create_resource = created, updated, made
+    Stack.create_resources, Stack.update, parsing.parse_and_create_resource = created, updated, create_resource

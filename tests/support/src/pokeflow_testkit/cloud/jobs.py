@@ -1,4 +1,4 @@
-"""Training and processing jobs that really run: created, followed through their statuses, stopped, interrupted."""
+"""Training and processing jobs that run in containers: created, stopped, interrupted."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def _check_training(state: State, row: Row) -> None:
         if source is None or source["S3DataType"] != "S3Prefix":
             raise AwsError("NotInTheTestCloud", "Inputs other than S3Prefix: add them to pokeflow_testkit/cloud")
         bare = source["S3Uri"]
-        if not machines.buckets.listed(state, bare):
+        if not machines.buckets.list_objects(state, bare):
             raise invalid(
                 f'No S3 objects found under S3 URL "{bare}" given in input data source. Please ensure that the bucket '
                 f"exists in the selected region ({state.region}), that objects exist under that S3 prefix, and that "
@@ -67,10 +67,10 @@ def _check_processing(state: State, row: Row) -> None:
     check_image(row["AppSpecification"]["ImageUri"], state.region)
     check_role(state, row["RoleArn"])
     _instances(state, [row["ProcessingResources"]["ClusterConfig"]["InstanceType"]])
-    for given in row.get("ProcessingInputs") or ():
-        if "S3Input" not in given or given["S3Input"].get("S3DataType") != "S3Prefix":
+    for item in row.get("ProcessingInputs") or ():
+        if "S3Input" not in item or item["S3Input"].get("S3DataType") != "S3Prefix":
             raise AwsError("NotInTheTestCloud", "Inputs other than S3Prefix: add them to pokeflow_testkit/cloud")
-    paths = [given["S3Input"]["LocalPath"] for given in row.get("ProcessingInputs") or ()]
+    paths = [item["S3Input"]["LocalPath"] for item in row.get("ProcessingInputs") or ()]
     for path in paths + [output["LocalPath"] for output in machines.outputs(row)]:
         if not path.startswith("/opt/ml/processing/"):
             raise invalid(f"LocalPath {path} must begin with /opt/ml/processing/.")
@@ -105,7 +105,7 @@ TRAINING = kind(
             "already exists ({arn})",
         ),
         check=_check_training,
-        made=_begin("Training"),
+        after_create=_begin("Training"),
         operations=("Create", "Describe", "List"),
     )
 )
@@ -120,7 +120,7 @@ PROCESSING = kind(
             "Job name must be unique within an AWS account and region, and a job with this name already exists ({arn})",
         ),
         check=_check_processing,
-        made=_begin("Processing"),
+        after_create=_begin("Processing"),
         operations=("Create", "Describe", "List"),
     )
 )
@@ -137,19 +137,19 @@ def _stop(state: State, known: Kind, name: str, prefix: str) -> Row:
 
 
 @operation("StopTrainingJob")
-def stop_training(state: State, asked: Row) -> Row:
-    """SIGTERM, and after a while SIGKILL; what the model's folder holds is kept."""
-    return _stop(state, TRAINING, asked["TrainingJobName"], "Training")
+def stop_training(state: State, request: Row) -> Row:
+    """Stop a training job by SIGTERM, and SIGKILL later; the model's folder is kept."""
+    return _stop(state, TRAINING, request["TrainingJobName"], "Training")
 
 
 @operation("StopProcessingJob")
-def stop_processing(state: State, asked: Row) -> Row:
-    """The same for a processing job."""
-    return _stop(state, PROCESSING, asked["ProcessingJobName"], "Processing")
+def stop_processing(state: State, request: Row) -> Row:
+    """Stop a processing job likewise."""
+    return _stop(state, PROCESSING, request["ProcessingJobName"], "Processing")
 
 
 def interrupt(state: State, name: str) -> None:
-    """Take a spot training job's machines away."""
+    """Interrupt a spot training job."""
     with state.lock:
         row = TRAINING.find(state, name)
         if not _spot(row):
@@ -160,7 +160,7 @@ def interrupt(state: State, name: str) -> None:
 
 
 def kill_all(state: State) -> None:
-    """End every job of a region at once, without a trace."""
+    """Kill every job of a region at once."""
     jobs = list(state.running.values())
     for job in jobs:
         job.want("kill")
@@ -169,7 +169,7 @@ def kill_all(state: State) -> None:
 
 
 def credentials(name: str) -> Row:
-    """What a container is given as its role."""
+    """Return the credentials of a container's role."""
     end = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
     return {
         "AccessKeyId": f"ASIA-{name}",
@@ -180,7 +180,7 @@ def credentials(name: str) -> Row:
 
 
 def finished(state: State, name: str) -> Any:
-    """The job's thread, to be waited for without the lock."""
+    """Return the job's thread, to wait for it without the lock."""
     return state.running[name].thread
 
 

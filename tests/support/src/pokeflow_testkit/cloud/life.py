@@ -1,4 +1,4 @@
-"""The life of one job: its machines, the statuses it goes through, and what ends it."""
+"""The life of one job: its machines, its statuses, and its end."""
 
 import math
 import shutil
@@ -34,8 +34,8 @@ CAPACITY = (
 )
 
 
-class Ended(Exception):  # noqa: N818 - most ends are no errors
-    """A job is over: its status, SageMaker's second word for it, and why it failed."""
+class Ended(Exception):  # noqa: N818 - most ends are not errors
+    """The end of a job: its status, secondary status, and reason of a failure."""
 
     def __init__(self, status: str, secondary: str = "", reason: str = "") -> None:
         super().__init__(reason)
@@ -44,7 +44,7 @@ class Ended(Exception):  # noqa: N818 - most ends are no errors
 
 @dataclass(slots=True)
 class Job:
-    """A job of one kind (``Training``, ``Processing``); ``wanted`` is what somebody wants of it."""
+    """A job of one kind (``Training``, ``Processing``); ``wanted`` is a pending request to stop or interrupt it."""
 
     state: State
     row: Row
@@ -65,26 +65,26 @@ class Job:
 
     @property
     def training(self) -> bool:
-        """Whether it trains."""
+        """Whether it is a training job."""
         return self.kind == "Training"
 
     @property
     def cluster(self) -> Row:
-        """Its instances."""
+        """The configuration of its instances."""
         return dict(self.row["ResourceConfig"] if self.training else self.row["ProcessingResources"]["ClusterConfig"])
 
     @property
     def spot(self) -> bool:
-        """Whether its instances may be taken away."""
+        """Whether it runs on spot instances."""
         return bool(self.row.get("EnableManagedSpotTraining"))
 
     def start(self) -> None:
-        """Live, in a thread."""
+        """Run the job in a thread."""
         self.thread = threading.Thread(target=self._live, daemon=True, name=self.name)
         self.thread.start()
 
     def want(self, wanted: str) -> None:
-        """Tell it what is wanted."""
+        """Request a stop, an interruption or a kill."""
         self.wanted = wanted
         self.woken.set()
 
@@ -99,11 +99,11 @@ class Job:
             self._end(end)
         except LostError as error:
             self._end(Ended("Failed", reason=f"ClientError: Artifact upload failed:{error}"))
-        except Exception as error:  # noqa: BLE001 - the cloud's own fault is the job's, so that nobody waits for ever
+        except Exception as error:  # noqa: BLE001 - any error must end the job
             self._end(Ended("Failed", reason=f"InternalServerError: {type(error).__name__}: {error}"))
 
     def _move(self, secondary: str) -> None:
-        """The next status, where the job has one of the second kind."""
+        """Set the next secondary status, which only training jobs have."""
         with self.state.lock:
             self.row["LastModifiedTime"] = now()
             if not self.training:
@@ -117,7 +117,7 @@ class Job:
             self.row["SecondaryStatus"] = secondary
 
     def _check_wanted(self) -> bool:
-        """Raise where it shall end; whether it is interrupted."""
+        """Raise if the job is to end; return whether it is interrupted."""
         if self.wanted == "kill":
             raise Ended("Stopped")
         if self.wanted == "stop":
@@ -139,7 +139,7 @@ class Job:
             self._check_wanted()
 
     def _attempt(self, born: float) -> bool:
-        """Run once; whether it was interrupted and shall run again."""
+        """Run once; return whether it was interrupted and must run again."""
         self._await_instances(born)
         self._move("Downloading")
         root = Path(tempfile.mkdtemp(prefix="machines-"))
@@ -154,12 +154,12 @@ class Job:
                 except machines.InputError as error:
                     raise Ended("Failed", reason=f"ClientError: Data download failed:{error}") from error
             if self._check_wanted():
-                return self._interrupted()
+                return self._mark_interrupted()
             if self.image in self.state.trouble.no_tags:
                 raise Ended("Failed", reason=f"ClientError: Cannot find the requested image {self.image}: no such tag")
             self._move("Training")
             interrupted = self._run(names, born)
-            return self._interrupted() if interrupted else False
+            return self._mark_interrupted() if interrupted else False
         finally:
             for container in self.containers:
                 container.kill()
@@ -168,7 +168,7 @@ class Job:
             self.containers = []
             shutil.rmtree(root, ignore_errors=True)
 
-    def _interrupted(self) -> bool:
+    def _mark_interrupted(self) -> bool:
         self._move("Interrupted")
         self.wanted = ""
         self.woken.clear()
@@ -186,7 +186,7 @@ class Job:
         return [*entry, *(spec.get("ContainerArguments") or [])]
 
     def _run(self, names: list[str], born: float) -> bool:
-        """The containers, from their beginning to their end; whether they were interrupted."""
+        """Run the containers to their end; return whether they were interrupted."""
         self.sent, began = Delivery(self.state, self.row, [c.ml for c in self.containers]), time.monotonic()
         with self.state.lock:
             self.row.setdefault(f"{self.kind}StartTime", now())
@@ -216,7 +216,7 @@ class Job:
         raise Ended(*(("Completed",) if end == "ended" else ("Stopped", why)))
 
     def _watch(self, began: float, born: float, streams: list[Stream]) -> tuple[str, str]:
-        """Until the containers end: ``ended``, ``failed`` with a code, or what was wanted with a word for it."""
+        """Watch the containers until they end; return ``ended``, ``failed`` or the request, and a code or status."""
         limits = self.row.get("StoppingCondition") or {}
         longest, wait = limits.get("MaxRuntimeInSeconds", 86400), limits.get("MaxWaitTimeInSeconds", math.inf)
         self.synced = time.monotonic()
@@ -235,20 +235,20 @@ class Job:
                 return ("failed", failed) if failed else ("ended", "")
             at = time.monotonic()
             if self.wanted:
-                return self.wanted, self._terminated(self.wanted)
+                return self.wanted, self._terminate(self.wanted)
             if self.spent + at - began > longest:
-                self._terminated("stop")
+                self._terminate("stop")
                 return "stop", "MaxRuntimeExceeded"
             if at - born > wait:
-                self._terminated("stop")
+                self._terminate("stop")
                 return "stop", "MaxWaitTimeExceeded"
             self._sync_in_time()
             for stream in streams:
                 stream.flush()
             self.woken.wait(TICK)
 
-    def _terminated(self, wanted: str) -> str:
-        """SIGTERM, time to leave, SIGKILL; checkpoints are looked after until then."""
+    def _terminate(self, wanted: str) -> str:
+        """Send SIGTERM, wait for the grace period, and send SIGKILL; sync checkpoints meanwhile."""
         if wanted == "stop":
             self._move("Stopping")
         if wanted != "kill":
@@ -263,7 +263,7 @@ class Job:
             container.kill()
             container.wait(10)
         if left and wanted == "interrupt":
-            self._sync()  # in time: the machine is still there
+            self._sync()  # the machine still exists
         return "Stopped"
 
     def _keep(self, failed: bool) -> None:
@@ -299,7 +299,7 @@ class Job:
             if f"{kind}StartTime" in row:
                 seconds = max(2, math.ceil(self.spent))
                 row["TrainingTimeInSeconds"] = seconds
-                # Spot instances cost about a third: that is how AWS tells it.
+                # Spot instances cost about a third, which AWS reports as billable time.
                 row["BillableTimeInSeconds"] = max(1, seconds * 35 // 100) if self.spot else seconds
                 row["FinalMetricDataList"] = machines.metrics(row, self.lines)
             row["TrainingJobStatus"] = end.status

@@ -1,4 +1,4 @@
-"""What containers say, on its way to CloudWatch's logs."""
+"""Output of containers, written to CloudWatch's logs."""
 
 import threading
 import time
@@ -15,18 +15,18 @@ class Stream:
         self.group, self.name = f"/aws/sagemaker/{kind}Jobs", f"{job}/{host}-{int(time.time())}{unique(4)}"
 
     def say(self, line: str) -> None:
-        """Hear a line."""
+        """Buffer a line."""
         with self.lock:
             self.pending.append((time.time(), line))
 
     def flush(self) -> None:
-        """Write down what was heard."""
+        """Write the buffered lines to the log stream."""
         from moto.logs.models import logs_backends
 
         with self.lock:
-            heard, self.pending = self.pending, []
+            lines, self.pending = self.pending, []
         with self.state.lock:
-            self.lines += heard
+            self.lines += lines
             if self.state.gone:
                 return
             backend = logs_backends[ACCOUNT][self.state.region]
@@ -34,6 +34,6 @@ class Stream:
                 backend.create_log_group(self.group, {})
             if self.name not in backend.groups[self.group].streams:
                 backend.create_log_stream(self.group, self.name)
-            events = [{"timestamp": int(at * 1000), "message": line or " "} for at, line in heard]
+            events = [{"timestamp": int(at * 1000), "message": line or " "} for at, line in lines]
             if events:
                 backend.put_log_events(self.group, self.name, events)

@@ -1,4 +1,4 @@
-"""What a machine holds for a job before and after: the folders, files and variables that SageMaker's containers see."""
+"""The machine of a job: the folders, files and variables that SageMaker's containers see."""
 
 import io
 import json
@@ -17,16 +17,16 @@ ML = "/opt/ml"
 
 
 class InputError(Exception):
-    """Input that could not be fetched: a sentence."""
+    """Input that could not be fetched, with a message."""
 
 
 def hosts(count: int) -> list[str]:
-    """The names of a job's machines."""
+    """Return the names of a job's machines."""
     return [f"algo-{number}" for number in range(1, count + 1)]
 
 
 def inside(ml: Path, path: str) -> Path:
-    """Where a container's path below /opt/ml lies out here."""
+    """Return the local path of a container's path below /opt/ml."""
     parts = Path(os.path.normpath(path)).parts
     if parts[:3] != ("/", "opt", "ml"):
         raise invalid(f"The local path {path} is not below {ML}.")
@@ -34,7 +34,7 @@ def inside(ml: Path, path: str) -> Path:
 
 
 def environment(state: State, row: Row, name: str) -> dict[str, str]:
-    """What every container has: how to reach AWS with its role's passing credentials, and what the job gives it."""
+    """Return a container's variables: access to AWS with the role's temporary credentials, and the job's own."""
     return {
         "AWS_REGION": state.region,
         "AWS_DEFAULT_REGION": state.region,
@@ -53,7 +53,7 @@ def _write(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content))
 
 
-def _fetched(state: State, uri: str, folder: Path, shard: tuple[int, int], what: str) -> None:
+def _fetch(state: State, uri: str, folder: Path, shard: tuple[int, int], what: str) -> None:
     if not buckets.download(state, uri, folder, shard) and shard[0] == 0:
         raise InputError(
             f'No S3 objects found under S3 URL "{uri}" given in {what}. Please ensure that the bucket exists in the '
@@ -62,13 +62,13 @@ def _fetched(state: State, uri: str, folder: Path, shard: tuple[int, int], what:
 
 
 def checkpoints(row: Row) -> tuple[str, str]:
-    """Where a training job's checkpoints lie: in S3 (``""``: nowhere) and in the container."""
+    """Return the location of a training job's checkpoints in S3 (empty: none) and in the container."""
     config = row.get("CheckpointConfig") or {}
     return config.get("S3Uri", ""), config.get("LocalPath") or f"{ML}/checkpoints"
 
 
 def prepare_training(state: State, row: Row, ml: Path, host: str, names: list[str]) -> None:
-    """/opt/ml of a training job: the configuration, the channels, the checkpoints that there are."""
+    """Fill /opt/ml of a training job: the configuration, the channels, and existing checkpoints."""
     resources = row["ResourceConfig"]
     instance = resources.get("InstanceType", "ml.m5.large")
     for folder in ("input/data", "input/config", "model", "output/data", "code"):
@@ -99,7 +99,7 @@ def prepare_training(state: State, row: Row, ml: Path, host: str, names: list[st
         source = channel["DataSource"]["S3DataSource"]
         sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
         shard = (names.index(host), len(names)) if sharded else (0, 1)
-        _fetched(state, source["S3Uri"], ml / "input/data" / channel["ChannelName"], shard, "input data source")
+        _fetch(state, source["S3Uri"], ml / "input/data" / channel["ChannelName"], shard, "input data source")
     uri, local = checkpoints(row)
     if uri:
         folder = inside(ml, local)
@@ -108,44 +108,44 @@ def prepare_training(state: State, row: Row, ml: Path, host: str, names: list[st
 
 
 def prepare_processing(state: State, row: Row, ml: Path, host: str, names: list[str]) -> None:
-    """/opt/ml of a processing job: the configuration, the inputs, the folders of the outputs."""
+    """Fill /opt/ml of a processing job: the configuration, the inputs, the folders of the outputs."""
     (ml / "output").mkdir(parents=True, exist_ok=True)
     kept = ("Environment", "AppSpecification", "ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources")
     about = {name: row[name] for name in (*kept, "ProcessingJobArn", "ProcessingJobName", "RoleArn") if name in row}
     _write(ml / "config/processingjobconfig.json", about | {"StoppingCondition": row["StoppingCondition"]})
     _write(ml / "config/resourceconfig.json", {"current_host": host, "hosts": names})
-    for given in row.get("ProcessingInputs") or ():
-        source = given["S3Input"]
+    for item in row.get("ProcessingInputs") or ():
+        source = item["S3Input"]
         sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
         shard = (names.index(host), len(names)) if sharded else (0, 1)
-        _fetched(state, source["S3Uri"], inside(ml, source["LocalPath"]), shard, f"input {given['InputName']}")
+        _fetch(state, source["S3Uri"], inside(ml, source["LocalPath"]), shard, f"input {item['InputName']}")
     for output in outputs(row):
         inside(ml, output["LocalPath"]).mkdir(parents=True, exist_ok=True)
 
 
 def outputs(row: Row) -> list[Row]:
-    """The outputs of a processing job that go to S3."""
+    """Return the outputs of a processing job that go to S3."""
     wanted = (row.get("ProcessingOutputConfig") or {}).get("Outputs") or ()
     return [output["S3Output"] for output in wanted if "S3Output" in output]
 
 
 def archive(folders: list[Path]) -> bytes:
-    """A tar.gz of what these folders hold, or ``b""`` where they hold nothing."""
-    found: dict[str, Path] = {}
+    """Return a tar.gz of the files of these folders, or no bytes if they are empty."""
+    files: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
-            found.setdefault(file.relative_to(folder).as_posix(), file)
-    if not found:
+            files.setdefault(file.relative_to(folder).as_posix(), file)
+    if not files:
         return b""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, file in found.items():
+        for name, file in files.items():
             tar.add(file, name, recursive=False)
     return packed.getvalue()
 
 
-def changed(folder: Path, seen: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bytes]]:
-    """The files that are not as they were when last looked at, as they are now: also a file half written."""
+def changed_files(folder: Path, seen: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files that changed since the last call, even if they are only partly written."""
     for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
         try:
             about = file.stat()
@@ -155,26 +155,26 @@ def changed(folder: Path, seen: dict[str, tuple[int, int]]) -> Iterator[tuple[st
             if seen.get(name) == state:
                 continue
             content = file.read_bytes()
-        except FileNotFoundError:  # renamed meanwhile
+        except FileNotFoundError:  # renamed in the meantime
             continue
         seen[name] = state
         yield name, content
 
 
 def metrics(row: Row, lines: list[tuple[float, str]]) -> list[Row]:
-    """The last value of each metric that a job's definitions find in its log."""
-    found = []
+    """Return the last value in a job's log of each metric that it defines."""
+    values = []
     for wanted in row["AlgorithmSpecification"].get("MetricDefinitions") or ():
         for at, line in reversed(lines):
             hits = re.findall(wanted["Regex"], line)
             if hits:
                 value = hits[-1] if isinstance(hits[-1], str) else hits[-1][0]
-                found.append({"MetricName": wanted["Name"], "Value": float(value), "Timestamp": round(at, 3)})
+                values.append({"MetricName": wanted["Name"], "Value": float(value), "Timestamp": round(at, 3)})
                 break
-    return found
+    return values
 
 
 def failure(ml: Path, name: str = "output/failure") -> str:
-    """What a container left to say why it failed."""
+    """Return the failure message that a container has written."""
     file = ml / name
     return file.read_text(errors="replace")[:1024].strip() if file.is_file() else ""

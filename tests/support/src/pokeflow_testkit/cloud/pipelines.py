@@ -1,4 +1,4 @@
-"""Pipelines: defined, changed, executed step by step through the jobs that the steps ask for."""
+"""Pipelines: created, updated, and executed step by step through the jobs of their steps."""
 
 import copy
 import json
@@ -8,14 +8,14 @@ from typing import Any
 from .buckets import check_role, read
 from .definitions import parameter_values, parse
 from .execution import Execution
-from .rows import Kind, kind, page, turned
+from .rows import Kind, kind, page, page_of
 from .state import AwsError, Row, State, invalid, now, operation, unique
 
 
-def _definition(state: State, asked: Row) -> str | None:
-    if place := asked.get("PipelineDefinitionS3Location"):
-        return read(state, f"s3://{place['Bucket']}/{place['ObjectKey']}").decode()
-    return asked.get("PipelineDefinition")
+def _definition(state: State, request: Row) -> str | None:
+    if location := request.get("PipelineDefinitionS3Location"):
+        return read(state, f"s3://{location['Bucket']}/{location['ObjectKey']}").decode()
+    return request.get("PipelineDefinition")
 
 
 def _check(state: State, row: Row) -> None:
@@ -28,13 +28,13 @@ def _check(state: State, row: Row) -> None:
     row.setdefault("PipelineDisplayName", row["PipelineName"])
 
 
-def _changed(state: State, row: Row, asked: Row) -> None:
-    if "RoleArn" in asked:
-        check_role(state, asked["RoleArn"])
-    if (text := _definition(state, asked)) is not None:
+def _update(state: State, row: Row, request: Row) -> None:
+    if "RoleArn" in request:
+        check_role(state, request["RoleArn"])
+    if (text := _definition(state, request)) is not None:
         parse(text)
         row["PipelineVersionId"] += 1
-        asked["PipelineDefinition"] = text
+        request["PipelineDefinition"] = text
 
 
 PIPELINE = kind(
@@ -49,22 +49,22 @@ PIPELINE = kind(
             "exists.",
         ),
         check=_check,
-        changed=_changed,
+        changed=_update,
         operations=("Describe", "Update", "List"),
     )
 )
 
 
 @operation("CreatePipeline")
-def create_pipeline(state: State, asked: Row) -> Row:
-    """A pipeline; the same token makes it once."""
-    return state.once("CreatePipeline", asked, "ClientRequestToken", lambda: PIPELINE.create(state, asked))
+def create_pipeline(state: State, request: Row) -> Row:
+    """Create a pipeline; the same token creates it once."""
+    return state.once("CreatePipeline", request, "ClientRequestToken", lambda: PIPELINE.create(state, request))
 
 
 @operation("DeletePipeline")
-def delete_pipeline(state: State, asked: Row) -> Row:
-    """The pipeline that was, unless an execution of it runs."""
-    row = PIPELINE.describe(state, asked)
+def delete_pipeline(state: State, request: Row) -> Row:
+    """Delete a pipeline, unless an execution of it runs."""
+    row = PIPELINE.describe(state, request)
     mine = [e for e in state.of("PipelineExecution").values() if e["PipelineArn"] == row["PipelineArn"]]
     if any(e["PipelineExecutionStatus"] in ("Executing", "Stopping") for e in mine):
         raise AwsError("ConflictException", f"Pipeline {row['PipelineName']} has executions that run.")
@@ -74,26 +74,26 @@ def delete_pipeline(state: State, asked: Row) -> Row:
 
 
 @operation("StartPipelineExecution")
-def start(state: State, asked: Row) -> Row:
-    """An execution that runs in a thread of its own; the same token starts it once."""
-    return state.once("StartPipelineExecution", asked, "ClientRequestToken", lambda: _started(state, asked))
+def start(state: State, request: Row) -> Row:
+    """Start an execution in a thread; the same token starts it once."""
+    return state.once("StartPipelineExecution", request, "ClientRequestToken", lambda: _start_execution(state, request))
 
 
-def _started(state: State, asked: Row) -> Row:
-    pipeline = PIPELINE.describe(state, {"PipelineName": asked["PipelineName"]})
+def _start_execution(state: State, request: Row) -> Row:
+    pipeline = PIPELINE.describe(state, {"PipelineName": request["PipelineName"]})
     definition = json.loads(pipeline["PipelineDefinition"])
     name = unique()
     row: Row = {
         "PipelineName": pipeline["PipelineName"],
         "PipelineArn": pipeline["PipelineArn"],
         "PipelineExecutionArn": f"{pipeline['PipelineArn']}/execution/{name}",
-        "PipelineExecutionDisplayName": asked.get("PipelineExecutionDisplayName") or f"execution-{name}",
-        "PipelineExecutionDescription": asked.get("PipelineExecutionDescription"),
+        "PipelineExecutionDisplayName": request.get("PipelineExecutionDisplayName") or f"execution-{name}",
+        "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
         "PipelineExecutionStatus": "Executing",
         "PipelineVersionId": pipeline["PipelineVersionId"],
         "PipelineDefinition": pipeline["PipelineDefinition"],
-        "RoleArn": asked.get("RoleArn") or pipeline["RoleArn"],
-        "Values": parameter_values(definition, asked.get("PipelineParameters") or []),
+        "RoleArn": request.get("RoleArn") or pipeline["RoleArn"],
+        "Values": parameter_values(definition, request.get("PipelineParameters") or []),
         "Steps": [],
         "CreationTime": now(),
         "StartTime": now(),
@@ -110,23 +110,23 @@ def _run(state: State, row: Row) -> None:
     threading.Thread(target=execution.run, daemon=True, name=row["PipelineExecutionArn"]).start()
 
 
-def _found(state: State, asked: Row) -> Row:
-    arn = asked["PipelineExecutionArn"]
+def _execution_of(state: State, request: Row) -> Row:
+    arn = request["PipelineExecutionArn"]
     if arn not in state.of("PipelineExecution"):
         raise AwsError("ResourceNotFound", f"Pipeline execution {arn} does not exist.")
     return state.of("PipelineExecution")[arn]
 
 
 @operation("DescribePipelineExecution")
-def describe(state: State, asked: Row) -> Row:
-    """An execution."""
-    return _found(state, asked)
+def describe(state: State, request: Row) -> Row:
+    """Describe an execution."""
+    return _execution_of(state, request)
 
 
 @operation("StopPipelineExecution")
-def stop(state: State, asked: Row) -> Row:
-    """An execution whose job is stopped and which goes no further."""
-    row = _found(state, asked)
+def stop(state: State, request: Row) -> Row:
+    """Stop an execution and its current job."""
+    row = _execution_of(state, request)
     if row["PipelineExecutionStatus"] != "Executing":
         raise AwsError("ConflictException", f"Pipeline execution is in status {row['PipelineExecutionStatus']}.")
     row["PipelineExecutionStatus"] = "Stopping"
@@ -135,9 +135,9 @@ def stop(state: State, asked: Row) -> Row:
 
 
 @operation("RetryPipelineExecution")
-def retry(state: State, asked: Row) -> Row:
-    """An execution that failed or was stopped, taken up where it ended."""
-    row = _found(state, asked)
+def retry(state: State, request: Row) -> Row:
+    """Resume an execution that failed or was stopped."""
+    row = _execution_of(state, request)
     if row["PipelineExecutionStatus"] not in ("Failed", "Stopped"):
         raise AwsError("ConflictException", f"Pipeline execution is in status {row['PipelineExecutionStatus']}.")
     row["Steps"] = [step for step in row["Steps"] if step["StepStatus"] == "Succeeded"]
@@ -148,12 +148,12 @@ def retry(state: State, asked: Row) -> Row:
 
 
 @operation("ListPipelineExecutions")
-def executions(state: State, asked: Row) -> Row:
-    """The executions of a pipeline."""
-    pipeline = PIPELINE.describe(state, {"PipelineName": asked["PipelineName"]})
+def executions(state: State, request: Row) -> Row:
+    """List the executions of a pipeline."""
+    pipeline = PIPELINE.describe(state, {"PipelineName": request["PipelineName"]})
     mine = [e for e in state.of("PipelineExecution").values() if e["PipelineArn"] == pipeline["PipelineArn"]]
-    asked = {name: value for name, value in asked.items() if name != "PipelineName"}
-    return page("ListPipelineExecutions", [_summary(row) for row in mine], asked)
+    request = {name: value for name, value in request.items() if name != "PipelineName"}
+    return page("ListPipelineExecutions", [_summary(row) for row in mine], request)
 
 
 def _summary(row: Row) -> Row:
@@ -162,22 +162,22 @@ def _summary(row: Row) -> Row:
 
 
 @operation("ListPipelineExecutionSteps")
-def steps(state: State, asked: Row) -> Row:
-    """The steps that have begun, the last first."""
-    row = _found(state, asked)
-    begun = copy.deepcopy(row["Steps"])
-    falling = asked.get("SortOrder", "Descending") == "Descending"
-    return turned("PipelineExecutionSteps", begun[::-1] if falling else begun, asked)
+def steps(state: State, request: Row) -> Row:
+    """List the steps that have started, the last one first."""
+    row = _execution_of(state, request)
+    started = copy.deepcopy(row["Steps"])
+    falling = request.get("SortOrder", "Descending") == "Descending"
+    return page_of("PipelineExecutionSteps", started[::-1] if falling else started, request)
 
 
 @operation("ListPipelineParametersForExecution")
-def parameters(state: State, asked: Row) -> Row:
-    """The parameters of an execution, as text."""
-    values: Any = _found(state, asked)["Values"].items()
-    return turned("PipelineParameters", [{"Name": name, "Value": str(value)} for name, value in values], asked)
+def parameters(state: State, request: Row) -> Row:
+    """List the parameters of an execution, as text."""
+    values: Any = _execution_of(state, request)["Values"].items()
+    return page_of("PipelineParameters", [{"Name": name, "Value": str(value)} for name, value in values], request)
 
 
 @operation("DescribePipelineDefinitionForExecution")
-def definition_of(state: State, asked: Row) -> Row:
-    """The definition that an execution runs by."""
-    return _found(state, asked)
+def definition_of(state: State, request: Row) -> Row:
+    """Return the definition of an execution."""
+    return _execution_of(state, request)

@@ -1,4 +1,4 @@
-"""SageMaker's projects, whose templates CloudFormation really makes."""
+"""SageMaker's projects, with stacks from their templates."""
 
 from typing import Any
 
@@ -30,8 +30,8 @@ def _template(state: State, row: Row, provider: Row) -> str:
     return str(get_stack_from_s3_url(provider["TemplateURL"], ACCOUNT, "aws"))
 
 
-def _providers(asked: Row, member: str) -> list[Row]:
-    return [dict(p["CfnTemplateProvider"]) for p in asked.get(member) or () if p.get("CfnTemplateProvider")]
+def _providers(request: Row, member: str) -> list[Row]:
+    return [dict(p["CfnTemplateProvider"]) for p in request.get(member) or () if p.get("CfnTemplateProvider")]
 
 
 def _check(state: State, row: Row) -> None:
@@ -45,7 +45,7 @@ def _check(state: State, row: Row) -> None:
         raise invalid("One template provider can be given.")
 
 
-def _made(state: State, row: Row) -> None:
+def _create_stacks(state: State, row: Row) -> None:
     details = [_stack(state, row, provider) for provider in _providers(row, "TemplateProviders")]
     row["TemplateProviderDetails"] = [{"CfnTemplateProviderDetail": detail} for detail in details]
     good = all(detail["StackDetail"]["StatusMessage"] == "CREATE_COMPLETE" for detail in details)
@@ -54,13 +54,13 @@ def _made(state: State, row: Row) -> None:
 
 
 def _stack(state: State, row: Row, provider: Row) -> Row:
-    """A provider's stack, made; what became of it."""
+    """Create a provider's stack, and return its details."""
     try:
         body = _template(state, row, provider)
         tags = {"sagemaker:project-name": row["ProjectName"], "sagemaker:project-id": row["ProjectId"]}
         name = f"sagemaker-{row['ProjectId']}"
         stack = _backend(state).create_stack(name, body, _parameters(row, provider), tags=tags)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the project failed
+    except Exception as error:  # noqa: BLE001 - any error fails the project
         return {**provider, "StackDetail": {"StatusMessage": f"CREATE_FAILED: {error}"}}
     return {**provider, "StackDetail": _detail(stack)}
 
@@ -81,10 +81,10 @@ def _busy(row: Row) -> None:
         raise AwsError("ConflictException", f"Project {row['ProjectName']} is in status {row['ProjectStatus']}.")
 
 
-def _changed(state: State, row: Row, asked: Row) -> None:
+def _update(state: State, row: Row, request: Row) -> None:
     _busy(row)
-    providers = _providers(asked, "TemplateProvidersToUpdate")
-    asked.pop("TemplateProvidersToUpdate", None)
+    providers = _providers(request, "TemplateProvidersToUpdate")
+    request.pop("TemplateProvidersToUpdate", None)
     good = True
     for provider in providers:
         known = next((d for d, _ in _stacks(state, row) if d["TemplateName"] == provider["TemplateName"]), None)
@@ -92,8 +92,8 @@ def _changed(state: State, row: Row, asked: Row) -> None:
             raise invalid(f"Project {row['ProjectName']} has no template {provider['TemplateName']}.")
         known |= {k: v for k, v in provider.items() if k in ("TemplateURL", "Parameters")}
         body = _template(state, row, known)
-        given = [{"ParameterKey": k, "ParameterValue": v} for k, v in _parameters(row, known).items()]
-        stack = _backend(state).update_stack(known["StackDetail"]["Id"], body, None, given, None)
+        parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in _parameters(row, known).items()]
+        stack = _backend(state).update_stack(known["StackDetail"]["Id"], body, None, parameters, None)
         known["StackDetail"] = _detail(stack)
         good &= bool(stack.status == "UPDATE_COMPLETE")
     row["ProjectStatus"] = "UpdateInProgress"
@@ -109,17 +109,17 @@ PROJECT = kind(
         missing=("ValidationException", "Project {name} does not exist."),
         taken=("ValidationException", "Project {name} already exists."),
         check=_check,
-        made=_made,
-        changed=_changed,
+        after_create=_create_stacks,
+        changed=_update,
         operations=("Create", "Describe", "Update", "List"),
     )
 )
 
 
 @operation("DeleteProject")
-def delete_project(state: State, asked: Row) -> Row:
-    """A project that goes, with its stacks; what its template retains stays."""
-    row = PROJECT.describe(state, asked)
+def delete_project(state: State, request: Row) -> Row:
+    """Delete a project and its stacks; retained resources stay."""
+    row = PROJECT.describe(state, request)
     _busy(row)
     for _, stack in _stacks(state, row):
         _backend(state).delete_stack(stack.stack_id)

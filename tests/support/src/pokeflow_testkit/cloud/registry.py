@@ -9,7 +9,7 @@ from .state import AwsError, Row, State, invalid, now, operation
 GONE = ("ValidationException", "{kind} {arn} does not exist.")
 
 
-def _group_made(state: State, row: Row) -> None:
+def _complete_group(state: State, row: Row) -> None:
     row["ModelPackageGroupStatus"] = "Completed"
 
 
@@ -26,7 +26,7 @@ GROUP = kind(
         "ModelPackageGroupName",
         missing=("ValidationException", "ModelPackageGroup {arn} does not exist."),
         taken=("ValidationException", "Model Package Group already exists: {arn}"),
-        made=_group_made,
+        after_create=_complete_group,
         dropped=_group_dropped,
     )
 )
@@ -46,7 +46,7 @@ def _check_containers(state: State, row: Row) -> None:
 
 
 def check_card(content: str) -> None:
-    """Refuse a model card that is not a JSON object, or holds what the cards' schema has not."""
+    """Refuse a model card that is not a JSON object, or has keys that the schema lacks."""
     try:
         card = json.loads(content)
     except ValueError as error:
@@ -67,20 +67,20 @@ def check_card(content: str) -> None:
 
 
 @operation("CreateModelPackage")
-def create_package(state: State, asked: Row) -> Row:
-    """The next version in a group, or a package of its own name; the same token makes it once."""
-    return state.once("CreateModelPackage", asked, "ClientToken", lambda: _created(state, asked))
+def create_package(state: State, request: Row) -> Row:
+    """Create the next version in a group, or a package with a name; the same token creates it once."""
+    return state.once("CreateModelPackage", request, "ClientToken", lambda: _create(state, request))
 
 
-def _created(state: State, asked: Row) -> Row:
-    group, name = asked.get("ModelPackageGroupName"), asked.get("ModelPackageName")
+def _create(state: State, request: Row) -> Row:
+    group, name = request.get("ModelPackageGroupName"), request.get("ModelPackageName")
     if bool(group) == bool(name):
         raise invalid("Either ModelPackageGroupName or ModelPackageName must be given, and not both.")
-    row: Row = {k: v for k, v in asked.items() if k != "ClientToken"}
+    row: Row = {k: v for k, v in request.items() if k != "ClientToken"}
     _check_containers(state, row)
     row.setdefault("ModelPackageRegistrationType", "Registered")
     if group:
-        if asked.get("Tags"):
+        if request.get("Tags"):
             raise invalid("Tags cannot be given for a versioned model package: it has those of its group.")
         known = GROUP.find(state, group)
         group = known["ModelPackageGroupName"]
@@ -89,58 +89,60 @@ def _created(state: State, asked: Row) -> Row:
         row.setdefault("ModelApprovalStatus", "PendingManualApproval")
     else:
         row["Id"] = name
-    made = PACKAGE.create(state, row)
+    package = PACKAGE.create(state, row)
     failed = (group or name) in state.trouble.fail
     status = "Failed" if failed else "Completed"
-    made |= {"ModelPackageStatus": "Pending", "ModelPackageStatusDetails": {"ValidationStatuses": []}}
-    state.later(state.trouble.becoming, lambda: made.update(ModelPackageStatus=status))
-    return made
+    package |= {"ModelPackageStatus": "Pending", "ModelPackageStatusDetails": {"ValidationStatuses": []}}
+    state.later(state.trouble.becoming, lambda: package.update(ModelPackageStatus=status))
+    return package
 
 
 @operation("DescribeModelPackage")
-def describe_package(state: State, asked: Row) -> Row:
-    """A package, by name or ARN."""
-    return PACKAGE.find(state, asked["ModelPackageName"])
+def describe_package(state: State, request: Row) -> Row:
+    """Describe a package, by name or ARN."""
+    return PACKAGE.find(state, request["ModelPackageName"])
 
 
 @operation("UpdateModelPackage")
-def update_package(state: State, asked: Row) -> Row:
-    """A package with another approval, card or properties."""
-    return state.once("UpdateModelPackage", asked, "ClientToken", lambda: _updated(state, asked))
+def update_package(state: State, request: Row) -> Row:
+    """Update approval, card or properties of a package."""
+    return state.once("UpdateModelPackage", request, "ClientToken", lambda: _update(state, request))
 
 
-def _updated(state: State, asked: Row) -> Row:
-    row = PACKAGE.find(state, asked["ModelPackageArn"])
-    _check_containers(state, {k: v for k, v in asked.items() if k != "ModelPackageArn"})
-    properties = {**row.get("CustomerMetadataProperties", {}), **(asked.get("CustomerMetadataProperties") or {})}
-    for name in asked.get("CustomerMetadataPropertiesToRemove") or ():
+def _update(state: State, request: Row) -> Row:
+    row = PACKAGE.find(state, request["ModelPackageArn"])
+    _check_containers(state, {k: v for k, v in request.items() if k != "ModelPackageArn"})
+    properties = {**row.get("CustomerMetadataProperties", {}), **(request.get("CustomerMetadataProperties") or {})}
+    for name in request.get("CustomerMetadataPropertiesToRemove") or ():
         properties.pop(name, None)
     aside = ("ModelPackageArn", "ClientToken", "CustomerMetadataProperties", "CustomerMetadataPropertiesToRemove")
-    row |= {k: v for k, v in asked.items() if k not in aside}
-    if "ModelCard" in asked and "ModelCard" in row:
-        row["ModelCard"] = {"ModelCardStatus": "Draft", **row["ModelCard"], **asked["ModelCard"]}
+    row |= {k: v for k, v in request.items() if k not in aside}
+    if "ModelCard" in request and "ModelCard" in row:
+        row["ModelCard"] = {"ModelCardStatus": "Draft", **row["ModelCard"], **request["ModelCard"]}
     row |= {"CustomerMetadataProperties": properties, "LastModifiedTime": now()}
     return row
 
 
 @operation("DeleteModelPackage")
-def delete_package(state: State, asked: Row) -> Row:
-    """The package that was; its number is not given again."""
-    return PACKAGE.delete(state, {"Id": asked["ModelPackageName"]})
+def delete_package(state: State, request: Row) -> Row:
+    """Delete a package; its number is not reused."""
+    return PACKAGE.delete(state, {"Id": request["ModelPackageName"]})
 
 
 @operation("ListModelPackages")
-def list_packages(state: State, asked: Row) -> Row:
-    """Versions of a group, or packages without one."""
-    asked = dict(asked)
-    kind = asked.pop("ModelPackageType", None) or ("Versioned" if asked.get("ModelPackageGroupName") else "Unversioned")
-    group = asked.get("ModelPackageGroupName")
+def list_packages(state: State, request: Row) -> Row:
+    """List the versions of a group, or packages without one."""
+    request = dict(request)
+    kind = request.pop("ModelPackageType", None) or (
+        "Versioned" if request.get("ModelPackageGroupName") else "Unversioned"
+    )
+    group = request.get("ModelPackageGroupName")
     if group:
-        asked["ModelPackageGroupName"] = GROUP.find(state, group)["ModelPackageGroupName"]
+        request["ModelPackageGroupName"] = GROUP.find(state, group)["ModelPackageGroupName"]
     rows = list(state.of("ModelPackage").values())
     if kind != "Both":
         rows = [row for row in rows if ("ModelPackageGroupName" in row) == (kind == "Versioned")]
-    return page("ListModelPackages", rows, asked)
+    return page("ListModelPackages", rows, request)
 
 
 def _card_checked(state: State, row: Row) -> None:
@@ -148,9 +150,9 @@ def _card_checked(state: State, row: Row) -> None:
     row |= {"ModelCardVersion": 1, "Before": []}
 
 
-def _card_changed(state: State, row: Row, asked: Row) -> None:
-    if "Content" in asked:
-        check_card(asked["Content"])
+def _card_changed(state: State, row: Row, request: Row) -> None:
+    if "Content" in request:
+        check_card(request["Content"])
     row["Before"].append({k: v for k, v in row.items() if k != "Before"})
     row["ModelCardVersion"] += 1
 
@@ -169,19 +171,19 @@ CARD = kind(
 
 
 @operation("DescribeModelCard")
-def describe_card(state: State, asked: Row) -> Row:
-    """A card, the last version of it or the one that is asked for."""
-    row = CARD.describe(state, asked)
-    wanted = asked.get("ModelCardVersion") or row["ModelCardVersion"]
-    found = next((card for card in [*row["Before"], row] if card["ModelCardVersion"] == wanted), None)
-    if found is None:
-        raise AwsError("ResourceNotFound", f"Model card {asked['ModelCardName']} has no version {wanted}.")
-    return found
+def describe_card(state: State, request: Row) -> Row:
+    """Describe a card in its last or in the requested version."""
+    row = CARD.describe(state, request)
+    wanted = request.get("ModelCardVersion") or row["ModelCardVersion"]
+    version = next((card for card in [*row["Before"], row] if card["ModelCardVersion"] == wanted), None)
+    if version is None:
+        raise AwsError("ResourceNotFound", f"Model card {request['ModelCardName']} has no version {wanted}.")
+    return version
 
 
 @operation("ListModelCardVersions")
-def list_card_versions(state: State, asked: Row) -> Row:
-    """Every version of a card."""
-    row = CARD.describe(state, asked)
-    asked = {k: v for k, v in asked.items() if k != "ModelCardName"}
-    return page("ListModelCardVersions", [*row["Before"], row], asked)
+def list_card_versions(state: State, request: Row) -> Row:
+    """List every version of a card."""
+    row = CARD.describe(state, request)
+    request = {k: v for k, v in request.items() if k != "ModelCardName"}
+    return page("ListModelCardVersions", [*row["Before"], row], request)

@@ -1,4 +1,4 @@
-"""Resources of SageMaker that are made, described, changed, listed and deleted alike, and the tags on all of them."""
+"""Resources of SageMaker with the same operations (create, describe, update, list, delete), and their tags."""
 
 import base64
 import binascii
@@ -12,21 +12,21 @@ from .state import ACCOUNT, AwsError, Handler, Row, State, invalid, now, operati
 from .validation import model
 
 PAGE = 10
-"""Rows that a listing gives where the request does not say how many."""
+"""Default number of rows of a listing."""
 TAGS = 50
 
 
-def nothing(state: State, row: Row) -> None:
-    """No more than is done for every kind."""
+def do_nothing(state: State, row: Row) -> None:
+    """Do nothing: the default of a kind's functions."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of resource is called and refused.
+    """One kind of resource, with its names and errors.
 
-    ``key`` is the member of a request that names it; ``missing`` and ``taken`` are the code and the sentence for a name
-    that nothing has, and that something has. ``check`` refuses what makes no sense and fills in what follows;
-    ``made`` and ``dropped`` are told afterwards.
+    ``key`` is the member of a request that names it; ``missing`` and ``taken`` are code and message for a name that
+    does not exist, and for one that exists. ``check`` refuses wrong requests and adds derived values;
+    ``after_create`` and ``dropped`` are called afterwards.
     """
 
     name: str
@@ -34,28 +34,28 @@ class Kind:
     key: str
     missing: tuple[str, str] = ("ResourceNotFound", "{kind} {name} does not exist.")
     taken: tuple[str, str] = ("ValidationException", "{kind} {name} already exists.")
-    check: Callable[[State, Row], None] = nothing
-    made: Callable[[State, Row], None] = nothing
-    dropped: Callable[[State, Row], None] = nothing
-    changed: Callable[[State, Row, Row], None] = lambda state, row, asked: None
+    check: Callable[[State, Row], None] = do_nothing
+    after_create: Callable[[State, Row], None] = do_nothing
+    dropped: Callable[[State, Row], None] = do_nothing
+    changed: Callable[[State, Row, Row], None] = lambda state, row, request: None
     plural: str = ""
     operations: tuple[str, ...] = ("Create", "Describe", "Update", "Delete", "List")
 
     def error(self, said: tuple[str, str], name: str, arn: str = "") -> AwsError:
-        """A refusal of a name."""
+        """Return the error for a name."""
         return AwsError(said[0], said[1].format(kind=self.name, name=name, arn=arn or name))
 
     def find(self, state: State, name: str) -> Row:
-        """The resource with this name or ARN."""
+        """Return the resource with this name or ARN."""
         for known, row in state.of(self.name).items():
             if name in (known, row.get(f"{self.name}Arn")):
                 return row
         bare = name.rpartition("/")[2]
         raise self.error(self.missing, bare, name if name.startswith("arn:") else state.arn(self.segment, bare))
 
-    def create(self, state: State, asked: Row) -> Row:
-        """A new resource; the row itself."""
-        row = copy.deepcopy(asked)
+    def create(self, state: State, request: Row) -> Row:
+        """Create a resource, and return its row."""
+        row = copy.deepcopy(request)
         check_tags(row.get("Tags"))
         name = row[self.key]
         arn = state.arn(self.segment, name if self.name == "PipelineExecution" else str(name))
@@ -65,43 +65,43 @@ class Kind:
         self.check(state, row)
         state.of(self.name)[name] = row
         state.tags[row[f"{self.name}Arn"]] = {tag["Key"]: tag["Value"] for tag in row.pop("Tags", None) or ()}
-        self.made(state, row)
+        self.after_create(state, row)
         return row
 
-    def named(self, asked: Row) -> str:
-        """What a request calls the resource."""
-        named = (asked.get(key) for key in (self.key, f"{self.name}Arn", f"{self.name}Name"))
+    def named(self, request: Row) -> str:
+        """Return the name of the resource in a request."""
+        named = (request.get(key) for key in (self.key, f"{self.name}Arn", f"{self.name}Name"))
         return next((str(name) for name in named if name), "")
 
-    def describe(self, state: State, asked: Row) -> Row:
-        """What there is of it."""
-        return self.find(state, self.named(asked))
+    def describe(self, state: State, request: Row) -> Row:
+        """Return the row of the resource in a request."""
+        return self.find(state, self.named(request))
 
-    def update(self, state: State, asked: Row) -> Row:
-        """The row with what the request brings, but the names."""
-        row = self.find(state, self.named(asked))
-        self.changed(state, row, asked)
+    def update(self, state: State, request: Row) -> Row:
+        """Update the row by the request, except its names."""
+        row = self.find(state, self.named(request))
+        self.changed(state, row, request)
         names = (self.key, f"{self.name}Arn", f"{self.name}Name")
-        row |= {k: copy.deepcopy(v) for k, v in asked.items() if k not in names and v is not None}
+        row |= {k: copy.deepcopy(v) for k, v in request.items() if k not in names and v is not None}
         row["LastModifiedTime"] = now()
         return row
 
-    def delete(self, state: State, asked: Row) -> Row:
-        """The row that was."""
-        row = self.find(state, self.named(asked))
+    def delete(self, state: State, request: Row) -> Row:
+        """Delete the resource, and return its row."""
+        row = self.find(state, self.named(request))
         self.dropped(state, row)
         rows = state.of(self.name)
         del rows[next(name for name, known in rows.items() if known is row)]
         state.tags.pop(row[f"{self.name}Arn"], None)
         return row
 
-    def list(self, state: State, asked: Row) -> Row:
-        """A page of those that the request means."""
-        return page(f"List{self.plural or self.name + 's'}", list(state.of(self.name).values()), asked)
+    def list(self, state: State, request: Row) -> Row:
+        """Return a page of the rows that match the request."""
+        return page(f"List{self.plural or self.name + 's'}", list(state.of(self.name).values()), request)
 
 
 def kind(known: Kind) -> Kind:
-    """Let SageMaker know a kind: its operations that the service has and nobody wrote by hand."""
+    """Register the operations of a kind that the service has and that have no function of their own."""
     handlers: dict[str, Handler] = {
         f"Create{known.name}": known.create,
         f"Describe{known.name}": known.describe,
@@ -121,7 +121,7 @@ ASIDE = ("MaxResults", "NextToken", "SortBy", "SortOrder")
 
 
 def matches(row: Row, wanted: str, value: Any) -> bool:  # noqa: PLR0911 - one line for each filter
-    """Whether a row is one of those that a listing's filter means."""
+    """Return whether a row matches a filter of a listing."""
     name = next((str(v) for k, v in row.items() if k.endswith(("JobName", "Name"))), "")
     if wanted in AFTER:
         return bool(row["CreationTime"] > value)
@@ -143,14 +143,14 @@ def matches(row: Row, wanted: str, value: Any) -> bool:  # noqa: PLR0911 - one l
     return bool(row.get(wanted) == value)
 
 
-def page(operation: str, rows: list[Row], asked: Row) -> Row:
-    """What a listing answers: the rows that it means, sorted, ten at a time unless it asks for more."""
+def page(operation: str, rows: list[Row], request: Row) -> Row:
+    """Answer a listing: the matching rows, sorted, ten at a time unless the request says otherwise."""
     output = model("sagemaker").operation_model(operation).output_shape
     listed = next(name for name, shape in output.members.items() if shape.type_name == "list")
-    asked = {name: value for name, value in asked.items() if value is not None}
-    filters = {name: value for name, value in asked.items() if name not in ASIDE}
+    request = {name: value for name, value in request.items() if value is not None}
+    filters = {name: value for name, value in request.items() if name not in ASIDE}
     meant = [row for row in rows if all(matches(row, name, value) for name, value in filters.items())]
-    by = asked.get("SortBy", "CreationTime")
+    by = request.get("SortBy", "CreationTime")
 
     def order(numbered: tuple[int, Row]) -> tuple[Any, int]:
         number, row = numbered
@@ -159,15 +159,15 @@ def page(operation: str, rows: list[Row], asked: Row) -> Row:
         status = next((str(v) for k, v in row.items() if k.endswith("Status")), "") if by == "Status" else ""
         return (status or row.get(by) or row.get("CreationTime") or 0), number
 
-    falling = asked.get("SortOrder", "Descending" if "SortBy" not in asked else "Ascending") == "Descending"
+    falling = request.get("SortOrder", "Descending" if "SortBy" not in request else "Ascending") == "Descending"
     meant = [row for _, row in sorted(enumerate(meant), key=order, reverse=falling)]
-    return turned(listed, meant, asked)
+    return page_of(listed, meant, request)
 
 
-def turned(listed: str, rows: list[Row], asked: Row) -> Row:
-    """One page of rows, and the token of the next."""
-    start, size = 0, asked.get("MaxResults") or PAGE
-    if token := asked.get("NextToken"):
+def page_of(listed: str, rows: list[Row], request: Row) -> Row:
+    """Return one page of rows, and the token of the next."""
+    start, size = 0, request.get("MaxResults") or PAGE
+    if token := request.get("NextToken"):
         try:
             start = json.loads(base64.b64decode(token))["from"]
         except (binascii.Error, ValueError, KeyError, TypeError) as error:
@@ -179,7 +179,7 @@ def turned(listed: str, rows: list[Row], asked: Row) -> Row:
 
 
 def check_tags(tags: list[Row] | None) -> None:
-    """Refuse tags that AWS keeps for itself, tags twice, and more than fifty."""
+    """Refuse reserved tags, duplicate tags, and more than fifty."""
     keys = [tag["Key"] for tag in tags or ()]
     if own := [key for key in keys if key.lower().startswith("aws:")]:
         raise invalid(f"Tag keys that begin with aws: are reserved for internal use: {own[0]}")
@@ -189,7 +189,7 @@ def check_tags(tags: list[Row] | None) -> None:
         raise invalid(f"The number of tags exceeds the limit of {TAGS}.")
 
 
-def _tagged(state: State, arn: str) -> dict[str, str]:
+def _tags_of(state: State, arn: str) -> dict[str, str]:
     if f":{state.region}:{ACCOUNT}:" not in arn:
         raise invalid(f"The ARN {arn} is not of this region and account.")
     if arn not in state.tags:
@@ -198,27 +198,27 @@ def _tagged(state: State, arn: str) -> dict[str, str]:
 
 
 @operation("AddTags")
-def add_tags(state: State, asked: Row) -> Row:
-    """Tags on a resource, as many as fifty."""
-    check_tags(asked["Tags"])
-    known = _tagged(state, asked["ResourceArn"])
-    all_of = known | {tag["Key"]: tag["Value"] for tag in asked["Tags"]}
+def add_tags(state: State, request: Row) -> Row:
+    """Add tags to a resource, up to fifty."""
+    check_tags(request["Tags"])
+    known = _tags_of(state, request["ResourceArn"])
+    all_of = known | {tag["Key"]: tag["Value"] for tag in request["Tags"]}
     check_tags([{"Key": key} for key in all_of])
     known.update(all_of)
     return {"Tags": [{"Key": key, "Value": value} for key, value in known.items()]}
 
 
 @operation("ListTags")
-def list_tags(state: State, asked: Row) -> Row:
-    """The tags on a resource."""
-    tags = [{"Key": key, "Value": value} for key, value in _tagged(state, asked["ResourceArn"]).items()]
-    return turned("Tags", tags, {"MaxResults": TAGS, **asked})
+def list_tags(state: State, request: Row) -> Row:
+    """List the tags of a resource."""
+    tags = [{"Key": key, "Value": value} for key, value in _tags_of(state, request["ResourceArn"]).items()]
+    return page_of("Tags", tags, {"MaxResults": TAGS, **request})
 
 
 @operation("DeleteTags")
-def delete_tags(state: State, asked: Row) -> Row:
-    """A resource without these tags."""
-    known = _tagged(state, asked["ResourceArn"])
-    for key in asked["TagKeys"]:
+def delete_tags(state: State, request: Row) -> Row:
+    """Delete tags of a resource."""
+    known = _tags_of(state, request["ResourceArn"])
+    for key in request["TagKeys"]:
         known.pop(key, None)
     return {}

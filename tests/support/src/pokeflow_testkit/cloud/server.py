@@ -1,7 +1,7 @@
 """The test cloud over HTTP: ``python -m pokeflow_testkit.cloud.server [--port 0]``, with ``tests`` on the path.
 
 S3 is the double of ``s3_double``; SageMaker is this package; of IAM, STS, KMS, CloudWatch, its logs and CloudFormation
-moto answers what passes the services' own models.
+moto answers the requests that pass the services' own models.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from . import access, endpoints, formation, jobs, lineage, pipelines, projects, 
 from .answers import Call, error_code
 from .faults import Dice, Happened, Trouble
 from .state import ACCOUNT, OPERATIONS, AwsError, Row, State
-from .validation import complaint, input_shape, model, shaped, violations
+from .validation import complaint, filter_members, input_shape, model, violations
 
 CONTROL = "/_control/"
 MOTO = ("sts", "iam", "kms", "logs", "cloudformation", "cloudwatch", "secretsmanager", "ecr")
-"""Services that moto answers, once their models let a request pass."""
+"""Services that moto answers, after validation by their models."""
 MUTATING_S3 = ("CopyObject", "CompleteMultipartUpload", "CreateBucket", "DeleteBucket", "DeleteObject", "PutObject")
 
 
@@ -38,7 +38,7 @@ class Cloud(Double):
         formation.teach(self)
 
     def reset(self) -> None:
-        """Nothing anywhere; jobs that run are killed."""
+        """Remove everything, and kill running jobs."""
         from moto.core.base_backend import BackendDict
 
         for state in self.states.values():
@@ -51,53 +51,53 @@ class Cloud(Double):
         self.set_trouble(Trouble())
 
     def set_trouble(self, trouble: Trouble) -> None:
-        """From now on, drawn from the start."""
+        """Set the faults, and restart the random draws."""
         self.trouble, self.aws_dice = trouble, Dice(trouble)
         for state in self.states.values():
             state.dice = self.aws_dice
 
     def state(self, region: str) -> State:
-        """SageMaker in a region."""
+        """Return SageMaker's state in a region."""
         with self.moto:
             if region not in self.states:
                 self.states[region] = State(region, self.moto, self.endpoint, self.aws_dice)
             return self.states[region]
 
     def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Everything a client asks."""
+        """Answer a client's request."""
         self.endpoint = self.endpoint or f"http://{environ['HTTP_HOST']}"
         if environ["PATH_INFO"].startswith(CONTROL):
-            return self._controlled(environ["PATH_INFO"].removeprefix(CONTROL), environ["REQUEST_METHOD"], body)
+            return self._handle_control(environ["PATH_INFO"].removeprefix(CONTROL), environ["REQUEST_METHOD"], body)
         call = Call(environ, body)
         if call.service in ("", "s3"):
             return super().answer(environ, body)
         if self.trouble.latency:
             time.sleep(self.trouble.latency)
-        answer = self._called(call)
+        answer = self._call(call)
         about = {"service": call.service, "operation": call.operation, "region": call.region, "by": call.who}
         code = error_code(answer, call.json)
         with self.lock:
             self.happened.calls.append({**about, "status": answer.status, "code": code, "request": call.request})
         return answer
 
-    def _applied(self, asked: Request) -> Answer:
+    def _apply(self, request: Request) -> Answer:
         if self.trouble.expired:
             raise S3Error(400, "ExpiredToken", "The provided token has expired.")
-        return super()._applied(asked)
+        return super()._apply(request)
 
-    def _called(self, call: Call) -> Answer:
+    def _call(self, call: Call) -> Answer:
         with self.lock:
             fault = self.aws_dice.draw(call.operation)
         try:
-            self._disturbed(call, fault)
-            answer = self._answered(call)
+            self._raise_fault(call, fault)
+            answer = self._dispatch(call)
         except AwsError as error:
-            answer = call.refused(error)
-        except Exception:  # noqa: BLE001 – a fault of the cloud's own is told, as an answer that nobody tries again
-            answer = call.refused(AwsError("TheCloudIsBroken", traceback.format_exc()))
+            answer = call.error_answer(error)
+        except Exception:  # noqa: BLE001 – an error of the cloud is reported by an answer that clients do not retry
+            answer = call.error_answer(AwsError("TheCloudIsBroken", traceback.format_exc()))
         return dataclasses.replace(answer, arrives=0.0) if fault == "lost" else answer
 
-    def _disturbed(self, call: Call, fault: str | None) -> None:
+    def _raise_fault(self, call: Call, fault: str | None) -> None:
         if self.trouble.expired:
             raise AwsError("ExpiredTokenException", "The security token included in the request is expired")
         if call.operation in self.trouble.denied:
@@ -112,7 +112,7 @@ class Cloud(Double):
         if fault == "internal":
             raise AwsError("InternalFailure", "The request processing has failed because of an unknown error.", 500)
 
-    def _answered(self, call: Call) -> Answer:
+    def _dispatch(self, call: Call) -> Answer:
         unknown = f"{call.service}:{call.operation} is not known to the test cloud: add it to pokeflow_testkit/cloud"
         if call.service != "sagemaker" and call.service not in MOTO:
             raise AwsError("NotInTheTestCloud", unknown)
@@ -125,14 +125,14 @@ class Cloud(Double):
             with self.moto:
                 if call.service == "cloudformation":
                     stacks.check(call.request, call.operation, self.state(call.region))
-                asked = Request(call.environ, "POST", call.operation, "", "", {}, call.body)
-                return self._moto(asked)
+                request = Request(call.environ, "POST", call.operation, "", "", {}, call.body)
+                return self._moto(request)
         if call.operation not in OPERATIONS:
             raise AwsError("NotInTheTestCloud", unknown)
         with self.moto:
             result = OPERATIONS[call.operation](self.state(call.region), call.request)
             output = model("sagemaker").operation_model(call.operation).output_shape
-            return call.said(shaped(output, result) or {})
+            return call.said(filter_members(output, result) or {})
 
     def _check(self, call: Call, unknown: str) -> None:
         if call.operation not in model(call.service).operation_names:
@@ -141,19 +141,19 @@ class Cloud(Double):
         if shape is None:
             return
         if call.json:
-            found = list(violations(shape, call.request))
-        else:  # moto read the form by the same model: what it did not know is not there any more
-            found = list(violations(shape, call.request, loose=True))
-        if found:
-            raise AwsError("ValidationException", complaint(found))
+            broken = list(violations(shape, call.request))
+        else:  # moto parsed the form by the same model, which drops unknown members
+            broken = list(violations(shape, call.request, loose=True))
+        if broken:
+            raise AwsError("ValidationException", complaint(broken))
 
-    def _controlled(self, path: str, method: str, body: bytes) -> Answer:
+    def _handle_control(self, path: str, method: str, body: bytes) -> Answer:
         said = json.loads(body) if body else {}
         try:
-            told = self._control_of(path, method, said)
+            result = self._control_of(path, method, said)
         except (AttributeError, KeyError, TypeError, ValueError, AwsError) as error:
             return Answer(400, [], f"{path}: {error}".encode())
-        return Answer(200, [("Content-Type", "application/json")], json.dumps(told).encode())
+        return Answer(200, [("Content-Type", "application/json")], json.dumps(result).encode())
 
     def _control_of(self, path: str, method: str, said: Row) -> Any:
         if path.startswith("credentials/"):
@@ -175,11 +175,11 @@ class Cloud(Double):
 
     def _do_mutating_get(self, said: Row) -> Row:
         with self.lock:
-            found = self.happened.mutating()
+            counts = self.happened.mutating()
             for operation, _, status in self.counts.log:
                 if 0 < status < 400 and (operation in MUTATING_S3 or operation.startswith(("PUT ?", "DELETE ?"))):
-                    found[operation] += 1
-            return dict(found)
+                    counts[operation] += 1
+            return dict(counts)
 
     def _do_settle_post(self, said: Row) -> Row:
         with self.moto:

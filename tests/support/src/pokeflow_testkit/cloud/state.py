@@ -1,4 +1,4 @@
-"""What the test cloud's SageMaker knows in one region, and the operations that know it."""
+"""The state of the test cloud's SageMaker in one region, and the registry of operations."""
 
 import copy
 import threading
@@ -12,11 +12,11 @@ from .faults import Dice, Trouble
 
 ACCOUNT = "123456789012"
 Row = dict[str, Any]
-"""A resource: what was asked for it and what became of it; an answer shows of it what the service's model knows."""
+"""A resource: its request and its results; an answer contains the members of the service's model."""
 
 
 class AwsError(Exception):
-    """An answer that says no: the service's word for it and a sentence."""
+    """An error answer: code, message and status."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -24,13 +24,13 @@ class AwsError(Exception):
 
 
 def invalid(message: str) -> AwsError:
-    """SageMaker's favourite refusal."""
+    """Return SageMaker's validation error."""
     return AwsError("ValidationException", message)
 
 
 @dataclass(slots=True)
 class State:
-    """Everything in one region. Whoever reads or writes it holds ``lock``, which moto's backends share."""
+    """Everything in one region. Readers and writers hold ``lock``, which moto's backends share."""
 
     region: str
     lock: Any
@@ -46,19 +46,19 @@ class State:
 
     @property
     def trouble(self) -> Trouble:
-        """What goes wrong at present."""
+        """The current faults."""
         return self.dice.trouble
 
     def of(self, kind: str) -> dict[str, Row]:
-        """The resources of a kind, by name."""
+        """Return the resources of a kind, by name."""
         return self.rows.setdefault(kind, {})
 
     def arn(self, segment: str, name: str) -> str:
-        """The address of a resource here."""
+        """Return the ARN of a resource in this region."""
         return f"arn:aws:sagemaker:{self.region}:{ACCOUNT}:{segment}/{name}"
 
     def later(self, seconds: float, change: Callable[[], None]) -> None:
-        """Change something after a while, unless everything was forgotten meanwhile."""
+        """Call ``change`` after a delay, unless the state is reset first."""
 
         def run() -> None:
             with self.lock:
@@ -71,24 +71,24 @@ class State:
         timer.start()
 
     def settle(self) -> None:
-        """Let what will change after a while change now; what follows from it takes its time again."""
+        """Apply pending changes now; further changes that they schedule are delayed again."""
         for timer, change in list(self.pending.items()):
             timer.cancel()
             del self.pending[timer]
             change()
 
-    def once(self, operation: str, asked: Row, token: str, make: Callable[[], Row]) -> Row:
-        """What a token stands for: the same request again has the same answer, another one is refused."""
-        request = copy.deepcopy({k: v for k, v in asked.items() if k != token})
-        said = asked.get(token)
+    def once(self, operation: str, request: Row, token: str, make: Callable[[], Row]) -> Row:
+        """Answer a request with a token: the same request gets the same answer, another one is refused."""
+        body = copy.deepcopy({k: v for k, v in request.items() if k != token})
+        said = request.get(token)
         if said and (operation, said) in self.tokens:
             before, answer = self.tokens[operation, said]
-            if before != request:
+            if before != body:
                 raise invalid(f"{token} {said} was used before with other parameters.")
             return answer
         answer = make()
         if said:
-            self.tokens[operation, said] = request, answer
+            self.tokens[operation, said] = body, answer
         return answer
 
 
@@ -97,7 +97,7 @@ OPERATIONS: dict[str, Handler] = {}
 
 
 def operation(name: str) -> Callable[[Handler], Handler]:
-    """Let a function answer one of SageMaker's operations."""
+    """Register a function as the handler of one of SageMaker's operations."""
 
     def known(handler: Handler) -> Handler:
         OPERATIONS[name] = handler
@@ -107,10 +107,10 @@ def operation(name: str) -> Callable[[Handler], Handler]:
 
 
 def now() -> float:
-    """The time as SageMaker's JSON tells it."""
+    """Return the time in the form of SageMaker's JSON."""
     return round(time.time(), 3)
 
 
 def unique(length: int = 12) -> str:
-    """Letters and digits that nothing else has."""
+    """Return a unique text of letters and digits."""
     return uuid.uuid4().hex[:length]

@@ -1,4 +1,4 @@
-"""What AWS refuses of a request before it looks at anything else: read from botocore's own model of the service."""
+"""AWS's validation of requests, by botocore's model of the service."""
 
 import functools
 from collections.abc import Iterator
@@ -21,25 +21,25 @@ TYPES: dict[str, tuple[type, ...]] = {
 SIZED = ("string", "list", "map")
 NUMBERS = ("integer", "long", "float", "double")
 REFERENCES = ("Get", "Std:Join", "Std:JsonGet")
-"""What may stand for a value in a pipeline's definition."""
+"""Keys of references, which may replace a value in a pipeline's definition."""
 
 
 @functools.cache
 def model(service: str) -> Any:
-    """botocore's model of a service, by the name it signs with."""
+    """Return botocore's model of a service, by the name that signs requests."""
     return botocore.session.get_session().get_service_model(service)
 
 
 def input_shape(service: str, operation: str) -> Any:
-    """What a request of this operation may hold; None: it may hold nothing, or the operation does not exist."""
+    """Return the shape of an operation's request; None if it has no members or does not exist."""
     known = model(service)
     return known.operation_model(operation).input_shape if operation in known.operation_names else None
 
 
 @functools.cache
 def _pattern(text: str) -> Any:
-    """A pattern of AWS's (Java's dialect) as one of ours, or None where it is not one."""
-    text = regex.sub(r"\$\{\d+,\d+\}", "", text)  # a length, once misspelt in the models
+    """Compile a pattern of AWS (Java's syntax), or return None where that fails."""
+    text = regex.sub(r"\$\{\d+,\d+\}", "", text)  # a length that is misspelt in the models
     try:
         return regex.compile(text)
     except regex.error:
@@ -49,9 +49,9 @@ def _pattern(text: str) -> Any:
 def violations(  # noqa: PLR0912 - one branch for each kind of shape
     shape: Any, value: Any, path: str = "", loose: bool = False
 ) -> Iterator[str]:
-    """Every constraint that a value breaks, in AWS's words.
+    """Yield every constraint that a value breaks, in AWS's words.
 
-    ``loose``: a pipeline's references may stand where a value does.
+    ``loose``: a pipeline's references may replace values.
     """
     if loose and isinstance(value, dict) and len(value) == 1 and next(iter(value)) in REFERENCES:
         return
@@ -110,20 +110,20 @@ def _limits(shape: Any, value: Any, path: str) -> Iterator[str]:
         )
 
 
-def complaint(found: list[str]) -> str:
-    """The sentence that AWS makes of violations."""
-    return f"{len(found)} validation error{'s' * (len(found) > 1)} detected: {'; '.join(found[:10])}"
+def complaint(broken: list[str]) -> str:
+    """Return the message that AWS builds from violations."""
+    return f"{len(broken)} validation error{'s' * (len(broken) > 1)} detected: {'; '.join(broken[:10])}"
 
 
-def shaped(shape: Any, value: Any) -> Any:
-    """A value with only what the shape knows, as it travels: what is kept under other names stays here."""
+def filter_members(shape: Any, value: Any) -> Any:
+    """Return a value with only the members of its shape, as it is sent."""
     if value is None or shape is None:
         return None
     if shape.type_name == "structure":
-        known = {name: shaped(part, value[name]) for name, part in shape.members.items() if name in value}
+        known = {name: filter_members(part, value[name]) for name, part in shape.members.items() if name in value}
         return {name: part for name, part in known.items() if part is not None}
     if shape.type_name == "list":
-        return [shaped(shape.member, part) for part in value]
+        return [filter_members(shape.member, part) for part in value]
     if shape.type_name == "map":
-        return {name: shaped(shape.value, part) for name, part in value.items()}
+        return {name: filter_members(shape.value, part) for name, part in value.items()}
     return value

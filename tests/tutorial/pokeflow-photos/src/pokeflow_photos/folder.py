@@ -1,4 +1,4 @@
-"""The folder of photographs: which items it holds, what is wrong with it, and the fingerprint of its content."""
+"""The folder of photographs: its items, its faults, and the fingerprint of its content."""
 
 import hashlib
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ def check(params: PrepareParams) -> Iterator[tuple[str, str]]:
     if not Path(params.root).expanduser().is_dir():
         yield "root", f"no such folder: {params.root}"
         return
-    found = items(params.root)
-    if len(found) < MIN_ITEMS:
-        yield "root", f"{params.root} holds {len(found)} items; at least {MIN_ITEMS} are needed"
-    if few := [name for name, files in found.items() if len(files) < 2]:
+    photos = items(params.root)
+    if len(photos) < MIN_ITEMS:
+        yield "root", f"{params.root} holds {len(photos)} items; at least {MIN_ITEMS} are needed"
+    if few := [name for name, files in photos.items() if len(files) < 2]:
         yield "root", f"{', '.join(few[:3])}: a reference and at least one other photograph are needed"
 
 

@@ -1,4 +1,4 @@
-"""A third party's plugin: every stage, and one of its own, in a line or two each, with faults on demand."""
+"""A third party's plugin: every stage, and one of its own, with faults on demand."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Toy:
-    """``fail`` raises; ``absent`` lacks a compiler; ``simulated`` is a double's; ``seconds`` sleeps.
+    """``fail`` raises; ``absent`` lacks a compiler; ``simulated`` marks the result; ``seconds`` sleeps.
 
     ``note`` names a file that gets a line for each task that runs.
     """
@@ -67,8 +67,12 @@ def track(task: Task) -> dict[str, float]:
 @hookimpl
 def pokeflow_backends() -> list[Backend]:
     stages = ("prepare", "train", "distill", "prune", "compile", "benchmark")
-    made = [Backend("toy", stage, run, Toy, check=finds_negative) for stage in stages]
-    return [*made, Backend("toy", "register", run, Toy, identity_in_digest=True), Backend("toy", "track", track, Toy)]
+    plain = [Backend("toy", stage, run, Toy, check=finds_negative) for stage in stages]
+    return [
+        *plain,
+        Backend("toy", "register", run, Toy, identity_in_digest=True),
+        Backend("toy", "track", track, Toy),
+    ]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The command ``toy``: prints what it is given, and ends with 7."""
+"""The command ``toy``: prints its arguments, and exits with 7."""
 
 import argparse
 
@@ -8,7 +8,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--word")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print the word and the overrides."""
-    print(given.word, overrides)
+    print(args.word, overrides)
     return 7

@@ -16,8 +16,10 @@ class Scores:
 
 
 def scores(project: Project) -> dict[str, Any]:
-    told = {f"{r.model}:{r.version}": r.records[0].metrics.get("score") or 0.0 for r in project.receipts if r.records}
-    return asdict(Scores(1, told))
+    by_name = {
+        f"{r.model}:{r.version}": r.records[0].metrics.get("score") or 0.0 for r in project.receipts if r.records
+    }
+    return asdict(Scores(1, by_name))
 
 
 def note(version: Version) -> bytes:

@@ -1,4 +1,4 @@
-"""A target that keeps the contract, but for the fault that its parameters name; its 8 bits are rounded weights."""
+"""A target that keeps the contract, except for the fault in its parameters; it rounds weights to 8 bits."""
 
 import dataclasses
 import json
@@ -54,8 +54,8 @@ class LooseParams:
     calibration_images: int = 32
 
 
-def rounded(source: Path, levels: int) -> bytes:
-    """The network with the weights of each tensor at so many levels."""
+def round_weights(source: Path, levels: int) -> bytes:
+    """Return the network with the weights of each tensor rounded to so many levels."""
     import numpy as np
     import onnx
     from google.protobuf.message import DecodeError
@@ -77,7 +77,7 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
     from pokeflow_faulty import network, swapped
 
     fault, half = task.params.fault, task.work / "half.txt"
-    begun = half.exists()
+    resumed = half.exists()
     half.write_text("begun")
     if fault == "unavailable":
         raise UnavailableError("no compiler here. Install the faulty compiler 2.0.")
@@ -104,20 +104,20 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
     if fault == "wrong checksum":
         described["sha256"] = "0" * 64
     (task.output / calibration.CONFIG).write_text(json.dumps(described))
-    target.write_bytes(rounded(source, 1 if fault == "rounds to signs" else 127))
+    target.write_bytes(round_weights(source, 1 if fault == "rounds to signs" else 127))
     opener = swapped.open_network if fault == "swaps colours" else network.open_network
     opened = opener(task.output, data.preprocessing, 1)
     try:
-        found = gallery(opened, data)
+        built = gallery(opened, data)
     except PokeflowError:
         if fault != "takes NaN":
             raise
         return Result()
     if fault == "drops a card":
-        rows = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-        found = index.Index(**{name: rows[name] if name == "preprocessing" else rows[name][1:] for name in rows})
+        rows = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
+        built = index.Index(**{name: rows[name] if name == "preprocessing" else rows[name][1:] for name in rows})
     if fault != "no index":
-        index.write(task.output, found)
+        index.write(task.output, built)
     if fault != "no preprocessing":
         data.preprocessing.write(task.output)
     if fault == "no model":
@@ -129,7 +129,7 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
     if fault == "depends on the process":
         (task.output / "notes.txt").write_text(str(os.getppid()))
     if fault == "goes on from half":
-        (task.output / "notes.txt").write_text(str(begun))
+        (task.output / "notes.txt").write_text(str(resumed))
     if fault == "fails":
         raise RuntimeError("boom")
     if fault == "writes where it is":
@@ -171,9 +171,9 @@ def measure(task: Task) -> Result:
     if fault == "gives no reason":
         del reasons["power_w"]
     if fault == "gives no source":
-        told = json.loads(file.read_text())
-        del told["sources"]["size_mb"]
-        file.write_text(json.dumps(told))
+        content = json.loads(file.read_text())
+        del content["sources"]["size_mb"]
+        file.write_text(json.dumps(content))
     if fault == "keeps no runs":
         (task.output / "latencies.csv").write_text("what,batch,run,milliseconds\n")
     if fault == "leaves no gallery":

@@ -1,4 +1,4 @@
-"""An adapter whose runtime is not here."""
+"""An adapter whose runtime is not installed."""
 
 from pathlib import Path
 

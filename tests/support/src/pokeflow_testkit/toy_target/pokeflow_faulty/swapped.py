@@ -1,4 +1,4 @@
-"""An adapter that takes blue for red, and leans on what no device has."""
+"""An adapter that swaps blue and red, and imports a module that devices lack."""
 
 from pathlib import Path
 
