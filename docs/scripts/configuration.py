@@ -33,7 +33,15 @@ PURPOSE = {
     "experiment": "A named set of changes; several as `experiment=[cpu,targets]`",
     "sweep": "A named sweep",
 }
-SHARED = (settings.Model, settings.Work, settings.Executor, Gate, Budget, settings.Source, settings.CloudSettings)
+SHARED = (
+    settings.Model,
+    settings.StageSettings,
+    settings.Executor,
+    Gate,
+    Budget,
+    settings.Source,
+    settings.CloudSettings,
+)
 """Types with their own tables, to which others link."""
 _COMMENT = re.compile(r"^\s*(\w+):(?: [^#\n]*?)?\s+# (.+)$", re.MULTILINE)
 _TEXT = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value", object: "any value"}
@@ -49,7 +57,7 @@ def groups() -> str:
         default = chosen.get(group, "null")
         names = ", ".join(f"`{option}`" for option in options(group))
         rows.append((f"`{group}`", PURPOSE[group], "–" if default == "null" else f"`{default}`", names))
-    return table(("group", "says", "default", "options"), rows)
+    return table(("group", "purpose", "default", "options"), rows)
 
 
 def settings_tables() -> str:
