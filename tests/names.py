@@ -2,7 +2,8 @@
 
 A public function is a verb or a standard noun, a public class a noun of the field: ``opened(path)`` leaves open whether
 it opens something or tells whether something is open; ``open_network(path)`` and ``is_open`` do not. Properties may be
-adjectives. Parameters and local variables are named by what they hold: ``files`` or ``matches``, not ``found``.
+adjectives. Parameters and local variables are named by what they hold: ``files`` or ``matches``, not ``found``. A test
+says in a few words what it expects. Sources are checked for all of this, tests and scripts for the last two.
 """
 
 import ast
@@ -48,6 +49,7 @@ VAGUE = {
     "told": "lines, message, report",
 }
 """Names of parameters and local variables that fit any value, and what says more."""
+MAX_TEST_NAME = 60
 NOUNS = {"embed", "feed", "need", "seed", "reseed", "shed", "speed", "unexpected"}
 REGULAR = re.compile(r"[A-Za-z][a-z]+ed")
 
@@ -78,6 +80,19 @@ def local_names(file: Path) -> Iterator[tuple[str, int]]:
                     yield node.id, node.lineno
 
 
+def test_names(file: Path) -> Iterator[tuple[str, int]]:
+    """Yield each test function of a module with its line."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield node.name, node.lineno
+
+
+def scripts(root: Path = ROOT) -> list[Path]:
+    """Return the files of tests and scripts, which are not part of a distribution's sources."""
+    folders = [root / "tests", root / "docs/scripts", root / ".github/scripts", *(root / "plugins").glob("*/tests")]
+    return sorted(file for folder in folders for file in folder.rglob("*.py"))
+
+
 def fault_of(name: str) -> str | None:
     """Return what to call a name instead, or None where it is a good one."""
     word = name.lower()
@@ -89,15 +104,22 @@ def fault_of(name: str) -> str | None:
 
 
 def faults(root: Path = ROOT) -> Iterator[str]:
-    """Yield a line for each public name of the sources that is a bare participle, and for each vague local name."""
-    for file in modules(root).values():
-        where = file.relative_to(root)
+    """Yield a line for each name that says too little: public, of a parameter or local variable, or of a test."""
+    sources = sorted(modules(root).values())
+    for file in sources:
         for name, line in public_names(file):
             if better := fault_of(name):
-                yield f"{where}:{line}: {name!r} is no public name. Better: {better}."
+                yield f"{file.relative_to(root)}:{line}: {name!r} is no public name. Better: {better}."
+    for file in [*sources, *scripts(root)]:
+        where = file.relative_to(root)
         for name, line in sorted(set(local_names(file)), key=lambda pair: pair[1]):
             if better := VAGUE.get(name.strip("_")):
                 yield f"{where}:{line}: {name!r} says nothing of its value. Better: {better}."
+        for name, line in test_names(file):
+            if len(name) > MAX_TEST_NAME:
+                yield f"{where}:{line}: {name!r} has {len(name)} characters. Say what it expects in {MAX_TEST_NAME}."
+            if word := next((word for word in name.split("_") if word in VAGUE), None):
+                yield f"{where}:{line}: {name!r} contains {word!r}. Better: {VAGUE[word]}."
 
 
 def main() -> int:

@@ -51,5 +51,21 @@ def test_verbs_nouns_private_names_and_properties_pass(tree: Path, code: str) ->
     assert list(names.faults(tree)) == []
 
 
-def test_the_sources_have_no_such_name() -> None:
+@pytest.mark.parametrize(
+    ("code", "better"),
+    [
+        ("def test_it():\n    found = 1", "matches"),
+        ("def test_a_fault_is_told(): ...", "message"),
+        (f"def test_{'x' * 60}(): ...", "Say what it expects in 60"),
+    ],
+)
+def test_a_bad_name_in_a_test_is_reported(tree: Path, code: str, better: str) -> None:
+    (tree / "plugins/pokeflow-odd/tests").mkdir()
+    (tree / "plugins/pokeflow-odd/tests/test_odd.py").write_text(code)
+    (fault,) = names.faults(tree)
+    assert fault.startswith("plugins/pokeflow-odd/tests/test_odd.py:")
+    assert better in fault
+
+
+def test_no_module_has_a_bad_name() -> None:
     assert list(names.faults()) == []
