@@ -160,17 +160,18 @@ SENDING = """
 import sys
 from pathlib import Path
 from pokeflow_s3._bucket import Bucket
-from pokeflow.objects._transfer import each
+from pokeflow.objects import _transfer
+_transfer.LEAVE = 60.0  # a busy machine may take longer than usual to abort its uploads
 def send(n, advance):
     def report(n):
         print("sent", flush=True)
         advance(n)
     Bucket(sys.argv[1]).upload(Path(sys.argv[2]), str(n), sha256=sys.argv[3], match=None, advance=report)
-each(send, range(2), label="x", total=1)
+_transfer.each(send, range(2), label="x", total=1)
 """
 
 
-def test_ctrl_c_exits_soon_and_leaves_no_parts(s3: Server, file: Callable[[bytes], Path]) -> None:
+def test_ctrl_c_aborts_the_uploads_of_parts(s3: Server, file: Callable[[bytes], Path]) -> None:
     s3.faults(latency=0.3)
     data = LARGE * 4
     command = [sys.executable, "-c", SENDING, s3.name, str(file(data)), sha256(data)]
