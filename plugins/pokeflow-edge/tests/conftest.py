@@ -248,7 +248,7 @@ import logging
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 opened = recognizer.open_bundle(Path(sys.argv[1]))
 {before}
-sys.exit(server.run(server.Server(opened, server.ServerLimits({patience})), server.listening("127.0.0.1:0")))
+sys.exit(server.run(server.Server(opened, server.ServerLimits({limits})), server.listening("127.0.0.1:0")))
 """
 
 
@@ -267,10 +267,10 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(
-    bundle: UnpackedBundle, before: str = "", env: dict[str, str] | None = None, **patience: float
+    bundle: UnpackedBundle, before: str = "", env: dict[str, str] | None = None, **limits: float
 ) -> Iterator[Serving]:
     """Run a server of a bundle; ``before`` is code that runs once the bundle is open."""
-    arguments = ", ".join(f"{name}={value}" for name, value in patience.items())
+    arguments = ", ".join(f"{name}={value}" for name, value in limits.items())
     process = start_process(bundle, SERVE.format(before=before, limits=arguments), str(bundle.folder), env=env or {})
     assert process.stderr is not None
     try:

@@ -75,7 +75,7 @@ class Lineage:
         self.count += 1
         values |= {"executor": "local", "backend": "torch", "finished": f"2026-01-11T12:00:00.{self.count:06}+00:00"}
         record = Record(**{**values, **about})
-        remote.send(self.objects, f"tasks/{stage}/{model}/{name}", folder, record)
+        remote.upload(self.objects, f"tasks/{stage}/{model}/{name}", folder, record)
         return Input(record, folder)
 
     def data(self) -> Input:

@@ -113,7 +113,7 @@ class Deployed:
         )
 
     def shares(self, record: Record) -> None:
-        remote.send(self.objects, f"tasks/bundle/{MODEL}/{record.digest}", self.folder, record)
+        remote.upload(self.objects, f"tasks/bundle/{MODEL}/{record.digest}", self.folder, record)
 
     def bundle(self, record: Record | None = None, registration: Record | None = None) -> Bundle:
         return Bundle(record or self.record, self.shared, registration)

@@ -41,7 +41,7 @@ def test_record_lists_files_and_why_the_price_is_unknown(tmp_path: Path):
     output.mkdir()
     (output / "model.txt").write_text("x")
     task = step.task((), tmp_path, output)
-    details = {"on": "there", "started": making.now(), "seconds": 2.0}
+    details = {"executor": "there", "started": making.now(), "seconds": 2.0}
     record = making.build_record(task, step.backend, Result({"score": 1}), **details, price=None, why="nobody knows")
     assert (record.metrics, record.cost_usd, record.reasons) == ({"score": 1.0}, None, {"cost_usd": "nobody knows"})
     assert [file.path for file in record.files] == ["model.txt"]
@@ -89,7 +89,7 @@ def test_a_result_of_a_simulated_input_is_simulated(tmp_path: Path, simulated: l
     step = build_flow(tmp_path / "store", TOY_MODELS).step("train:teacher")
     records = [build_record(f"train:m{i}", facts={"simulated": True} if it else {}) for i, it in enumerate(simulated)]
     task = step.task(tuple(Input(record, tmp_path) for record in records), tmp_path, tmp_path)
-    details = {"on": "there", "started": "2026", "seconds": 2.0, "price": None, "why": "nobody knows"}
+    details = {"executor": "there", "started": "2026", "seconds": 2.0, "price": None, "why": "nobody knows"}
     assert making.build_record(task, step.backend, Result(), **details).facts.get("simulated") is fact
 
 

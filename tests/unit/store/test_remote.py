@@ -67,7 +67,7 @@ def record(folder: Path) -> Record:
 def send(bucket: Bucket, folder: Path, record: Record) -> list[str]:
     """Send a task; return the calls with the keys below the task's path."""
     bucket.calls.clear()
-    remote.send(bucket, record.path, folder, record)
+    remote.upload(bucket, record.path, folder, record)
     return [call.replace(f"{record.path}/", "") for call in bucket.calls]
 
 
@@ -207,7 +207,7 @@ def test_bill_without_a_record_writes_nothing(bucket: Bucket) -> None:
 
 def test_fetched_task_equals_the_sent_one(bucket: Bucket, folder: Path, record: Record, tmp_path: Path) -> None:
     send(bucket, folder, record)
-    remote.fetch(bucket, record.path, record, tmp_path / "new" / "draft")
+    remote.download(bucket, record.path, record, tmp_path / "new" / "draft")
     fetched = texts(tmp_path / "new" / "draft")
     assert fetched.pop("record.json").encode() == remote.encode_record(record)
     assert fetched == texts(folder)
@@ -223,7 +223,7 @@ def test_interrupted_fetch_resumes_without_complete_files(
     (draft / "telemetry").mkdir()
     (draft / "telemetry" / "of-another-run").write_text("")
     bucket.calls.clear()
-    remote.fetch(bucket, record.path, record, draft)
+    remote.download(bucket, record.path, record, draft)
     assert f"download {record.path}/model.txt" not in bucket.calls
     assert f"download {record.path}/deep/er/b.txt" in bucket.calls
     assert sorted(texts(draft)) == ["deep/er/b.txt", "log.txt", "model.txt", "record.json", "telemetry/sub/run.yaml"]
@@ -234,7 +234,7 @@ def test_a_file_of_another_size_is_fetched_again(bucket: Bucket, folder: Path, r
     draft = tmp_path / "draft"
     draft.mkdir()
     (draft / "model.txt").write_text("half")
-    remote.fetch(bucket, record.path, record, draft)
+    remote.download(bucket, record.path, record, draft)
     assert (draft / "model.txt").read_text() == "weights"
 
 
@@ -242,7 +242,7 @@ def test_file_damaged_in_the_bucket_is_refused(bucket: Bucket, folder: Path, rec
     send(bucket, folder, record)
     bucket.write(f"{record.path}/model.txt", b"WEIGHTS", match=None)
     with pytest.raises(IntegrityError, match=r"model\.txt"):
-        remote.fetch(bucket, record.path, record, tmp_path / "draft")
+        remote.download(bucket, record.path, record, tmp_path / "draft")
     assert not (tmp_path / "draft" / "record.json").exists()
 
 
@@ -251,14 +251,14 @@ def test_a_task_without_a_log_is_fetched_without_one(
 ) -> None:
     send(bucket, folder, record)
     bucket.delete(f"{record.path}/log.txt")
-    remote.fetch(bucket, record.path, record, tmp_path / "draft")
+    remote.download(bucket, record.path, record, tmp_path / "draft")
     assert "log.txt" not in texts(tmp_path / "draft")
 
 
 def test_a_task_without_files_is_fetched_too(bucket: Bucket, tmp_path: Path) -> None:
     record = build_record("train:m")
-    remote.send(bucket, record.path, tmp_path / "nothing", record)
-    remote.fetch(bucket, record.path, record, tmp_path / "new" / "draft")
+    remote.upload(bucket, record.path, tmp_path / "nothing", record)
+    remote.download(bucket, record.path, record, tmp_path / "new" / "draft")
     assert list(texts(tmp_path / "new" / "draft")) == ["record.json"]
 
 
@@ -275,7 +275,7 @@ def test_the_progress_of_a_transfer_is_its_bytes(
 
     monkeypatch.setattr(remote, "each", each)
     send(bucket, folder, record)
-    remote.fetch(bucket, record.path, record, tmp_path / "draft")
+    remote.download(bucket, record.path, record, tmp_path / "draft")
     size = sum(file.size for file in record.files)
     assert bars == [("sending train:m", size), ("fetching train:m", size)]
     assert sum(passed) == 2 * size

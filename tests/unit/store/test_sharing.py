@@ -226,14 +226,14 @@ def test_a_result_with_its_mark_is_not_sent_again(store_of, monkeypatch) -> None
 def test_a_mark_of_an_earlier_run_is_no_mark_of_this_one(store_of) -> None:
     store = store_of("a")
     record = commit(store)
-    assert store._is_shared(record)
-    assert not store._is_shared(replace(record, started="2026-02-02"))
+    assert store._is_uploaded(record)
+    assert not store._is_uploaded(replace(record, started="2026-02-02"))
 
 
 def test_result_shared_in_another_bucket_is_sent_to_this_one(store_of) -> None:
     record = commit(store_of("a"))
     other = store_of("a", "other")
-    other.share(record)
+    other.upload(record)
     assert remote.load(other.remote, record.path) == record
 
 
@@ -323,7 +323,7 @@ def test_result_fetched_by_another_process_is_not_refetched(store_of, monkeypatc
         with monkeypatch.context() as unpatched:
             unpatched.setattr(local, "file_lock", lock)
             other.fetch(record)
-        monkeypatch.setattr(remote, "fetch", lambda *_: pytest.fail("it was fetched again"))
+        monkeypatch.setattr(remote, "download", lambda *_: pytest.fail("it was fetched again"))
         with lock(*args):
             yield
 

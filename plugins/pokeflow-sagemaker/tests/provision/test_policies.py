@@ -22,7 +22,7 @@ HERE = Path(pokeflow_sagemaker.__file__).parent
 ACCOUNT = AccountRegion("123456789012", "us-east-2")
 KEY = "arn:aws:kms:us-east-2:123456789012:key/12345678-1234-1234-1234-123456789012"
 PARAMETERS = {"ProjectName": "cards", "BucketName": "bucket", "Prefix": "store/", "Tree": "project/cards/"}
-PARAMETERS |= {"GroupName": "cards-models", "Key": KEY, "VpcConfig": "true"}
+PARAMETERS |= {"GroupName": "cards-models", "Key": KEY, "Network": "true"}
 SAGEMAKER = "arn:aws:sagemaker:us-east-2:123456789012:"
 S3 = "arn:aws:s3:::bucket"
 PASSED = {"iam:passedtoservice": ["sagemaker.amazonaws.com"]}
@@ -212,8 +212,8 @@ def test_key_decrypts_only_through_s3():
 
 def test_policies_omit_key_and_network_when_unused():
     for kind in KINDS:
-        said = {statement["Sid"] for statement in document(kind, Key="", VpcConfig="false")["Statement"]}
-        assert not said & {"Key", "DisksOfJobs", "VpcConfig", "NetworkListings"}
+        said = {statement["Sid"] for statement in document(kind, Key="", Network="false")["Statement"]}
+        assert not said & {"Key", "DisksOfJobs", "Network", "NetworkListings"}
 
 
 ELSEWHERE = {

@@ -16,7 +16,7 @@ CALLS = (
 
 @pytest.fixture
 def flow(cloud, tmp_path, monkeypatch):
-    monkeypatch.setattr(waiting, "FIRST", 0.02)
+    monkeypatch.setattr(waiting, "FIRST_INTERVAL", 0.02)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     cloud.trouble(becoming=0.05)
     return Lineage(cloud, tmp_path)

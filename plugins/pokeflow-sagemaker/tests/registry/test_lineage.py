@@ -13,7 +13,7 @@ from ..registry_flow import HAILO, LABELS, PROJECT, STAGE1, STAGE2, TEACHER, Lin
 
 @pytest.fixture
 def flow(cloud, tmp_path, monkeypatch):
-    monkeypatch.setattr(waiting, "FIRST", 0.02)
+    monkeypatch.setattr(waiting, "FIRST_INTERVAL", 0.02)
     cloud.trouble(becoming=0.05)
     return Lineage(cloud, tmp_path)
 

@@ -25,7 +25,7 @@ NAME = f"{PROJECT}-{MODEL}"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(waiting, "FIRST", 0.05)
+    monkeypatch.setattr(waiting, "FIRST_INTERVAL", 0.05)
     monkeypatch.setattr(waiting, "MAX_INTERVAL", 0.1)
 
 

@@ -16,7 +16,7 @@ from ..serving_flow import MODEL, PROJECT, forwarded
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(waiting, "FIRST", 0.05)
+    monkeypatch.setattr(waiting, "FIRST_INTERVAL", 0.05)
     monkeypatch.setattr(waiting, "MAX_INTERVAL", 0.1)
 
 
@@ -234,5 +234,5 @@ def test_exceeded_quota_is_reported(batch):
 
 
 def test_images_are_listed_across_pages(batch, monkeypatch):
-    monkeypatch.setattr(pictures, "PAGE", 2)
+    monkeypatch.setattr(pictures, "PAGE_SIZE", 2)
     assert len(pictures.list_pictures(batch.deployed.cloud.region, f"{batch.source}/", 400_000)) == 3

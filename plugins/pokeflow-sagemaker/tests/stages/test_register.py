@@ -16,7 +16,7 @@ from ..registry_flow import GROUP, HAILO, HALF, LABELS, SECRET, STAGE1, TEACHER,
 
 @pytest.fixture
 def flow(cloud, tmp_path, monkeypatch):
-    monkeypatch.setattr(waiting, "FIRST", 0.02)
+    monkeypatch.setattr(waiting, "FIRST_INTERVAL", 0.02)
     cloud.trouble(becoming=0.05)
     return Lineage(cloud, tmp_path)
 

@@ -74,7 +74,7 @@ def test_metrics_cover_only_the_timed_steps(whole):
     middle = sorted(float(row["step_ms"]) for row in steps)
     assert result.metrics["step_ms_p50"] == pytest.approx((middle[1] + middle[2]) / 2)
     assert result.metrics["samples_per_second"] == pytest.approx(8000 / result.metrics["step_ms_p50"])
-    shares = [value for name, value in result.metrics.items() if name.endswith("_upload")]
+    shares = [value for name, value in result.metrics.items() if name.endswith("_share")]
     assert sum(shares) == pytest.approx(1)
     assert all(result.metrics[f"{part}_share"] > 0 for part in ("forward", "backward", "optimizer", "augment"))
     assert result.metrics["peak_memory_mb"] > 50
