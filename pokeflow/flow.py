@@ -16,7 +16,7 @@ from pokeflow.types import About, Backend, Budget, Input, LayoutEntry, RemoteSto
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One task before it has folders: stage, backend, model, the tasks that it needs, and its executor.
+    """A task of the flow that has no folders yet: stage, backend, model, the tasks that it needs, and its executor.
 
     ``needs`` are task names; ``executor`` is the executor's name and ``executor_params`` its parameters for this task.
     """

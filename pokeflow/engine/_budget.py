@@ -36,7 +36,7 @@ class Estimate:
 
 
 def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
-    """Estimate from the last duration of the model's stage on such a machine, as no other basis is reliable."""
+    """Estimate a task's duration and cost from the last run of its model's stage on the same machine type."""
     executor = registry.executors[step.executor]
     seconds = _last_seconds(step, store, everywhere=executor.remote)
     if executor.price is None:
@@ -79,7 +79,10 @@ def require(budget: Budget, costs: Mapping[str, Estimate], label: str) -> None:
 
 
 def require_at_most(budget: Budget, at_most: Mapping[str, float | None], label: str) -> None:
-    """Raise a ConfigError if the maximum costs of these tasks (None: unknown) exceed a budget."""
+    """Raise a ConfigError with the amounts if tasks may cost more than the budget, or an unknown amount.
+
+    ``at_most`` is the maximum cost in US dollars (None: unknown) by task; ``label`` the subject of the message.
+    """
     require(budget, {name: Estimate(None, None, usd, billed=True) for name, usd in at_most.items()}, label)
 
 

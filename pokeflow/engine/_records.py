@@ -1,4 +1,4 @@
-"""Parts of running one task in this process: its record, its log file, and checks that its inputs did not change."""
+"""Record, log file and input checks of a task run."""
 
 import logging
 import traceback

@@ -1,6 +1,6 @@
 """Job that runs one task on a machine that shares only the bucket; remote executors and pipelines start it.
 
-    python -m pokeflow.engine.job task.json --on cluster --root /tmp/pokeflow --work /mnt/checkpoints
+    python -m pokeflow.engine.job task.json --executor cluster --root /tmp/pokeflow --work /mnt/checkpoints
 
 The task is read from a file, its inputs from the bucket, and the record is committed there, under the task's digest
 and under its claim. A second such job reuses it. Under torchrun each process runs the backend; rank 0 commits.

@@ -1,4 +1,4 @@
-"""Worker process, started by an executor, that runs one task from a JSON file and writes its answer next to it."""
+"""Worker process, started by an executor, that runs one task from a JSON file and writes its result next to it."""
 
 import json
 import logging
@@ -146,7 +146,7 @@ def main(file: Path, parent: int) -> int:
         failed = False
     except SystemExit:
         raise  # stopped by SIGTERM
-    except BaseException as error:  # noqa: BLE001 - whatever a backend raises is the answer
+    except BaseException as error:  # noqa: BLE001 - whatever a backend raises is the result
         failed = True
         with file.with_name(LOG).open("a", encoding="utf-8") as text:
             traceback.print_exc(file=text)

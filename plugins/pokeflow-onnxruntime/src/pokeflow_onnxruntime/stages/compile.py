@@ -148,7 +148,19 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
 
 
 def quantize(source: Path, target: Path, pictures: Pictures, params: CompileParams, work: Path) -> None:
-    """Write ``source`` as INT8 to ``target``; intermediate files are in ``work`` and are removed afterwards."""
+    """Quantise a network to static INT8.
+
+    Args:
+        source: The float32 network, an ONNX file.
+        target: The file to write.
+        pictures: Reader of the calibration pictures.
+        params: Method of calibration and form of the weights.
+        work: Folder for intermediate files, which are removed afterwards.
+
+    Raises:
+        PokeflowError: If no operator was quantised.
+
+    """
     with tempfile.TemporaryDirectory(dir=work) as name, _third_party(Path(name)):
         clean = Path(name) / FILE
         # Symbolic shape inference is for transformers and needs sympy; convolutional networks do not need it.
