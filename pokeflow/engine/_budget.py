@@ -43,9 +43,8 @@ def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
         return Estimate(seconds, None, None, billed=False)
     usd = None if seconds is None else executor.price_of(step.executor_params, seconds)
     limit = executor.limit_of(step.executor_params)
-    return Estimate(
-        seconds, usd, None if limit is None else executor.price_of(step.executor_params, limit), billed=True
-    )
+    limit_usd = None if limit is None else executor.price_of(step.executor_params, limit)
+    return Estimate(seconds, usd, limit_usd, billed=True)
 
 
 def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:
@@ -63,7 +62,8 @@ def require(budget: Budget, costs: Mapping[str, Estimate], label: str) -> None:
     amounts: dict[str, float] = {}
     for name, cost in costs.items():
         if (usd := cost.budgeted_usd) is None:
-            faults.append(Fault(name, "its cost on this type of machine is unknown, and project.budget_usd limits it."))
+            message = "its cost on this type of machine is unknown, and project.budget_usd limits it."
+            faults.append(Fault(name, f"{message} Configure the executor's price, or remove project.budget_usd."))
             continue
         amounts[name] = usd
         if budget.task is not None and usd > budget.task:

@@ -208,7 +208,7 @@ def _exit_once_finished(store: Store, task: Task) -> None:
 def _require_fingerprint(task: Task, backend: Backend) -> None:
     if backend.fingerprint_of(task.params) != task.fingerprint:
         raise PokeflowError(
-            f"{task.name}: content that its parameters refer to differs from the submitting machine's. "
+            f"{task.name}: a file that its parameters name differs from the one on the submitting machine. "
             "Run this task with executor: local."
         )
 

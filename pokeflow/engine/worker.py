@@ -31,7 +31,9 @@ def run(task: Task, backend: Backend) -> Result:
     except SystemExit as stop:
         if was_stopped(stop):
             raise  # SIGTERM ends the process
-        raise PokeflowError(f"backend {backend.name!r} called sys.exit({stop.code!r}).") from stop
+        raise PokeflowError(
+            f"backend {backend.name!r} called sys.exit({stop.code!r}). Raise an error instead."
+        ) from stop
     result = Result(metrics=output) if isinstance(output, Mapping) else output
     require_sound(result, f"backend {backend.name!r}")
     return result
@@ -55,7 +57,7 @@ def require_sound(result: Any, label: str) -> None:
         if value is None and not result.reasons.get(name):
             raise PokeflowError(f"{label} returned no value for {name} and no reason. Add the reason.")
         if value is not None and not _finite(value):
-            raise PokeflowError(f"{label} returned {name} = {value}; an unknown figure is None.")
+            raise PokeflowError(f"{label} returned {name} = {value}. Return None for it, and add the reason.")
     for name, reason in result.reasons.items():
         if not isinstance(name, str) or not isinstance(reason, str):
             raise PokeflowError(f"{label} returned {reason!r} as the reason for {name!r}; expected text.")

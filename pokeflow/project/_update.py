@@ -47,7 +47,7 @@ def update(objects: ObjectStore, key: str, change: Change, schema: Schema | None
             time.sleep(wait)
             continue
         return True
-    raise PokeflowError(f"{key}: other writers kept changing it for {SECONDS:.0f} s. Nothing is lost: run this again.")
+    raise PokeflowError(f"{key}: other writers kept changing it for {SECONDS:.0f} s. Run the same command again.")
 
 
 def encode(document: Mapping[str, Any], location: str) -> bytes:

@@ -36,7 +36,7 @@ def test_a_failed_trial_ends_nothing_but_is_told(cli: Cli, tmp_path: Path) -> No
     found = trials(tmp_path / "store")
     assert [t.error is None for t in found] == [True, False, False, True]
     assert "lineage.models.student.params.lr: is negative." in done.stderr
-    assert "expected a number, got str 'fast'" in done.stderr
+    assert "expected a number, got text 'fast'" in done.stderr
     assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["0.1000", "failed", "failed", "0.4000"]
 
 

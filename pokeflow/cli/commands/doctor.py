@@ -113,11 +113,8 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
     folder = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
     free = shutil.disk_usage(folder).free
     yield "ok" if free > LITTLE else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(folder).absolute()}"
-    yield (
-        "ok" if os.access(folder, os.W_OK) else "missing",
-        "store",
-        f"{flow.root} ({'writable' if os.access(folder, os.W_OK) else 'not writable'})",
-    )
+    writable = os.access(folder, os.W_OK)
+    yield "ok" if writable else "missing", "store", f"{flow.root} ({'writable' if writable else 'not writable'})"
 
 
 def _remote(remote: ObjectStore) -> Row:

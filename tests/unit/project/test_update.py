@@ -106,7 +106,9 @@ def test_who_is_always_overtaken_gives_up_with_a_sentence(waits: list[float]) ->
         return rival
 
     objects.meddle = rival
-    with pytest.raises(PokeflowError, match=r"training_history\.json: other writers kept changing it.*run this again"):
+    with pytest.raises(
+        PokeflowError, match=r"training_history\.json: other writers kept changing it.*Run the same command again"
+    ):
         writing.update(objects, KEY, adding(1), SCHEMA)
     assert len(waits) == writing.TRIES
 

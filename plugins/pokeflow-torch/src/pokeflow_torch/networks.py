@@ -86,7 +86,10 @@ class Embedder(nn.Module):
             return features
         side = tokens.shape[-1]
         if side % self.grid:
-            raise PokeflowError(f"network.grid: {self.grid} does not divide the {side}×{side} token map.")
+            divisors = ", ".join(str(grid) for grid in range(1, side + 1) if side % grid == 0)
+            raise PokeflowError(
+                f"network.grid: {self.grid} does not divide the {side}×{side} token map. Set one of: {divisors}."
+            )
         return torch.cat([features, F.avg_pool2d(tokens, side // self.grid).flatten(1)], 1)
 
 

@@ -75,7 +75,7 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
 
         operators = watch(model.folder, spec, params, pictures(), task.work)
     if not operators:
-        raise PokeflowError(f"profile: {framework} reported no operator. Set more runs and run it again.")
+        raise PokeflowError(f"profile: {framework} reported no operator. Set more runs.")
 
     figures = {
         "operators_ms": (sum(operator.milliseconds for operator in operators), "ms"),

@@ -98,7 +98,8 @@ class Web(BaseSource):
             error.close()
             raise PokeflowError(f"{url}: the server answered {error.code} {error.reason}.") from error
         except (OSError, HTTPException, ValueError) as error:
-            raise PokeflowError(f"{url}: cannot be reached ({getattr(error, 'reason', error)}).") from error
+            reason = getattr(error, "reason", error)
+            raise PokeflowError(f"{url}: cannot be reached ({reason}). Check the address and the network.") from error
         if start and response.status == 200:
             _skip(response, start)  # the server ignores Range
         return response  # type: ignore[no-any-return]  # urllib's answers are files
