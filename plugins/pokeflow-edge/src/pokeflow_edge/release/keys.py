@@ -29,6 +29,12 @@ def load_key(path: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
     return _create(file), file, True
 
 
+def require_key(path: str | None) -> None:
+    """Raise a PokeflowError if ``load_key`` would; a default key that does not exist yet is not created."""
+    if path or os.environ.get(VARIABLE) or key_file(path).exists():
+        load_key(path)
+
+
 def public(key: "Ed25519PrivateKey") -> bytes:
     """Return the public key as PEM, for the devices that trust it."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
