@@ -32,7 +32,7 @@ Row = tuple[str, str, str]
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print a row for each requirement of a run; return 1 if something that the configuration needs is missing."""
     rows = [*_machine(), *_packages(), *_plugin_checks(), *_plugins(), *_configuration(overrides)]
-    print(table(("", "requirement", "status"), rows))
+    print(table(("status", "requirement", "details"), rows))
     return int(any(status == "missing" for status, _, _ in rows))
 
 
@@ -107,7 +107,7 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
         for line in str(error).splitlines():
             yield "missing", "configuration", line
         return
-    yield "ok", "configuration", f"{len(flow.steps)} tasks, no faults"
+    yield "ok", "configuration", f"{len(flow.steps)} tasks, valid"
     if remote is not None:
         yield _remote(remote)
     folder = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())

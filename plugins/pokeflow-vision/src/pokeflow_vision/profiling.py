@@ -66,7 +66,7 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
     rows = data.queries_for(SPLIT, "profile")
 
     count = params.warmup + params.runs
-    with progress.bar("profile", count) as advance:
+    with progress.bar("profiling", count) as advance:
 
         def pictures() -> Iterable["np.ndarray"]:
             for i in range(count):

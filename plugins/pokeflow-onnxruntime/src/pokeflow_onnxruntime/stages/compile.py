@@ -63,7 +63,7 @@ def run(task: Task) -> Result:
     before = comparison.embeddings_of(network, data, queries, "fp32")
     domain = calibration.require_in_domain(pictures, data, network, before)
 
-    with progress.bar("calibration", len(pictures)) as advance:
+    with progress.bar("calibrating", len(pictures)) as advance:
         quantize(source, target, Pictures(pictures, spec, params.batch_size, advance), params, task.work)
     after = comparison.embeddings_of(open_network(task.output, spec, 0), data, queries, "INT8")
     metrics = comparison.compare(before, after, data, queries)

@@ -107,7 +107,7 @@ def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, w
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
     with (
         tempfile.TemporaryFile("w+", dir=work, encoding="utf-8", errors="replace") as output,
-        progress.bar("calibration", pictures) as advance,
+        progress.bar("calibrating", pictures) as advance,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True, env=environment) as process,
     ):
         assert process.stdout is not None  # it is piped
