@@ -154,7 +154,7 @@ def document_kinds() -> Mapping[str, DocumentKind]:
         try:
             kind = entry.load()
         except Exception as error:  # the message must name the entry point
-            raise PokeflowError(f"{label} cannot be loaded: {error}") from error
+            raise PokeflowError(f"{label} cannot be loaded: {error}. Fix or uninstall it.") from error
         if not isinstance(kind, DocumentKind) or kind.name != entry.name or kind.scope not in WELL_KNOWN:
             expected = f"a DocumentKind named {entry.name!r} of scope {' or '.join(WELL_KNOWN)}"
             raise PokeflowError(f"{label} is {kind!r}; expected {expected}.")

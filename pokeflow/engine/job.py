@@ -107,7 +107,7 @@ def run_task(
     added to the record's. Files in the folder ``telemetry`` are added to the telemetry of the result.
     """
     if task.shared is None:
-        raise PokeflowError(f"{task.name}: the task names no bucket, and a job reads only from one.")
+        raise PokeflowError(f"{task.name}: the task names no bucket, and a job reads only from one. Set store=s3.")
     store = Store(root, open_shared(task.shared))
     _require_fingerprint(task, backend)
     if _rank() != 0:

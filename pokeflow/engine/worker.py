@@ -122,7 +122,7 @@ def read_result(task: Task) -> Result:
         text = (task.work / ANSWER).read_text(encoding="utf-8")
         raw: Mapping[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"the worker process ended without a result ({error}).") from error
+        raise PokeflowError(f"the worker process ended without a result ({error}). See its log.") from error
     if "error" in raw:
         raise Failure.loads(text).error()
     return msgspec.convert(raw, Result)

@@ -159,7 +159,9 @@ def training_cards(data: Dataset) -> Cards:
     """
     rows = data.cards_of("train")
     if len(rows) < 2:
-        raise PokeflowError(f"prepare: the data set has {len(rows)} training cards; training needs at least two.")
+        raise PokeflowError(
+            f"prepare: the data set has {len(rows)} training cards; training needs at least two. Add cards."
+        )
     spec = data.preprocessing
     squares = np.empty((len(rows), spec.size, spec.size, 3), np.uint8)
     with progress.bar("loading training cards", len(rows)) as advance:

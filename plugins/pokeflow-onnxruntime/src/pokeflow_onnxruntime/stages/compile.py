@@ -99,7 +99,7 @@ def require_quantizable(file: Path) -> int:
         onnx.checker.check_model(file)
         model = onnx.load(file)
     except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
-        raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
+        raise PokeflowError(f"{file}: not a valid ONNX network ({error}). Export it again.") from error
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < LEAST_OPSET:
         raise PokeflowError(

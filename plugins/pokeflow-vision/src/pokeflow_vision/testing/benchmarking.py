@@ -31,7 +31,7 @@ RUN = "call pokeflow_vision.benchmark.run with the target's opener, which does a
 def benchmarks(bench: Bench, available: bool | None = None) -> None:
     """Check that the compiled model can be measured, or that the backend says in a sentence why not here."""
     assert bench.compiled_model
-    rule = "benchmark measures the compiled model, or raises pokeflow.Unavailable"
+    rule = "benchmark measures the compiled model, or raises pokeflow.UnavailableError"
     require_done(bench.measurement, rule, f"open the files that compile wrote; {RUN}", available)
 
 
