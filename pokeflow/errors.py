@@ -42,12 +42,7 @@ def unknown(path: str, what: str, name: object, known: Iterable[str], hint: str 
 
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
-    parts = [
-        f"no {what} {str(name)!r}.",
-        f"Did you mean {near[0]!r}?" if near else "",
-        f"Known: {_some(names)}.",
-        hint,
-    ]
+    parts = [f"no {what} {str(name)!r}.", f"Did you mean {near[0]!r}?" if near else "", f"Known: {_some(names)}.", hint]
     return Fault(path, " ".join(filter(None, parts)))
 
 
@@ -123,12 +118,7 @@ class TaskError(PokeflowError):
     """
 
     def __init__(
-        self,
-        message: str,
-        ran: Iterable[str] = (),
-        *,
-        failed: bool = True,
-        records: Mapping[str, Any] | None = None,
+        self, message: str, ran: Iterable[str] = (), *, failed: bool = True, records: Mapping[str, Any] | None = None
     ) -> None:
         self.ran, self.records, self.exit_code = tuple(ran), records or {}, 1 if failed else EXIT_UNAVAILABLE
         super().__init__(message)

@@ -16,7 +16,7 @@ from pokeflow.types import About, Backend, Budget, Input, LayoutEntry, RemoteSto
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One task before it has folders: stage, backend, model, the tasks that it needs, and its executor.
+    """A task of the flow that has no folders yet: stage, backend, model, the tasks that it needs, and its executor.
 
     ``needs`` are task names; ``executor`` is the executor's name and ``executor_params`` its parameters for this task.
     """
@@ -147,7 +147,7 @@ def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
         names = list(TopologicalSorter({s.name: s.needs for s in steps.values()}).static_order())
     except CycleError as error:
         chain = " → ".join(name.partition(":")[2] for name in error.args[1])
-        faults.append(Fault("lineage.models", f"parents form a cycle: {chain}."))
+        faults.append(Fault("lineage.models", f"parents form a cycle: {chain}. Remove one of these parents."))
         return ()
     done: dict[str, Step] = {}
     for name in names:

@@ -70,7 +70,8 @@ def manager() -> pluggy.PluginManager:
         except (Exception, SystemExit) as error:  # the message must name the plugin
             if was_stopped(error):
                 raise  # SIGTERM ends the process
-            raise PokeflowError(f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
+            message = f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {error}. Fix or uninstall it."
+            raise PokeflowError(message) from error
     return pm
 
 
@@ -132,7 +133,8 @@ def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable
                 raise PokeflowError(f"plugin {plugin!r}: {hook}: {name!r} is not a name: use letters, digits, '.-_'.")
             if key(item) in by_key:
                 noun = f"{type(item).__name__.lower()} {key(item)}"
-                raise ConfigError([Fault("plugins", f"{owner[key(item)]} and {plugin} both provide {noun}.")])
+                message = f"{owner[key(item)]} and {plugin} both provide {noun}. Uninstall one of them."
+                raise ConfigError([Fault("plugins", message)])
             by_key[key(item)], owner[key(item)] = item, plugin
     return by_key
 
@@ -152,7 +154,7 @@ def document_kinds() -> Mapping[str, DocumentKind]:
         try:
             kind = entry.load()
         except Exception as error:  # the message must name the entry point
-            raise PokeflowError(f"{label} cannot be loaded: {error}") from error
+            raise PokeflowError(f"{label} cannot be loaded: {error}. Fix or uninstall it.") from error
         if not isinstance(kind, DocumentKind) or kind.name != entry.name or kind.scope not in WELL_KNOWN:
             expected = f"a DocumentKind named {entry.name!r} of scope {' or '.join(WELL_KNOWN)}"
             raise PokeflowError(f"{label} is {kind!r}; expected {expected}.")

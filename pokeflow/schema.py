@@ -36,7 +36,7 @@ def hints(kind: type) -> dict[str, Any]:
 def _parse(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:  # noqa: PLR0911 - one return a kind of type
     if isinstance(data, str) and data == MISSING:
         faults.append(Fault(path, f"no value. Set it in YAML or with {path}=…"))
-        return None
+        return data if kind is Any else None  # the value of an Any is parsed again later, for the same fault
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _parse_union(args, data, path, faults)
@@ -111,8 +111,12 @@ def _parse_leaf(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:
 
 
 def _wrong(path: str, expected: str, data: Any, faults: list[Fault]) -> None:
-    got = "nothing (null)" if data is None else f"{type(data).__name__} {data!r}"
+    kind = type(data).__name__
+    got = "nothing (null)" if data is None else f"{_GOT.get(kind, f'the {kind}')} {data!r}"
     faults.append(Fault(path, f"expected {expected}, got {got[:80]}."))
+
+
+_GOT = {"str": "text", "int": "the number", "float": "the number", "bool": "the value", "dict": "the mapping"}
 
 
 def _name(kind: Any) -> str:

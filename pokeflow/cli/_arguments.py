@@ -108,7 +108,7 @@ def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[st
         elif word in CONFIG_DIR:
             folder = next(words, None)
             if folder is None:
-                raise ConfigError([Fault(word, "no folder is given.")])
+                raise ConfigError([Fault(word, f"no folder. Write {word} DIR.")])
             overrides += [word, folder]
         elif word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR)) or is_override(word):
             overrides.append(word)

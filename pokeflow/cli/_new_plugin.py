@@ -36,16 +36,16 @@ def write(kind: str, name: str, to: Path) -> Path:
     if not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH or not isinstance(yaml.safe_load(name), str):
         message = (
             f"{name!r} is not a valid name for {KINDS[kind][0]}: use lower-case letters, digits and '_', at most "
-            f"{MAX_NAME_LENGTH}, and no word with a meaning in YAML."
+            f"{MAX_NAME_LENGTH}; words such as 'yes' or 'null' have a meaning in YAML."
         )
-        raise ConfigError([Fault("name", message)])
+        raise ConfigError([Fault("plugins new", message)])
     folder = to / f"pokeflow-{name.replace('_', '-')}"
     if _is_taken(kind, name):
-        raise ConfigError([Fault("name", f"{name!r} is taken by an installed plugin. Choose another name.")])
+        raise ConfigError([Fault("plugins new", f"{name!r} is taken by an installed plugin. Choose another name.")])
     if not to.is_dir():
         raise ConfigError([Fault("--to", f"folder {to} does not exist. Create it, or choose another.")])
     if folder.exists() or folder.is_symlink():
-        raise ConfigError([Fault("name", f"{folder} exists. Choose another name, or another folder with --to.")])
+        raise ConfigError([Fault("plugins new", f"{folder} exists. Choose another name, or a folder with --to.")])
     title = name.title().replace("_", "")
     for source in sorted((SKELETON / kind).rglob(f"*{SUFFIX}")):
         path = str(source.relative_to(SKELETON / kind)).removesuffix(SUFFIX)

@@ -102,14 +102,14 @@ def plan(flow: Flow, planned: Iterable[PlannedStep], registry: Registry) -> str:
         unpriced += forecast.billed and forecast.budgeted_usd is None
         time = f"about {forecast.seconds:.0f} s" if forecast.seconds is not None else "unknown"
         rows.append(("run", *cells, time, _price(forecast), item.why))
-    some = f"{unknown} of unknown duration: never run here" if unknown < ran else "duration unknown: never run here"
-    time = ", ".join([f"about {seconds:.0f} s"] * (unknown < ran) + [some] * (unknown > 0))
-    bill = f"{'at most' if open_end > unpriced else 'estimated cost'} ${cost:,.2f}"
-    bill = f"{bill} and {unpriced} of unknown cost" if unpriced else bill
+    some = f", and {format_count(unknown, 'task')} that never ran here" if unknown else ""
+    time = f"about {seconds:.0f} s{some}" if unknown < ran else "unknown (never run here)"
+    some = f", and {format_count(unpriced, 'task')} of unknown cost" if unpriced else ""
+    bill = f"{'at most' if open_end > unpriced else 'about'} ${cost:,.2f}{some}"
     bill = bill if any(registry.executors[s.executor].price for s in flow.steps) else "not billed"
-    summary = f"{format_count(ran, 'task')} to run ({time}; {bill}), {len(rows) - ran} reused."
+    summary = f"{format_count(ran, 'task')} to run, {len(rows) - ran} reused. Time: {time}. Cost: {bill}."
     summary = summary if ran else "Nothing to run: every task is finished."
-    return table(("", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
+    return table(("action", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
 
 
 def _price(forecast: Estimate) -> str:
@@ -127,7 +127,7 @@ def publication(flow: Flow, result: "PublishResult", *, dry_run: bool = False) -
     if dry_run and changes:
         to_write = [(change.state, change.item.published) for change in changes]
         rows = [(state, text.format_size(file.size), file.path, file.source) for state, file in to_write]
-        parts.append(table(("", "size", "path", "from"), rows))
+        parts.append(table(("state", "size", "path", "from"), rows))
     if result.comparisons:
         head = ("unit", "files", "new", "changed", "unchanged", "to send" if dry_run else "sent")
         parts.append(table(head, map(_unit, result.comparisons)))

@@ -128,7 +128,7 @@ def _maker(source: Source, stage: str, name: str, model: Model | None, steps: Ma
     if step is None and stage == TRACK:
         return TRACK
     if step is None:
-        return f"{stage}{f':{name}' if name else ''} (no such stage in this lineage)"
+        return f"a stage {stage!r}, which this lineage does not have"
     if source.backend and step.backend.name != source.backend:
         return f"{step.name} by backend {source.backend} (here it is {step.backend.name})"
     if model is not None and source.document is not None and f"{BENCHMARK}:{name}" in steps:

@@ -80,7 +80,7 @@ class Builder:
             self.faults.append(Fault(f"{path}.type", f"{model.type!r} is not a valid type: {CHARACTERS}."))
         models = self.settings.lineage.models
         self.faults.extend(
-            unknown(f"{path}.parents[{i}]", "model", parent, models)
+            unknown(f"{path}.parents[{i}]", "model", parent, models.keys() - {name})
             for i, parent in enumerate(model.parents)
             if parent not in models
         )

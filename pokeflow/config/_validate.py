@@ -95,7 +95,7 @@ def validate_root(root: str | None) -> Iterator[Fault]:
         elif not folder.is_dir() and (folder.exists() or any(p.exists() and not p.is_dir() for p in folder.parents)):
             yield Fault("store.root", f"{root!r} is a file or inside one. Set a folder.")
     except (OSError, ValueError, RuntimeError) as error:
-        yield Fault("store.root", f"{root[:80]!r} cannot be a folder ({error.__class__.__name__}).")
+        yield Fault("store.root", f"{root[:80]!r} cannot be a folder ({error.__class__.__name__}). Set another path.")
 
 
 def validate_remote(store: Store) -> Iterator[Fault]:

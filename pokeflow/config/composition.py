@@ -69,7 +69,7 @@ def parse_arguments(args: Sequence[str], *, run: bool = False) -> Arguments:
         if flag in _VALUES and (run or _VALUES[flag] == "config_dir"):
             values[_VALUES[flag]] = value if equals else next(words, "")
             if not values[_VALUES[flag]]:
-                raise ConfigError([Fault(flag, "no value is given.")])
+                raise ConfigError([Fault(flag, f"no value. Write {flag}=VALUE.")])
         elif run and word in ("--multirun", "-m", "--run", "-r"):
             multirun |= word in ("--multirun", "-m")
         elif word.startswith("-"):
@@ -220,7 +220,9 @@ def faults() -> Iterator[None]:
         yield
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file or "config").rpartition("/")
-        raise ConfigError([no_option(group or "conf", name, error.options or [])]) from error
+        # Hydra lists no options if the group was set to a list.
+        known = error.options or search_path.options(group)
+        raise ConfigError([no_option(group or "conf", name, known)]) from error
     except OverrideParseException as error:
         raise ConfigError([_override_fault(str(error.override).lstrip("+"), _line(error))]) from error
     except (HydraException, OmegaConfBaseException) as error:

@@ -14,7 +14,7 @@ from pokeflow.config.settings import Settings, Store
 from pokeflow.errors import ConfigError, Fault, unknown
 from pokeflow.flow import Flow, Service, Step, Sweep, order, select, step_to_dict, with_digest
 from pokeflow.plugins import Registry
-from pokeflow.schema import parse
+from pokeflow.schema import MISSING, parse
 from pokeflow.stages import PIPELINE, PROJECT, REGISTER, TRACK
 from pokeflow.types import About, Budget, LayoutEntry, NoParams, RemoteStore
 
@@ -47,12 +47,15 @@ def resolve(
         steps |= builder.serving(PIPELINE, Service(registry.backends[PIPELINE, work.backend], cloud[PIPELINE]))
     models = {name: model for name, model in (settings.lineage.models or {}).items() if model is not None}
     leaves = expand(settings.layout, models, steps, faults)
-    faults += validate(settings, steps, registry)
+    # A gate without a bound, for example, may follow from a bound that is not a number, which is reported already.
+    faults += [
+        f for f in validate(settings, steps, registry) if not any(g.path.startswith(f"{f.path}.") for g in faults)
+    ]
     tracking = _tracking_service(settings.tracking, registry, faults)
     executor_params = builder.executor_params()
     ordered = order(steps, faults) if not faults else ()
     if faults:
-        raise ConfigError(dict.fromkeys(faults))  # a fault that many models share is reported once
+        raise ConfigError(_without_copies(faults))
     ordered = tuple(_with_all_tasks(step, ordered) for step in ordered)
     executors = {step.executor: step.executor_params for step in reversed(ordered)} | {
         settings.executor.name: executor_params
@@ -68,6 +71,13 @@ def resolve(
         config=data,
         sweep=sweep,
     )
+
+
+def _without_copies(faults: list[Fault]) -> list[Fault]:
+    """Return each fault once: models may share it, and parameters of stages copy ``lineage.gates`` by interpolation."""
+    once = dict.fromkeys(faults)
+    source = {fault: f"lineage.gates.{fault.path.partition('.params.gates.')[2]}" for fault in once}
+    return [fault for fault in once if Fault(source[fault], fault.message) not in once]
 
 
 def _selected_stages(settings: Settings, sweep: Sweep | None) -> tuple[str, ...] | None:
@@ -173,7 +183,7 @@ def _describe_project(settings: Settings, remote_store: RemoteStore | None, exec
 def _tracking_service(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) -> Service | None:
     values = dict(data or {})
     name = values.pop("backend", None)
-    if name is None:
+    if name in (None, MISSING):  # a missing value is reported already
         return None
     if not isinstance(name, str):
         faults.append(Fault("tracking.backend", f"expected text, got {name!r:.80}."))

@@ -156,7 +156,7 @@ class Settings:
     """The whole configuration.
 
     ``data`` and ``tracking`` hold a backend's name and, as further keys, the parameters of that backend. ``model``
-    holds values that other groups refer to, and ``registry`` the work that the lineage refers to for ``register``.
+    holds values that other groups refer to, and ``registry`` the settings of the stage ``register``.
     ``cloud`` holds, by name, the parameters of commands that work in the cloud and of stages that write to it.
     """
 

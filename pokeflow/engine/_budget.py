@@ -36,16 +36,15 @@ class Estimate:
 
 
 def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
-    """Estimate from the last duration of the model's stage on such a machine, as no other basis is reliable."""
+    """Estimate a task's duration and cost from the last run of its model's stage on the same machine type."""
     executor = registry.executors[step.executor]
     seconds = _last_seconds(step, store, everywhere=executor.remote)
     if executor.price is None:
         return Estimate(seconds, None, None, billed=False)
     usd = None if seconds is None else executor.price_of(step.executor_params, seconds)
     limit = executor.limit_of(step.executor_params)
-    return Estimate(
-        seconds, usd, None if limit is None else executor.price_of(step.executor_params, limit), billed=True
-    )
+    limit_usd = None if limit is None else executor.price_of(step.executor_params, limit)
+    return Estimate(seconds, usd, limit_usd, billed=True)
 
 
 def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:
@@ -63,7 +62,8 @@ def require(budget: Budget, costs: Mapping[str, Estimate], label: str) -> None:
     amounts: dict[str, float] = {}
     for name, cost in costs.items():
         if (usd := cost.budgeted_usd) is None:
-            faults.append(Fault(name, "its cost on this type of machine is unknown, and project.budget_usd limits it."))
+            message = "its cost on this type of machine is unknown, and project.budget_usd limits it."
+            faults.append(Fault(name, f"{message} Configure the executor's price, or remove project.budget_usd."))
             continue
         amounts[name] = usd
         if budget.task is not None and usd > budget.task:
@@ -79,7 +79,10 @@ def require(budget: Budget, costs: Mapping[str, Estimate], label: str) -> None:
 
 
 def require_at_most(budget: Budget, at_most: Mapping[str, float | None], label: str) -> None:
-    """Raise a ConfigError if the maximum costs of these tasks (None: unknown) exceed a budget."""
+    """Raise a ConfigError with the amounts if tasks may cost more than the budget, or an unknown amount.
+
+    ``at_most`` is the maximum cost in US dollars (None: unknown) by task; ``label`` the subject of the message.
+    """
     require(budget, {name: Estimate(None, None, usd, billed=True) for name, usd in at_most.items()}, label)
 
 

@@ -1,4 +1,4 @@
-"""Parts of running one task in this process: its record, its log file, and checks that its inputs did not change."""
+"""Record, log file and input checks of a task run."""
 
 import logging
 import traceback
@@ -69,8 +69,8 @@ def refuse_simulated(records: Iterable[Record], operation: str) -> None:
     """Raise a PokeflowError if one of the records is simulated; ``operation`` is a word such as ``registered``."""
     if doubles := [record.task for record in records if record.simulated]:
         raise PokeflowError(
-            f"{', '.join(dict.fromkeys(doubles))} was produced by a simulator and cannot be {operation}. Run it again "
-            "with the real compiler or device."
+            f"{', '.join(dict.fromkeys(doubles))} was produced by a simulator and cannot be {operation}. Repeat "
+            "this with the real compiler or device."
         )
 
 
@@ -79,16 +79,16 @@ def require_unchanged(store: Store, task: Task, backend: Backend) -> None:
     for item in task.inputs:
         require_same(store, item)
     if backend.fingerprint_of(task.params) != task.fingerprint:
-        raise PokeflowError("the content that its parameters refer to changed during the task. Run it again.")
+        raise PokeflowError("a file that its parameters name changed while the task ran. Run the same command again.")
 
 
 def require_same(store: Store, item: Input) -> None:
     """Raise a PokeflowError if an input is no longer what the task read."""
     current = store.load(item.record)
     if current is None:
-        raise PokeflowError(f"{item.record.task} is damaged or missing. Run this again to produce it.")
+        raise PokeflowError(f"{item.record.task} is damaged or missing. Run the same command again to produce it.")
     if current.content != item.record.content:
-        raise PokeflowError(f"{item.record.task} was replaced by another run. Run this again.")
+        raise PokeflowError(f"{item.record.task} was replaced by another run. Run the same command again.")
 
 
 @contextmanager

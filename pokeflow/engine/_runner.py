@@ -162,9 +162,10 @@ class Runner:
             record = store.adopt_remote(step)
             if record is None:
                 uri = self.flow.remote_store and self.flow.remote_store.uri
-                raise PokeflowError(f"the job succeeded but wrote no record to {uri}.")
+                hint = "Check that its role may write there, then run the same command again."
+                raise PokeflowError(f"the job succeeded but wrote no record to {uri}. {hint}")
         if changed := changed_inputs(step, record, self.done):
-            raise PokeflowError(f"another run produced it from a different {changed[0]}. Run this again.")
+            raise PokeflowError(f"another run produced it from a different {changed[0]}. Run the same command again.")
         log.info("%s: done in %.1f s %s", step.name, record.seconds, _brief(record))
         return record
 

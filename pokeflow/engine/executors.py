@@ -34,6 +34,6 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
         child.wait()
         raise
     if code < 0:
-        guess = "; out of memory, perhaps" if code == -signal.SIGKILL else ""
+        guess = "; out of memory, perhaps. Use a machine with more" if code == -signal.SIGKILL else ""
         raise PokeflowError(f"the worker was ended by signal {signal.Signals(-code).name}{guess}.")
     return worker.read_result(task)

@@ -1,6 +1,6 @@
 """Job that runs one task on a machine that shares only the bucket; remote executors and pipelines start it.
 
-    python -m pokeflow.engine.job task.json --on cluster --root /tmp/pokeflow --work /mnt/checkpoints
+    python -m pokeflow.engine.job task.json --executor cluster --root /tmp/pokeflow --work /mnt/checkpoints
 
 The task is read from a file, its inputs from the bucket, and the record is committed there, under the task's digest
 and under its claim. A second such job reuses it. Under torchrun each process runs the backend; rank 0 commits.
@@ -107,7 +107,7 @@ def run_task(
     added to the record's. Files in the folder ``telemetry`` are added to the telemetry of the result.
     """
     if task.remote_store is None:
-        raise PokeflowError(f"{task.name}: the task names no bucket, and a job reads only from one.")
+        raise PokeflowError(f"{task.name}: the task names no bucket, and a job reads only from one. Set store=s3.")
     store = Store(root, open_remote_store(task.remote_store))
     _require_fingerprint(task, backend)
     if _rank() != 0:
@@ -208,7 +208,7 @@ def _exit_once_finished(store: Store, task: Task) -> None:
 def _require_fingerprint(task: Task, backend: Backend) -> None:
     if backend.fingerprint_of(task.params) != task.fingerprint:
         raise PokeflowError(
-            f"{task.name}: content that its parameters refer to differs from the submitting machine's. "
+            f"{task.name}: a file that its parameters name differs from the one on the submitting machine. "
             "Run this task with executor: local."
         )
 

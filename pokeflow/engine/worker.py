@@ -1,4 +1,4 @@
-"""Worker process, started by an executor, that runs one task from a JSON file and writes its answer next to it."""
+"""Worker process, started by an executor, that runs one task from a JSON file and writes its result next to it."""
 
 import json
 import logging
@@ -31,7 +31,9 @@ def run(task: Task, backend: Backend) -> Result:
     except SystemExit as stop:
         if was_stopped(stop):
             raise  # SIGTERM ends the process
-        raise PokeflowError(f"backend {backend.name!r} called sys.exit({stop.code!r}).") from stop
+        raise PokeflowError(
+            f"backend {backend.name!r} called sys.exit({stop.code!r}). Raise an error instead."
+        ) from stop
     result = Result(metrics=output) if isinstance(output, Mapping) else output
     require_sound(result, f"backend {backend.name!r}")
     return result
@@ -55,7 +57,7 @@ def require_sound(result: Any, label: str) -> None:
         if value is None and not result.reasons.get(name):
             raise PokeflowError(f"{label} returned no value for {name} and no reason. Add the reason.")
         if value is not None and not _finite(value):
-            raise PokeflowError(f"{label} returned {name} = {value}; an unknown figure is None.")
+            raise PokeflowError(f"{label} returned {name} = {value}. Return None for it, and add the reason.")
     for name, reason in result.reasons.items():
         if not isinstance(name, str) or not isinstance(reason, str):
             raise PokeflowError(f"{label} returned {reason!r} as the reason for {name!r}; expected text.")
@@ -120,7 +122,7 @@ def read_result(task: Task) -> Result:
         text = (task.work / ANSWER).read_text(encoding="utf-8")
         raw: Mapping[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"the worker process ended without a result ({error}).") from error
+        raise PokeflowError(f"the worker process ended without a result ({error}). See its log.") from error
     if "error" in raw:
         raise Failure.loads(text).error()
     return msgspec.convert(raw, Result)
@@ -146,7 +148,7 @@ def main(file: Path, parent: int) -> int:
         failed = False
     except SystemExit:
         raise  # stopped by SIGTERM
-    except BaseException as error:  # noqa: BLE001 - whatever a backend raises is the answer
+    except BaseException as error:  # noqa: BLE001 - whatever a backend raises is the result
         failed = True
         with file.with_name(LOG).open("a", encoding="utf-8") as text:
             traceback.print_exc(file=text)

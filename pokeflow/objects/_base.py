@@ -84,7 +84,7 @@ class ObjectStore(Protocol):
         ...
 
     def write(self, key: str, data: bytes, *, match: str | None) -> str:
-        """Write bytes under a key and return the new ETag."""
+        """Write bytes and return the new ETag; raise PreconditionError if ``match`` (see the class) is not met."""
         ...
 
     def upload(self, source: Path, key: str, *, sha256: str, match: str | None, advance: Advance | None = None) -> None:

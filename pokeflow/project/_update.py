@@ -47,9 +47,7 @@ def update(objects: ObjectStore, key: str, change: Rebuild, schema: Schema | Non
             time.sleep(wait)
             continue
         return True
-    raise PokeflowError(
-        f"{key}: other writers kept changing it for {MAX_SECONDS:.0f} s. Nothing is lost: run this again."
-    )
+    raise PokeflowError(f"{key}: other writers kept changing it for {MAX_SECONDS:.0f} s. Run the same command again.")
 
 
 def encode(document: Mapping[str, Any], location: str) -> bytes:

@@ -129,7 +129,7 @@ def follow(link: Link, tree: Tree, location: str) -> LinkTarget:
         files = tuple(f for f in record.files if not inner or f.path == inner or f.path.startswith(f"{inner}/"))
         if files:
             return LinkTarget(objects.with_prefix(base.removesuffix("/")) if base else objects, files, record)
-    raise NotFoundError(f"{location}: its target, {link.target}, does not exist.")
+    raise NotFoundError(f"{location}: its target, {link.target}, does not exist. Publish again.")
 
 
 def difference(link: Link, target: LinkTarget) -> str | None:

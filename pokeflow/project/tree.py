@@ -1,4 +1,4 @@
-"""Tree of the published project, which is built from records alone."""
+"""Access to the published tree of a project."""
 
 from dataclasses import dataclass
 

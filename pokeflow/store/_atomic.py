@@ -22,7 +22,7 @@ def try_file_lock(file: Path, label: str = "", *, wait: bool = True) -> Iterator
 
     Args:
         file: Path of the lock file, which exists only while a process holds it.
-        label: Name of the locked thing, for the message while this process waits.
+        label: Subject of the log message while this process waits.
         wait: Wait for the lock; otherwise yield False if another process holds it.
 
     """

@@ -36,7 +36,7 @@ class Lease:
         if self.lost:
             raise PokeflowError(
                 f"{self.label}: this machine did not renew its claim for {LEASE:.0f} s, and another one took it over. "
-                "Run this again: the result of that one is reused."
+                "Run the same command again: the result of that one is reused."
             )
 
 

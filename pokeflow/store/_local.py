@@ -179,7 +179,7 @@ class Store:
         uploaded = _remote.load(self.remote, self.key(record))
         if uploaded is None or uploaded.content != record.content:
             raise PokeflowError(
-                f"{record.task} is not in {self.remote.uri}, where a job would read it. Run this again."
+                f"{record.task} is not in {self.remote.uri}, where a job would read it. Run the same command again."
             )
 
     def amend(self, record: Record) -> None:

@@ -177,7 +177,7 @@ class Backend:
         return _faults_of(self, params)
 
     def fingerprint_of(self, params: Any) -> str | None:
-        """Return the ``fingerprint`` of the content outside the store that parameters refer to; None without one."""
+        """Return the ``fingerprint`` of the files outside the store that parameters name; None without one."""
         label = f"the fingerprint of {_name_of(self)}"
         return str(call_plugin(label, self.fingerprint, params)) if self.fingerprint else None
 

@@ -292,7 +292,7 @@ def test_init_refuses_an_invalid_name(cli: Cli, name: str) -> None:
 def test_doctor_reports_faults_of_a_configuration(cli: Cli) -> None:
     fine, faulty = cli("doctor", *TOY_FLOW), cli("doctor", *TOY_FLOW, "executor=sagemaker")
     assert fine.returncode == 0
-    assert "9 tasks, no faults" in fine.stdout
+    assert "9 tasks, valid" in fine.stdout
     assert faulty.returncode == 1
     assert "'sagemaker' runs remotely and needs a shared store" in faulty.stdout
 

@@ -36,7 +36,7 @@ def test_failed_trial_is_reported_and_stops_no_other(cli: Cli, tmp_path: Path) -
     results = trials(tmp_path / "store")
     assert [t.error is None for t in results] == [True, False, False, True]
     assert "lineage.models.student.params.lr: is negative." in done.stderr
-    assert "expected a number, got str 'fast'" in done.stderr
+    assert "expected a number, got text 'fast'" in done.stderr
     assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["0.1000", "failed", "failed", "0.4000"]
 
 

@@ -60,10 +60,10 @@ def test_only_int_to_float_is_converted() -> None:
         ({"name": "???"}, ["x.name: no value. Set it in YAML or with x.name=…"]),
         ({"name": "n", "kind": "c"}, ["x.kind: no choice 'c'. Known: a, b."]),
         ({"name": "n", "inner": {"sise": 1}}, ["x.inner.sise: no key 'sise'. Did you mean 'size'? Known: rate, size."]),
-        ({"name": "n", "many": [{}, {"size": "x"}]}, ["x.many[1].size: expected a whole number, got str 'x'."]),
+        ({"name": "n", "many": [{}, {"size": "x"}]}, ["x.many[1].size: expected a whole number, got text 'x'."]),
         ({"name": "n", "weights": {"a": None}}, ["x.weights.a: expected a number, got nothing (null)."]),
-        ({"name": "n", "maybe": 3}, ["x.maybe: expected a mapping, got int 3."]),
-        ({"name": "n", "pair": [1]}, ["x.pair: expected tuple[float, float], got list [1]."]),
+        ({"name": "n", "maybe": 3}, ["x.maybe: expected a mapping, got the number 3."]),
+        ({"name": "n", "pair": [1]}, ["x.pair: expected tuple[float, float], got the list [1]."]),
         (None, ["x: expected a mapping, got nothing (null)."]),
     ],
 )

@@ -21,19 +21,19 @@ from pokeflow_testkit.support import unicode_names
 # Expected drawings, wider than a line of code may be.
 GOLDEN = {
     "data": """\
-                         size   version  written           from
+path                     size   version  written           from
 data/                    438 B           2026-01-11 20:00  2 files, 1 gap
 ├── processed/link.json  188 B           2026-01-11 20:00  → tasks/prepare/data/5b260594ee7b6b9a/ (279 B, 2 files)
-├── raw/link.json        gap                               would come from prepare:data
+├── raw/link.json                                          gap: would come from prepare:data
 └── reference/link.json  250 B           2026-01-11 20:00  → tasks/prepare/data/5b260594ee7b6b9a/references.npy (256 B, 1 file)
 """,  # noqa: E501
     "models": """\
-                                               size      version  written           from
+path                                           size      version  written           from
 models/                                        14.20 kB           2026-01-11 20:00  5 files, 1 gap
 ├── dinov3-teacher/                            7.00 kB            2026-01-11 20:00  2 files, 1 gap
 │   ├── training_config.json                   3 B       v1.0     2026-01-11 20:00  train:dinov3-teacher/training_config.json
 │   └── v1.0/                                  7.00 kB            2026-01-11 20:00  1 file, 1 gap
-│       ├── model.tar.gz                       gap                                  would come from bundle:dinov3-teacher
+│       ├── model.tar.gz                                                            gap: would come from bundle:dinov3-teacher
 │       └── onnx/dinov3_teacher.onnx           7.00 kB   v1.0     2026-01-11 20:00  train:dinov3-teacher/dinov3_teacher.onnx
 ├── efficientnet-hailo/v2.1/student.hef        1.20 kB   v2.1     2026-01-11 20:00  compile:efficientnet-hailo-optimized/student.hef
 └── efficientnet-student/                      6.00 kB            2026-01-11 20:00  2 files
@@ -41,7 +41,7 @@ models/                                        14.20 kB           2026-01-11 20:
     └── stage2/v2.0/student_stage2_final.onnx  3.00 kB   v2.0     2026-01-11 20:00  distill:efficientnet-student-stage2/student_stage2_final.onnx
 """,  # noqa: E501
     "profiling": """\
-                     size  version  written           from
+path                 size  version  written           from
 profiling/           2 B            2026-01-11 20:00  1 file
 └── student_stage1/  2 B            2026-01-11 20:00  1 file
     └── trace.json   2 B   v1.0     2026-01-11 20:00  distill:efficientnet-student-stage1/trace.json

@@ -17,6 +17,7 @@ from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.project.tree import Tree
 from pokeflow_browse import configured
 from pokeflow_browse import verify as verifying
+from pokeflow_browse.configured import NOTHING
 from pokeflow_browse.verify import Problem, verify
 from pokeflow_testkit.handmade import checksum, empty, in_bucket, lay, publish, published, record, where, write_receipt
 from pokeflow_testkit.s3 import Server
@@ -46,7 +47,23 @@ def test_sound_tree_has_no_problem(tree: Tree, quick: bool) -> None:
 
 def test_missing_tree_is_a_problem(tmp_path: Path) -> None:
     problem = only(empty(tmp_path))
-    assert (problem.kind, problem.message) == ("missing", "nothing is published at this address")
+    assert (problem.kind, problem.message) == ("missing", NOTHING)
+
+
+@pytest.mark.parametrize("command", [["pull", "x"], ["find", "x"], ["verify"]])
+def test_commands_say_that_nothing_is_published(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = empty(tmp_path)
+    monkeypatch.setattr(configured, "tree", lambda overrides: tree)
+    expected = f"{tree.objects.uri}: nothing is published here yet. Run 'pokeflow publish', or check the address."
+    if command == ["verify"]:
+        assert dispatch(command) == 1
+        assert capsys.readouterr().out == f"{expected}\n"
+    else:
+        with pytest.raises(PokeflowError) as error:
+            dispatch(command)
+        assert str(error.value) == f"{command[0]}: {expected}"
 
 
 def test_verify_writes_nothing(tree: Tree) -> None:

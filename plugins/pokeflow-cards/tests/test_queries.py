@@ -74,7 +74,7 @@ def test_rendering_uses_the_querys_purpose_and_shows_progress(scans, tmp_path, m
         purpose = Purpose.CALIBRATION if query.split == "calibration" else Purpose.QUERY
         rng = generator(3, query.card_id, purpose, query.view)
         assert (image == capture(scans.references[IDS.index(query.card_id)], rng, 1.0, 48)).all()
-    assert steps == [("take photos", len(plan))] * len(plan)
+    assert steps == [("rendering queries", len(plan))] * len(plan)
 
 
 def test_clean_queries_equal_the_references(scans, tmp_path) -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from pokeflow import plugins
 from pokeflow.cli import dispatch
-from pokeflow.errors import ConfigError, TaskError
+from pokeflow.errors import ConfigError, PokeflowError, TaskError
 from pokeflow.plugins import Registry
 from pokeflow.types import Backend, Input, Result, Task
 from pokeflow_testkit.support import TOY_FLOW, contents
@@ -55,13 +57,21 @@ def command(root: Path, *args: str, model: str = "tiny") -> int:
     return dispatch(["package", *TOY_FLOW, f"store.root={root}", *off, packaged, *args])
 
 
+def write_key(file: Path) -> str:
+    key = Ed25519PrivateKey.generate()
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    file.chmod(0o600)
+    return str(file)
+
+
 def test_package_and_its_inputs_are_built_and_released(
     calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(tmp_path, "--to", "there", "--key", "my.pem") == 0
+    pem = write_key(tmp_path / "my.pem")
+    assert command(tmp_path, "--to", "there", "--key", pem) == 0
     assert capsys.readouterr().out == "release   there/release.json\nsequence  7\n"
     ((package, to, key),) = calls
-    assert (to, key) == ("there", "my.pem")
+    assert (to, key) == ("there", pem)
     assert (package.record.task, package.record.version) == ("package:tiny", "v2.1")
     assert {path.name for path in (tmp_path / "tasks").iterdir()} == {"train", "distill", "compile", "package"}
 
@@ -76,7 +86,7 @@ def test_existing_package_is_released_unchanged(calls: Calls, tmp_path: Path) ->
 
 
 def test_key_path_is_not_stored(calls: Calls, tmp_path: Path) -> None:
-    command(tmp_path, "--key", str(tmp_path / "secret.pem"))
+    command(tmp_path, "--key", write_key(tmp_path / "secret.pem"))
     assert contents(tmp_path)
     assert not [name for name, data in contents(tmp_path).items() if b"secret.pem" in data]
 
@@ -100,6 +110,32 @@ def test_reserved_override_is_refused_before_anything_runs(calls: Calls, tmp_pat
     with pytest.raises(ConfigError, match="this command sets it itself"):
         command(tmp_path, word)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_key_is_reported_before_anything_runs(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(PokeflowError, match=r"missing\.pem: no such key\. Create one: openssl"):
+        command(tmp_path, "--key", str(missing))
+    monkeypatch.setenv("POKEFLOW_SIGNING_KEY", str(missing))
+    with pytest.raises(PokeflowError, match="no such key"):
+        command(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_default_key_is_checked_but_not_created_before_the_tasks(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pokeflow_edge.release.keys.DEFAULT", tmp_path / "signing.pem")
+    monkeypatch.delenv("POKEFLOW_SIGNING_KEY", raising=False)
+    assert command(tmp_path / "store") == 0
+    assert not (tmp_path / "signing.pem").exists()
+    (tmp_path / "signing.pem").write_text("not a key")
+    (tmp_path / "signing.pem").chmod(0o600)
+    with pytest.raises(PokeflowError, match="not an unencrypted private key"):
+        command(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_failed_package_is_not_released(calls: Calls, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_version_has_its_benchmark_with_conditions_and_reasons() -> None:
         "latency_p99_ms": "20 runs were made; 100 or more are needed for this percentile"
     }
     assert (entry["device"], entry["threads"], entry["runtime"]) == ("AMD EPYC", 1, "ONNX Runtime 1.32.0")
-    assert entry["reasons"]["timing"] == "the record does not say"
+    assert entry["reasons"]["timing"] == "not recorded"
     assert entry["protocol"].startswith("12 query views")
 
 
@@ -102,7 +102,7 @@ def test_accuracies_on_different_data_sets_are_not_compared() -> None:
     [
         ({"latency_p50_ms": None}, "latency_ratio", f"benchmark:{STAGE1}: latency_p50_ms: no clock"),
         ({"latency_p50_ms": -1.0}, "latency_ratio", "no ratio"),
-        ({"top1_accuracy": 93.0}, "accuracy_gap", "no shares of 1"),
+        ({"top1_accuracy": 93.0}, "accuracy_gap", "not fractions of 1"),
     ],
 )
 def test_invalid_metrics_give_no_comparison(metrics: dict[str, Any], unknown: str, why: str) -> None:
@@ -128,7 +128,7 @@ def test_replaced_parent_is_not_compared() -> None:
         "teacher"
     ]
     assert comparison["against"] is None
-    assert "is published as another" in comparison["reasons"]["against"]
+    assert "is published with another content" in comparison["reasons"]["against"]
     assert versions(VERSIONS[1])[f"{STAGE1}:v1.0"]["comparisons"]["parent"]["reasons"]["against"] == (
         f"{TEACHER}:v1.0 is not published"
     )

@@ -44,7 +44,7 @@ def test_invalid_fact_is_unknown_with_its_reason(name: str, value: Any) -> None:
 def test_null_fact_has_the_records_reason() -> None:
     facts = facts_of(record("train", "m", facts={"device": None}, reasons={"device": "nobody looked"}))
     assert facts.reason_for("device") == "nobody looked"
-    assert facts.reason_for("timing") == "no record tells it"
+    assert facts.reason_for("timing") == "not recorded"
 
 
 def test_record_without_facts_gives_empty_facts() -> None:

@@ -110,7 +110,7 @@ def test_migrated_version_is_a_node_with_reasons_and_edges() -> None:
     teacher = by_id[f"{TEACHER}:v0.9"]
     assert teacher["published"] is True
     assert teacher["origin"] == "s3://old/models"
-    assert teacher["reasons"]["digest"] == "migrated from s3://old/models; no record tells it"
+    assert teacher["reasons"]["digest"] == "migrated from s3://old/models; not recorded"
     assert by_id["migrations/2026"]["kind"] == "migration"
     assert by_id["unheard-of:v0"]["published"] is False
     assert [edge["relation"] for edge in result["edges"]] == ["distillation", None]

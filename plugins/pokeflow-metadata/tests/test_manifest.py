@@ -111,15 +111,15 @@ def test_fields_match_values_computed_manually(path: str, value: Any) -> None:
     {
         "project_id": "no project is created in SageMaker, or its id is not configured",
         f"models.{TEACHER}.parent_model": "it has no parent",
-        f"models.{TEACHER}.s3_path": "the tree is in a local folder",
+        f"models.{TEACHER}.s3_path": "the published tree is in a local folder",
         f"models.{TEACHER}.training_job": "trained by executor 'sagemaker'; its record names no SageMaker job",
         f"models.{TEACHER}.model_registry_arn": "no registration with SageMaker is recorded",
         f"models.{TEACHER}.metrics.embedding_quality": "a word, not a measurement: read top1_accuracy and its protocol",
         f"models.{TINY}.performance.power_consumption_w": "not measured",
         "experiments.mlflow_tracking_uri": "no tracking that other machines can reach is configured",
-        "datasets.training.s3_path": "the tree is in a local folder",
-        "infrastructure.s3_bucket": "the tree is in a local folder",
-        "infrastructure.training_instance": f"train:{TEACHER} was made by executor 'sagemaker', which records no"
+        "datasets.training.s3_path": "the published tree is in a local folder",
+        "infrastructure.s3_bucket": "the published tree is in a local folder",
+        "infrastructure.training_instance": f"train:{TEACHER} was produced by executor 'sagemaker', which records no"
         " instance type",
     }.items(),
 )
@@ -235,10 +235,10 @@ def test_migrated_version_shows_its_facts_and_reasons() -> None:
         "2026-01-10",
     )
     assert shown["metrics"]["top1_accuracy"] == 0.9
-    assert shown["metrics"]["protocol"] == {"top1_accuracy": "migrated from s3://old/models/x; no record tells it"}
+    assert shown["metrics"]["protocol"] == {"top1_accuracy": "migrated from s3://old/models/x; not recorded"}
     assert shown["reasons"]["embedding_dim"].startswith("embedding_dim, as stated at its migration, is '768")
-    assert shown["reasons"]["framework"] == "migrated from s3://old/models/x; no record tells it"
-    assert shown["reasons"]["digest"] == "migrated from s3://old/models/x; no record tells it"
+    assert shown["reasons"]["framework"] == "migrated from s3://old/models/x; not recorded"
+    assert shown["reasons"]["digest"] == "migrated from s3://old/models/x; not recorded"
 
 
 def test_migrated_links_are_used() -> None:
@@ -251,4 +251,4 @@ def test_migrated_links_are_used() -> None:
 def test_manifest_of_nothing_published_is_valid() -> None:
     document = built(runs=None)
     assert document["models"] == {}
-    assert document["reasons"]["created_at"] == "no published unit has a record"
+    assert document["reasons"]["created_at"] == "nothing that is published has a record"

@@ -78,7 +78,7 @@ def test_metrics_have_training_and_benchmark_with_reasons() -> None:
 def test_version_without_benchmark_has_a_reason() -> None:
     document = metrics(version(TRAIN, records={"train": TRAIN}))
     assert document["benchmark"] is None
-    assert document["reasons"]["benchmark"] == "no benchmark of this version was there when it was published"
+    assert document["reasons"]["benchmark"] == "this version was published without a benchmark"
     assert "This version was published without a benchmark" in card(version(TRAIN, records={"train": TRAIN}))
 
 
@@ -164,7 +164,7 @@ def test_fields_missing_in_an_older_record_are_unrecorded() -> None:
 
 @pytest.mark.parametrize(
     ("drop", "sentence"),
-    [(0.01, "1.0% fewer are recognised"), (-0.02, "2.0% more are"), (0.0, "as many are recognised")],
+    [(0.01, "1.0% fewer correctly than its"), (-0.02, "2.0% more correctly"), (0.0, "as many correctly as its")],
 )
 def test_accuracy_lost_by_compilation_is_a_limitation(drop: float, sentence: str) -> None:
     assert sentence in card(version(replace(COMPILE, metrics={"accuracy_drop": drop})))
@@ -174,7 +174,7 @@ def test_unrecorded_facts_are_omitted_from_the_card() -> None:
     bare = replace(TRAIN, facts={}, metrics={}, params={}, environment={}, inputs={})
     subject = Version(LOCAL, TEACHER, "v1.0", "teacher", (), {"train": bare}, bare)
     text = card(subject)
-    assert "The record of its producer does not state the sizes of input and output." in text
+    assert "The sizes of input and output are not recorded." in text
     assert "```python" not in text
     assert "None" not in text
     assert check_document("metrics", document_of_version("metrics", subject)) == []

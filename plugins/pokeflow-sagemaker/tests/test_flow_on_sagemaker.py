@@ -304,7 +304,7 @@ def test_sweep_keeps_the_limit_of_concurrent_jobs(machine):
 def test_plan_shows_the_cost_and_the_budget_is_enforced(machine):
     plan = machine.cli("plan", *TEACHER)
     assert "up to $5.52" in plan.stdout
-    assert "1 task to run (duration unknown: never run here; at most $5.52), 0 reused." in plan.stdout
+    assert "1 task to run, 0 reused. Time: unknown (never run here). Cost: at most $5.52." in plan.stdout
     refused = machine.cli(*TEACHER, "project.budget_usd=5")
     assert refused.returncode == 2
     assert "this run may cost $5.52, above the budget of $5.00: train:teacher $5.52" in refused.stderr

@@ -32,7 +32,7 @@ Row = tuple[str, str, str]
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print a row for each requirement of a run; return 1 if something that the configuration needs is missing."""
     rows = [*_machine(), *_packages(), *_plugin_checks(), *_plugins(), *_configuration(overrides)]
-    print(table(("", "requirement", "status"), rows))
+    print(table(("status", "requirement", "details"), rows))
     return int(any(status == "missing" for status, _, _ in rows))
 
 
@@ -107,17 +107,14 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
         for line in str(error).splitlines():
             yield "missing", "configuration", line
         return
-    yield "ok", "configuration", f"{len(flow.steps)} tasks, no faults"
+    yield "ok", "configuration", f"{len(flow.steps)} tasks, valid"
     if remote is not None:
         yield _remote(remote)
     folder = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
     free = shutil.disk_usage(folder).free
     yield "ok" if free > MIN_FREE_BYTES else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(folder).absolute()}"
-    yield (
-        "ok" if os.access(folder, os.W_OK) else "missing",
-        "store",
-        f"{flow.root} ({'writable' if os.access(folder, os.W_OK) else 'not writable'})",
-    )
+    writable = os.access(folder, os.W_OK)
+    yield "ok" if writable else "missing", "store", f"{flow.root} ({'writable' if writable else 'not writable'})"
 
 
 def _remote(remote: ObjectStore) -> Row:

@@ -29,12 +29,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Copy the shipped configuration to a new folder, whose name becomes the project's."""
     folder: Path = args.folder
     if folder.resolve() == Path.cwd().resolve():
-        raise ConfigError([Fault("folder", "is the current folder. Choose a new one.")])
+        raise ConfigError([Fault("init", f"{folder} is the current folder. Name a new folder.")])
     name = folder.resolve().name
     if not NAME.fullmatch(name):
-        raise ConfigError([Fault("folder", f"{name!r} is not a project name: use letters, digits, '.', '_' and '-'.")])
+        raise ConfigError([Fault("init", f"{name!r} is not a project name: use letters, digits, '.', '_' and '-'.")])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError([Fault("folder", f"{folder} exists and is not empty. Choose another folder.")])
+        raise ConfigError([Fault("init", f"{folder} exists and is not empty. Choose another folder.")])
     shutil.copytree(shipped_conf(), folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "conf" / "project" / f"{name}.yaml").write_text(f"name: '{name}'\ndescription: ''\n", encoding="utf-8")
     main_file = folder / "conf" / "config.yaml"

@@ -60,7 +60,7 @@ def test_the_value_of_an_option_is_no_override() -> None:
         (["one", "two"], r"^toy: takes no argument 'two'\. See 'pokeflow toy --help'"),
         (["--colour", "gren"], r"^toy: no choice for --colour 'gren'\. Did you mean 'green'\? Known: green, red"),
         (["--to"], r"^toy: argument --to: expected one argument\. See 'pokeflow toy --help'"),
-        (["--config-dir"], r"^--config-dir: no folder is given"),
+        (["--config-dir"], r"^--config-dir: no folder. Write --config-dir DIR"),
     ],
 )
 def test_unknown_argument_is_reported_with_the_nearest_name(words: list[str], says: str) -> None:

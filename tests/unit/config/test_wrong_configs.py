@@ -31,11 +31,11 @@ WRONG = {
     ),
     "parameter of a wrong type": (
         [f"{STUDENT}.params.lr=fast"],
-        "lineage.models.student.params.lr: expected a number, got str 'fast'.",
+        "lineage.models.student.params.lr: expected a number, got text 'fast'.",
     ),
     "number where yes or no is asked": (
         [f"{STUDENT}.params.fail=1"],
-        "lineage.models.student.params.fail: expected true or false, got int 1.",
+        "lineage.models.student.params.fail: expected true or false, got the number 1.",
     ),
     "nothing where a value is asked": (
         [f"{STUDENT}.params.lr=null"],
@@ -43,11 +43,11 @@ WRONG = {
     ),
     "list where a mapping is asked": (
         [f"{STUDENT}.params=[1]"],
-        "lineage.models.student.params: expected a mapping, got list [1].",
+        "lineage.models.student.params: expected a mapping, got the list [1].",
     ),
     "text where a list is asked": (
         [f"{STUDENT}.parents=teacher"],
-        "lineage.models.student.parents: expected a list, got str 'teacher'.",
+        "lineage.models.student.parents: expected a list, got text 'teacher'.",
     ),
     "value that the backend refuses": (
         [f"{STUDENT}.params.lr=-1"],
@@ -68,15 +68,15 @@ WRONG = {
     ),
     "unknown parent": (
         [f"{STUDENT}.parents=[teachr]"],
-        "lineage.models.student.parents[0]: no model 'teachr'. Did you mean 'teacher'? Known: student, teacher, tiny.",
+        "lineage.models.student.parents[0]: no model 'teachr'. Did you mean 'teacher'? Known: teacher, tiny.",
     ),
     "cycle": (
         ["lineage.models.teacher.parents=[tiny]"],
-        "lineage.models: parents form a cycle: teacher → student → tiny → teacher.",
+        "lineage.models: parents form a cycle: teacher → student → tiny → teacher. Remove one of these parents.",
     ),
     "own parent": (
         ["lineage.models.teacher.parents=[teacher]"],
-        "lineage.models: parents form a cycle: teacher → teacher.",
+        "lineage.models: parents form a cycle: teacher → teacher. Remove one of these parents.",
     ),
     "unknown stage of a model": (
         [f"{STUDENT}.stage=destill"],
@@ -177,7 +177,7 @@ WRONG = {
     ),
     "number that is none": (
         [f"{STUDENT}.params.lr=inf"],
-        "lineage.models.student.params.lr: expected a finite number, got float inf.",
+        "lineage.models.student.params.lr: expected a finite number, got the number inf.",
     ),
     "store that is no folder": (
         ["store.root=/etc/passwd"],
@@ -193,7 +193,7 @@ WRONG = {
     ),
     "model that is no mapping": (
         ["lineage.models.teacher=3"],
-        "lineage.models.teacher: expected a mapping, got int 3.",
+        "lineage.models.teacher: expected a mapping, got the number 3.",
     ),
     "no models at all": (
         ["lineage.models=null"],
@@ -225,7 +225,7 @@ WRONG = {
     ),
     "the home of nobody": (
         ["store.root='~no-such-user/x'"],
-        "store.root: '~no-such-user/x' cannot be a folder (RuntimeError).",
+        "store.root: '~no-such-user/x' cannot be a folder (RuntimeError). Set another path.",
     ),
     "folder that is missing": (
         ["data=folder", "data.root=no/such/folder"],
@@ -301,6 +301,41 @@ def test_fault_shared_by_four_models_is_reported_once() -> None:
     ]
 
 
+DEFAULT = ("lineage=pokemon", "data=synthetic", "target=cpu", "tracking=mlflow", "registry=mlflow")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["data=folder"], "data.root: no value. Set it in YAML or with data.root=…"),
+        (["++tracking.backend=???"], "tracking.backend: no value. Set it in YAML or with tracking.backend=…"),
+        (
+            [f"{STUDENT}.params.lr=???"],
+            f"{STUDENT}.params.lr: no value. Set it in YAML or with {STUDENT}.params.lr=…",
+        ),
+        (["lineage.gates={score: {min: high}}"], "lineage.gates.score.min: expected a number, got text 'high'."),
+        (
+            [*DEFAULT, "lineage.gates.top1_accuracy.min=high"],  # the stage register has the gates as a parameter
+            "lineage.gates.top1_accuracy.min: expected a number, got text 'high'.",
+        ),
+    ],
+)
+def test_one_mistake_is_reported_once(overrides: list[str], expected: str) -> None:
+    assert faults_of(*overrides).splitlines() == [expected]
+
+
+def test_a_model_is_not_suggested_as_its_own_parent() -> None:
+    assert faults_of(f"{STUDENT}.parents=[studnt]").splitlines() == [
+        f"{STUDENT}.parents[0]: no model 'studnt'. Known: teacher, tiny."
+    ]
+
+
+def test_a_list_for_a_group_is_answered_with_the_options() -> None:
+    assert faults_of("executor=[lokal]").startswith(
+        "executor: no option 'lokal'. Did you mean 'local'? Known: local, process, sagemaker."
+    )
+
+
 @pytest.mark.parametrize("command", [[], ["plan"]])
 def test_wrong_config_exits_with_2_and_leaves_no_files(cli: Cli, tmp_path: Path, command: list[str]) -> None:
     done = cli(*command, *TOY_FLOW, f"{STUDENT}.parents=[teachr]")
@@ -328,8 +363,8 @@ def test_unreadable_yaml_is_reported_with_file_and_line(cli: Cli, tmp_path: Path
         (["plan", "--jsn"], "no flag '--jsn'."),
         (["plan", "--config-dir", "nowhere"], "--config-dir: folder nowhere does not exist."),
         (["plan", "on=local"], "on: the key is now called 'executor'."),
-        (["plan", "--config-dir="], "--config-dir: no value is given."),
-        (["--config-dir"], "--config-dir: no value is given."),
+        (["plan", "--config-dir="], "--config-dir: no value. Write --config-dir=VALUE."),
+        (["--config-dir"], "--config-dir: no value. Write --config-dir=VALUE."),
     ],
 )
 def test_command_line_mistakes(cli: Cli, args: list[str], expected: str) -> None:

@@ -57,7 +57,7 @@ def test_a_result_whose_inputs_were_replaced_or_lost_is_refused(tmp_path: Path):
     making.require_unchanged(store, task, step.backend)
     with pytest.raises(PokeflowError, match="was replaced by another run"):
         making.require_same(store, replace(needed, record=replace(needed.record, content="other")))
-    with pytest.raises(PokeflowError, match="the content that its parameters refer to changed"):
+    with pytest.raises(PokeflowError, match="a file that its parameters name changed"):
         making.require_unchanged(store, task, replace(step.backend, fingerprint=lambda _: "new"))
     (needed.folder / "model.txt").unlink()
     with pytest.raises(PokeflowError, match="is damaged or missing"):

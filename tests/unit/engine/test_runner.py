@@ -177,9 +177,9 @@ def test_failed_task_succeeds_when_run_again(flow_of, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("returned", "fault"),
     [
-        ({"score": float("nan")}, r"backend 'toy' returned score = nan; an unknown figure is None"),
+        ({"score": float("nan")}, r"backend 'toy' returned score = nan. Return None for it"),
         ({"score": float("inf")}, r"returned score = inf"),
-        ({"score": 10**400}, r"an unknown figure is None"),
+        ({"score": 10**400}, r"Return None for it, and add the reason"),
         ({"score": None}, r"returned no value for score and no reason"),
         ({"score": "good"}, r"a figure is a number or None"),
         ({"score": True}, r"a figure is a number or None"),

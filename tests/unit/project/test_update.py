@@ -106,7 +106,9 @@ def test_endless_conflicts_are_reported_after_some_retries(waits: list[float]) -
         return rival
 
     objects.meddle = rival
-    with pytest.raises(PokeflowError, match=r"training_history\.json: other writers kept changing it.*run this again"):
+    with pytest.raises(
+        PokeflowError, match=r"training_history\.json: other writers kept changing it.*Run the same command again"
+    ):
         writing.update(objects, KEY, adding(1), SCHEMA)
     assert len(waits) == writing.MAX_TRIES
 

@@ -11,7 +11,7 @@ def pokeflow_commands() -> Iterable[Command]:
     summaries = {
         "ls": "list the published files, their origin, and the files that are missing",
         "find": "find models, figures and files by part of a name, a pattern or a digest",
-        "lineage": "draw which version was derived from which, and how",
+        "lineage": "draw the lineage of the published versions",
         "verify": "check the published files against their checksums and schemas",
         "pull": "download a published model or data set and verify every checksum",
     }

@@ -18,7 +18,7 @@ PAGE = 300
 """Maximum number of lines if no depth is set: for more, the depth is reduced and folders are summed up."""
 CROWD = 40
 """Maximum number of entries of one folder to show; for more, the rest is summed up."""
-HEAD = ("", "size", "version", "written", "from")
+HEAD = ("path", "size", "version", "written", "from")
 
 Row = tuple[str, str, str, str, str]
 
@@ -185,7 +185,7 @@ def _crowd(node: Node) -> tuple[list[Node], list[Node]]:
 
 def _row(name: str, node: Node, *, shut: bool) -> Row:
     if node.kind == "gap":
-        return name, "gap", "", "", f"would come from {node.leaf.maker}" if node.leaf else ""
+        return name, "", "", "", f"gap: would come from {node.leaf.maker}" if node.leaf else "gap"
     version = node.item.receipt.version if node.item and node.item.receipt else ""
     size = text.format_size(node.size) if node.files else ""
     return (

@@ -12,6 +12,7 @@ from pokeflow.objects import Advance, ObjectStore, each, require_key
 from pokeflow.project import Receipt, Tree, inventory, links, newest
 from pokeflow.project import versions as versions_of
 from pokeflow.project.links import Link
+from pokeflow_browse.configured import NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def _matches(path: str, pattern: str) -> bool:
 
 def _version(tree: Tree, name: str) -> Plan:
     all_receipts, errors = inventory.read(tree)
+    if not all_receipts and not errors:
+        raise ConfigError([Fault("pull", f"{tree.objects.uri}: {NOTHING}")])
     versions = versions_of(all_receipts)
     model, _, version = name.partition(":")
     receipt = versions.get(name) if version else newest(all_receipts).get(model)
@@ -81,7 +84,7 @@ def _version(tree: Tree, name: str) -> Plan:
         models = sorted({receipt.model for receipt in versions.values()})
         of_model = [name for name, receipt in versions.items() if receipt.model == model]
         link_folders = [path.rpartition("/")[0] for path in _links(tree)]
-        hints = [*errors.values(), *([] if versions else ["No version is published yet."])]
+        hints = [*errors.values(), *([] if versions else ["No model is published yet."])]
         raise ConfigError(
             [unknown("pull", "published version", name, of_model or [*models, *link_folders], " ".join(hints))]
         )

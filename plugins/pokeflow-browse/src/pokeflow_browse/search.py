@@ -10,6 +10,7 @@ from pokeflow.project import Receipt
 from pokeflow.project import versions as versions_of
 from pokeflow.project.inventory import Inventory, Item
 from pokeflow_browse import lineage
+from pokeflow_browse.configured import NOTHING
 
 DIGITS = 6
 """Minimum number of characters of a digest or checksum to search for: fewer would match by chance."""
@@ -83,6 +84,8 @@ def no_match(contents: Inventory, text: str) -> PokeflowError:
     """Return the error for a search without results, with the most similar names and the known models and figures."""
     import difflib  # slow to import, and most runs do not need it
 
+    if not contents.items:
+        return PokeflowError(f"find: {contents.tree.objects.uri}: {NOTHING}")
     versions = versions_of(contents.receipts)
     figures = {figure.name for receipt in versions.values() for figure in _figures(receipt)}
     models = {receipt.model for receipt in versions.values()}

@@ -32,6 +32,7 @@ from pokeflow.project import (
 from pokeflow.project.inventory import Inventory, Item
 from pokeflow.project.links import Link
 from pokeflow.types import DocumentKind
+from pokeflow_browse.configured import NOTHING
 from pokeflow_browse.schemas import link_schema, receipt_schema
 
 Fault = Literal["missing", "altered", "unreadable", "invalid", "stale", "dangling", "orphaned"]
@@ -108,7 +109,7 @@ def verify(tree: Tree, *, quick: bool = False) -> VerifyResult:
 def _empty(contents: Inventory) -> Iterator[Problem]:
     if not contents.items:
         # Most likely the URI is wrong, and a tree that does not exist must not pass as valid.
-        yield Problem("missing", contents.tree.objects.uri, "nothing is published at this address")
+        yield Problem("missing", contents.tree.objects.uri, NOTHING)
 
 
 def _publisher(receipt: Receipt) -> str:

@@ -7,7 +7,7 @@ from pokeflow import Backend, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Return the backends of stage ``prepare``: ``folder`` reads scans, ``synthetic`` draws cards."""
+    """Return the backends of the stage ``prepare``: ``folder`` reads scans, ``synthetic`` draws cards."""
     return [
         Backend(
             "folder",

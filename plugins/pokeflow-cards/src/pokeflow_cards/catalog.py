@@ -129,7 +129,7 @@ def csv_bytes(params: FolderParams) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise PokeflowError(f"{file}: cannot be read ({error.strerror}).") from error
+        raise PokeflowError(f"{file}: cannot be read ({error.strerror}). Check its permissions.") from error
 
 
 def root_of(params: FolderParams) -> Path:

@@ -54,7 +54,7 @@ def _images(params: FolderParams, cards: Sequence[Card]) -> list[tuple[str, str]
             result.append((card.card_id, "unreadable"))
     if stale:
         fresh: Known = {}
-        with progress.bar("fingerprint", len(stale)) as advance, ThreadPoolExecutor(4) as pool:
+        with progress.bar("hashing images", len(stale)) as advance, ThreadPoolExecutor(4) as pool:
             for (row, relative, _), (entry, cacheable) in zip(
                 stale, pool.map(lambda item: _entry(item[2]), stale), strict=True
             ):

@@ -40,7 +40,7 @@ def scans(params: FolderParams, work: Path) -> Scans:
     cards: list[Card] = []
     digests: list[str] = []
     read = [len(table)]
-    with progress.bar("read scans", len(readable)) as advance:
+    with progress.bar("reading scans", len(readable)) as advance:
         for (card, path, file), outcome in zip(readable, _pictures([f for _, _, f in readable], params), strict=True):
             if isinstance(outcome, str):
                 left_out.append(LeftOut(card.card_id, path, outcome))

@@ -59,7 +59,7 @@ def pairs(codes: "np.ndarray", within: int) -> "Iterator[tuple[np.ndarray, np.nd
     """
     import numpy as np
 
-    with progress.bar("near duplicates", len(codes)) as advance:
+    with progress.bar("comparing hashes", len(codes)) as advance:
         for start in range(0, len(codes), BLOCK):
             block = codes[start : start + BLOCK]
             bits = (BITS - block @ codes[start:].T) / 2

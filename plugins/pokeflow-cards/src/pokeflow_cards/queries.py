@@ -62,7 +62,7 @@ def render_queries(
         rng = generator(seed, query.card_id, purpose, query.view)
         return capture(scans.references[row_of[query.card_id]], rng, strength, height)
 
-    with progress.bar("take photos", len(queries)) as advance, ThreadPoolExecutor(4) as pool:
+    with progress.bar("rendering queries", len(queries)) as advance, ThreadPoolExecutor(4) as pool:
         for start in range(0, len(queries), BLOCK):
             for row, picture in enumerate(pool.map(render, queries[start : start + BLOCK]), start):
                 images[row] = picture

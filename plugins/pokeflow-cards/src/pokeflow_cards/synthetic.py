@@ -138,7 +138,7 @@ def scans(params: SyntheticParams, work: Path) -> Scans:
         return draw.draw(printing.face, generator(params.seed, printing.card.artwork, Purpose.ART), height)
 
     digests = []
-    with progress.bar("draw cards", len(printings)) as advance, ThreadPoolExecutor(4) as pool:
+    with progress.bar("drawing cards", len(printings)) as advance, ThreadPoolExecutor(4) as pool:
         for row, picture in enumerate(pool.map(draw_card, printings)):
             references[row] = picture
             digests.append(hashlib.sha256(picture.tobytes()).hexdigest())

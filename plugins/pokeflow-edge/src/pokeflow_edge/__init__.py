@@ -7,7 +7,7 @@ from pokeflow import Backend, Command, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Return the backend ``edge`` of stage ``package``, whose digest includes the packed code."""
+    """Return the backend ``edge`` of the stage ``package``, whose digest includes the packed code."""
     return [
         Backend(
             "edge",

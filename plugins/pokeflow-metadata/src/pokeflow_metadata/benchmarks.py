@@ -15,7 +15,7 @@ from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, figure, fill
 BENCHMARK = "benchmark"
 
 
-NOT_IN_RECORD = "the record does not say"
+NOT_IN_RECORD = "not recorded"
 CONDITIONS = {
     "device": "device",
     "threads": "threads",
@@ -125,7 +125,7 @@ def _ratio(
     if isinstance(pair, Unknown):
         return pair
     if pair[0] < 0 or pair[1] <= 0:
-        return Unknown(f"{name} is {pair[0]:g} here and {pair[1]:g} there, of which no ratio can be made")
+        return Unknown(f"{name} is {pair[0]:g} here and {pair[1]:g} there, so no ratio can be computed")
     return round(pair[0] / pair[1], DIGITS)
 
 
@@ -142,7 +142,7 @@ def accuracy_gap(candidate: Record | Unknown, reference: Record | Unknown) -> fl
         if data[0] != data[1]:
             return Unknown("measured on two different data sets")
     if not all(0 <= share <= 1 for share in pair):
-        return Unknown(f"{ACCURACY} is {pair[0]:g} here and {pair[1]:g} there, which are no shares of 1")
+        return Unknown(f"{ACCURACY} is {pair[0]:g} here and {pair[1]:g} there, which are not fractions of 1")
     return round(pair[1] - pair[0], DIGITS)
 
 

@@ -70,7 +70,7 @@ def _sum(receipts: list[Receipt], label: str) -> float | Unknown:
 
 def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructure:
     """Build the manifest's ``infrastructure``: bucket, region, and machines that produced the newest versions."""
-    local = Unknown("the tree is in a local folder")
+    local = Unknown("the published tree is in a local folder")
     return fill(
         Infrastructure,
         {
@@ -103,5 +103,7 @@ def _instance(about: About, producer: Record) -> Any:
         fact(producer, "instance_type"), first_stated(about.executors.get(producer.executor, {}), "instance_type")
     )
     if isinstance(instance, Unknown):
-        return Unknown(f"{producer.task} was made by executor {producer.executor!r}, which records no instance type")
+        return Unknown(
+            f"{producer.task} was produced by executor {producer.executor!r}, which records no instance type"
+        )
     return instance

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from pokeflow.types import Record
 
-NOT_RECORDED = "no record tells it"
+NOT_RECORDED = "not recorded"
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 

@@ -60,13 +60,17 @@ def _chance(version: Version) -> Iterator[str]:
 def _loss(producer: Record) -> Iterator[str]:
     drop, least = producer.metrics.get("accuracy_drop"), producer.metrics.get("cosine_to_parent_min")
     if drop is not None:
-        yield f"Of the queries that evaluate compilation, {_describe_drop(drop)} recognised correctly after it."
+        yield f"On the validation queries, the compiled model recognises {_describe_drop(drop)} its parent."
     if least is not None:
         yield f"The embedding that compilation changed most has a cosine similarity of {least:.3f} to its parent's."
 
 
 def _describe_drop(drop: float) -> str:
-    return f"{abs(drop):.1%} {'fewer' if drop > 0 else 'more'} are" if round(drop, 3) else "as many are"
+    return (
+        f"{abs(drop):.1%} {'fewer' if drop > 0 else 'more'} correctly than"
+        if round(drop, 3)
+        else "as many correctly as"
+    )
 
 
 def _machine(version: Version) -> Iterator[str]:

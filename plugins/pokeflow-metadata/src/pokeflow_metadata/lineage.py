@@ -100,7 +100,7 @@ def _version_node(receipt: Receipt, all_versions: Versions) -> form.Node:
             "approach": _approach(receipt, producer),
             "generation": published.generation(receipt, all_versions)
             if is_student
-            else Unknown("students alone have one"),
+            else Unknown("only students have one"),
             "origin": receipt.origin or Unknown("it was published, not migrated"),
         },
     )
@@ -142,23 +142,23 @@ def _data_sets(published_data: Linked, all_versions: Versions) -> Iterator[tuple
         receipt, record = published_data
         known_of = {
             "published": True,
-            "model": Unknown("it is no model"),
+            "model": Unknown("it is not a model"),
             "version": Unknown("data sets have no version; their content names them"),
             "type": record.type,
             "digest": record.digest,
             "content": record.content,
             "path": _links(receipt),
             **_producer_fields(record),
-            "approach": Unknown("it is no model"),
-            "generation": Unknown("students alone have one"),
+            "approach": Unknown("it is not a model"),
+            "generation": Unknown("only students have one"),
             "origin": receipt.origin or Unknown("it was published, not migrated"),
         }
-        yield _data(record.content), _node("data", _data(record.content), "no record tells it", known_of)
+        yield _data(record.content), _node("data", _data(record.content), "not recorded", known_of)
 
 
 def _links(receipt: Receipt) -> str | Unknown:
     paths = sorted((file.path for file in receipt.files), key=lambda path: ("/processed/" not in path, path))
-    return paths[0] if paths else Unknown("no link to it is placed")
+    return paths[0] if paths else Unknown("no link to it is published")
 
 
 def _data(content: str) -> str:

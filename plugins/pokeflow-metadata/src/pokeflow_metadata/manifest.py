@@ -51,7 +51,7 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
     runs = list((history or {}).get("runs", ()))
     all_versions, newest = versions_of(receipts), newest_of(receipts, about.models)
     records = [record for receipt in receipts for record in receipt.records]
-    nothing = Unknown("no published unit has a record")
+    nothing = Unknown("nothing that is published has a record")
     begun = _moments([*(record.started for record in records), *(run["started"] for run in runs)])
     end_times = _moments([*(record.finished for record in records), *(run["finished"] for run in runs)])
     manifest = fill(
@@ -140,14 +140,14 @@ def _size(receipts: tuple[Receipt, ...]) -> float | Unknown:
     size = receipt.facts.get(BYTES)
     if not isinstance(size, int) or size < 0:
         size = sum(file.size for file in record.files)
-    return round(size / 1e9, 9) if size else Unknown("neither its receipt nor its record tells a size")
+    return round(size / 1e9, 9) if size else Unknown("its size is not recorded")
 
 
 def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unknown:
     """Return the S3 folder of the data link of this kind, from whichever receipt contains it, or Unknown."""
     places = [PurePosixPath(file.path) for receipt in receipts for file in receipt.files]
     folder = next((path.parent for path in places if path.name == LINK and path.parent.name == kind), None)
-    return models.s3_path(about, f"{folder}/" if folder else Unknown(f"no link to {kind} data is placed"))
+    return models.s3_path(about, f"{folder}/" if folder else Unknown(f"no link to {kind} data is published"))
 
 
 def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> forms.CalibrationData:

@@ -79,7 +79,7 @@ def _details(version: Version) -> Lines:
             *_recorded(rows),
             ("Produced by", f"{producer.stage} with {producer.backend}, revision {producer.revision}"),
             ("Digest of everything that determined it", f"`{producer.digest}`"),
-            ("Content of its files", f"`{producer.content}`"),
+            ("Content hash of its files", f"`{producer.content}`"),
         ],
     )
 
@@ -102,7 +102,7 @@ def _use(version: Version) -> Lines:
     facts = facts_of(version.producer)
     size, length = facts.input_size, facts.embedding_dim
     if size is None or length is None:
-        yield "The record of its producer does not state the sizes of input and output."
+        yield "The sizes of input and output are not recorded."
         return
     yield (
         f"It converts a picture of {formats.square(size)} pixels to an embedding of {length} numbers. A picture is "
@@ -120,9 +120,7 @@ def _data(version: Version) -> Lines:
     prepared = version.records.get("prepare")
     if prepared is None:
         content = next((c for task, c in version.producer.inputs.items() if task.startswith("prepare:")), None)
-        yield "The record of the data set is not part of this version" + (
-            f"; its content is `{content}`." if content else "."
-        )
+        yield "The record of the data set was not available" + (f"; its content is `{content}`." if content else ".")
         return
     rows = {
         "Cards": _number(first_metric(prepared, "cards")),
@@ -174,7 +172,7 @@ def _evaluation(version: Version) -> Lines:
             if value is not None:
                 yield f"- {name}: {_cell(value)}"
         yield ""
-    yield "### During training"
+    yield "### Training or compilation"
     yield ""
     yield from _figures(version.producer)
 

@@ -12,7 +12,7 @@ from pokeflow_metadata.fields import NUMBER, day_of, fact, first, first_metric, 
 from pokeflow_metadata.forms import models as forms
 from pokeflow_metadata.values import Unknown, cost, fill
 
-NOT_MEASURED = "what was measured of it holds no such figure"
+NOT_MEASURED = "it was not measured"
 TOP1 = ("top1_accuracy", "task_accuracy")
 EMBEDDING_QUALITY = Unknown("a word, not a measurement: read top1_accuracy and its protocol")
 
@@ -147,7 +147,7 @@ def _is_not_recorded(value: Any) -> bool:
 def s3_path(about: About, folder: str | Unknown) -> str | Unknown:
     """Return the S3 URI of a folder in the published tree; Unknown if the tree is local or the folder is unknown."""
     if not about.uri.startswith("s3://"):
-        return Unknown("the tree is in a local folder")
+        return Unknown("the published tree is in a local folder")
     return folder if isinstance(folder, Unknown) else f"{about.uri.rstrip('/')}/{folder}"
 
 
@@ -231,7 +231,7 @@ def _protocol(receipt: Receipt, record: Record | None) -> str:
     """Return the stage that measured and its protocol, as text."""
     if record is None:
         return published.unrecorded_reason(receipt)
-    return f"{record.stage}: {facts_of(record).protocol or 'the record tells no protocol'}"
+    return f"{record.stage}: {facts_of(record).protocol or 'no protocol is recorded'}"
 
 
 def _gap(receipt: Receipt, teacher: Receipt | Unknown) -> tuple[float | Unknown, str]:

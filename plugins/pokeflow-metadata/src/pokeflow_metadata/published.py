@@ -51,7 +51,8 @@ def relative(receipt: Receipt, key: str, all_versions: Versions) -> Receipt | Un
     input_content = read(producer, parent.model) if producer else None
     if input_content and parent.content and input_content != parent.content:
         return Unknown(
-            f"{version_name(receipt)} was made from {parent.model} {input_content}, and {key} is published as another"
+            f"{version_name(receipt)} was produced from {parent.model} {input_content}, but {key} is published with "
+            "another content"
         )
     return parent
 
@@ -137,7 +138,7 @@ def folder(receipt: Receipt) -> str | Unknown:
 
 def unrecorded_reason(receipt: Receipt) -> str:
     """Return the reason for values of a version that no record contains."""
-    return f"migrated from {receipt.origin}; no record tells it" if receipt.origin else "no record tells it"
+    return f"migrated from {receipt.origin}; not recorded" if receipt.origin else "not recorded"
 
 
 NO_PARENT = "it has no parent"

@@ -12,7 +12,7 @@ from pokeflow.types import Record
 SCHEMA_VERSION = 1
 """Version of every document's schema; increased when readers of the old form would misread the new one."""
 Form = TypeVar("Form")
-NO_REASON = "the record gives no reason"
+NO_REASON = "no reason recorded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pokeflow_metadata.values import metrics as figures
 
 Object = dict[str, Any]
 
-NOT_BENCHMARKED = "no benchmark of this version was there when it was published"
+NOT_BENCHMARKED = "this version was published without a benchmark"
 
 
 def metrics(version: Version) -> Object:

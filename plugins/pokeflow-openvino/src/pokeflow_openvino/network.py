@@ -82,7 +82,9 @@ def compile_model(file: Path, spec: Preprocessing, threads: int, **settings: Any
     try:
         return openvino.Core().compile_model(model, "CPU", {**SETTINGS, **thread_settings, **settings})
     except RuntimeError as error:
-        raise PokeflowError(f"{file}: not a network that {FRAMEWORK} can run ({_cause(error)}).") from error
+        raise PokeflowError(
+            f"{file}: not a network that {FRAMEWORK} can run ({_cause(error)}). Export it again."
+        ) from error
 
 
 def read(file: Path) -> "Model":
@@ -92,7 +94,9 @@ def read(file: Path) -> "Model":
     try:
         return openvino.Core().read_model(file)
     except RuntimeError as error:
-        raise PokeflowError(f"{file}: not a network that {FRAMEWORK} can open ({_cause(error)}).") from error
+        raise PokeflowError(
+            f"{file}: not a network that {FRAMEWORK} can open ({_cause(error)}). Compile it again."
+        ) from error
 
 
 def _cause(error: RuntimeError) -> str:

@@ -159,10 +159,12 @@ def training_cards(data: Dataset) -> Cards:
     """
     rows = data.cards_of("train")
     if len(rows) < 2:
-        raise PokeflowError(f"prepare: the data set has {len(rows)} training cards; training needs at least two.")
+        raise PokeflowError(
+            f"prepare: the data set has {len(rows)} training cards; training needs at least two. Add cards."
+        )
     spec = data.preprocessing
     squares = np.empty((len(rows), spec.size, spec.size, 3), np.uint8)
-    with progress.bar("training cards", len(rows)) as advance:
+    with progress.bar("loading training cards", len(rows)) as advance:
         for i, row in enumerate(rows):
             squares[i] = preprocessing.to_square(data.references[row : row + 1], spec)[0]
             advance()

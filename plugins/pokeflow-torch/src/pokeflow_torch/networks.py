@@ -86,7 +86,10 @@ class Embedder(nn.Module):
             return features
         side = tokens.shape[-1]
         if side % self.grid:
-            raise PokeflowError(f"network.grid: {self.grid} does not divide the {side}×{side} token map.")
+            divisors = ", ".join(str(grid) for grid in range(1, side + 1) if side % grid == 0)
+            raise PokeflowError(
+                f"network.grid: {self.grid} does not divide the {side}×{side} token map. Set one of: {divisors}."
+            )
         return torch.cat([features, F.avg_pool2d(tokens, side // self.grid).flatten(1)], 1)
 
 
@@ -113,7 +116,9 @@ def build(network: Network, size: int) -> Embedder:
         options: dict[str, Any] = dict(network.options)
         backbone: Any = create(pretrained=network.pretrained, num_classes=0, **options)
     except TypeError as error:
-        raise PokeflowError(f"network.options: {network.name} does not accept them ({error}).") from error
+        raise PokeflowError(
+            f"network.options: {network.name} does not accept them ({error}). Correct or remove them."
+        ) from error
     except Exception as error:
         if not network.pretrained:
             raise
@@ -161,7 +166,9 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
         return dict(state.get("state_dict", state))
     except Exception as error:  # a file from outside may be damaged in any way, and the user can replace it
-        raise PokeflowError(f"{file}: cannot read weights ({type(error).__name__}: {error}).") from error
+        raise PokeflowError(
+            f"{file}: cannot read weights ({type(error).__name__}: {error}). Name a state dict."
+        ) from error
 
 
 def _load_weights(embedder: Embedder, state: Mapping[str, Tensor], label: str) -> None:
@@ -175,7 +182,9 @@ def _load_weights(embedder: Embedder, state: Mapping[str, Tensor], label: str) -
     try:
         result = target.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
-        raise PokeflowError(f"{label}: the weights belong to another network ({error}).") from error
+        raise PokeflowError(
+            f"{label}: the weights belong to another network ({error}). Name those of this one."
+        ) from error
     # A published backbone may include its classifier. A missing tensor would silently keep random values.
     unknown_keys = [name for name in result.unexpected_keys if not name.startswith(("head.", "classifier.", "fc."))]
     if result.missing_keys or unknown_keys:
@@ -225,7 +234,9 @@ def load(folder: Path) -> tuple[Embedder, Network]:
         )
         size = int(description["input_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PokeflowError(f"{file}: cannot read the network's description ({error}).") from error
+        raise PokeflowError(
+            f"{file}: cannot read the network's description ({error}). Train the model again."
+        ) from error
     embedder = build(network, size)
     _load_weights(embedder, _tensors(folder / "weights.pt"), str(folder / "weights.pt"))
     return embedder.eval(), network

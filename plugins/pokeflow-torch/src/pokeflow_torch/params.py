@@ -85,7 +85,7 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class TrainParams:
-    """Parameters of stage ``train``. ``augment`` 0 shows clean cards, 1 simulated phone photos, 2 bad photos."""
+    """Parameters of the stage ``train``. ``augment`` 0 shows clean cards, 1 simulated phone photos, 2 bad photos."""
 
     network: Network
     optim: Optim = field(default_factory=Optim)
@@ -96,7 +96,7 @@ class TrainParams:
 
 @dataclass(frozen=True, slots=True)
 class DistillParams:
-    """Parameters of stage ``distill``: ``losses`` holds the weight of each term by name.
+    """Parameters of the stage ``distill``: ``losses`` holds the weight of each term by name.
 
     The terms are those of ``pokeflow_torch.losses`` and of other distributions (entry point group
     ``pokeflow_torch.losses``). ``temperature`` softens the distributions of the ``kl`` term.
@@ -116,7 +116,7 @@ class DistillParams:
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """Parameters of stage ``profile``: numbers of ``warmup``, timed (``steps``) and ``traced`` training steps.
+    """Parameters of the stage ``profile``: numbers of ``warmup``, timed (``steps``) and ``traced`` training steps.
 
     One further step runs before all of them, and records the statistics of every tensor. Timing ends early after
     ``max_seconds``, but not before the third step. The machine's metrics are sampled every ``sample_seconds``.

@@ -57,7 +57,9 @@ def fingerprint(params: Params) -> str:
     try:
         return _sha256(Path(params.calibration_file))
     except OSError as error:
-        raise PokeflowError(f"{params.calibration_file}: cannot be read ({error}).") from error
+        raise PokeflowError(
+            f"{params.calibration_file}: cannot be read ({error}). Name a readable .npy file."
+        ) from error
 
 
 def rows(data: Dataset, requested: int | None) -> list[int]:
@@ -136,7 +138,9 @@ def _read_own_pictures(
     try:
         pictures = npyfile.read(Path(file), memory_map=True)
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"{file}: not a readable .npy array of numbers ({error}).") from error
+        raise PokeflowError(
+            f"{file}: not a readable .npy array of numbers ({error}). Write it with numpy.save."
+        ) from error
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (spec.size, spec.size, 3):
         raise PokeflowError(
             f"{file}: contains {pictures.dtype}{list(pictures.shape)}; a calibration set is uint8 [N, {spec.size}, "

@@ -118,11 +118,13 @@ def read(folder: Path) -> Dataset:
         references = np.load(folder / "references.npy", mmap_mode="r", allow_pickle=False)
         query_images = np.load(folder / "queries.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PokeflowError(f"{folder}: not a prepared data set ({error}).") from error
+        raise PokeflowError(
+            f"{folder}: not a prepared data set ({error}). Prepare it again with force=[data]."
+        ) from error
     if len(cards) != len(references) or len(queries) != len(query_images):
         raise PokeflowError(
             f"{folder}: {len(cards)} cards for {len(references)} references, "
-            f"{len(queries)} queries for {len(query_images)} images. Prepare it again."
+            f"{len(queries)} queries for {len(query_images)} images. Prepare it again with force=[data]."
         )
     return Dataset(description, preprocessing.read(folder), cards, references, queries, query_images)
 

@@ -9,5 +9,5 @@ from pokeflow import Command, hookimpl
 def pokeflow_commands() -> Iterable[Command]:
     """Return the command ``pokeflow recognize``."""
     module = "pokeflow_vision.commands.recognize"
-    summary = "the items most like a picture, by the newest compiled model"
+    summary = "recognize a picture with the newest compiled model"
     return [Command("recognize", summary, f"{module}:run", f"{module}:add_arguments")]

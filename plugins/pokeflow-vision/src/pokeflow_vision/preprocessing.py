@@ -77,7 +77,7 @@ def read(folder: Path) -> Preprocessing:
         spec = Preprocessing(int(raw["size"]), _triple(raw["mean"]), _triple(raw["std"]))
         recorded_hash = raw["hash"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PokeflowError(f"{file}: cannot read the preprocessing spec ({error}).") from error
+        raise PokeflowError(f"{file}: cannot read the preprocessing spec ({error}). Restore it.") from error
     if recorded_hash != spec.hash:
         raise PokeflowError(
             f"{file}: records hash {recorded_hash}, but its values have {spec.hash}: "

@@ -66,7 +66,7 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
     rows = data.queries_for(SPLIT, "profile")
 
     count = params.warmup + params.runs
-    with progress.bar("profile", count) as advance:
+    with progress.bar("profiling", count) as advance:
 
         def pictures() -> Iterable["np.ndarray"]:
             for i in range(count):
@@ -75,7 +75,7 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
 
         operators = watch(model.folder, spec, params, pictures(), task.work)
     if not operators:
-        raise PokeflowError(f"profile: {framework} reported no operator. Set more runs and run it again.")
+        raise PokeflowError(f"profile: {framework} reported no operator. Set more runs.")
 
     figures = {
         "operators_ms": (sum(operator.milliseconds for operator in operators), "ms"),

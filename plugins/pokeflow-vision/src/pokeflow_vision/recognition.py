@@ -35,7 +35,7 @@ def fingerprint(params: RecognizeParams) -> str:
         with _file(params.image).open("rb") as source:
             return hashlib.file_digest(source, "sha256").hexdigest()
     except OSError as error:
-        raise PokeflowError(f"{params.image}: cannot be read ({error}).") from error
+        raise PokeflowError(f"{params.image}: cannot be read ({error}). Name an image file.") from error
 
 
 def run(task: Task, open_network: Opener) -> Result:

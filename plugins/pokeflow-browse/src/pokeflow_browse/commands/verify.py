@@ -8,6 +8,7 @@ from collections import Counter
 from pokeflow import text
 from pokeflow.text import table
 from pokeflow_browse import configured
+from pokeflow_browse.configured import NOTHING
 from pokeflow_browse.verify import KINDS, VerifyResult, verify
 
 MAX_LISTED = 50
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _format(verdict: VerifyResult) -> str:
+    if [problem.message for problem in verdict.problems] == [NOTHING]:
+        return f"{verdict.problems[0].path}: {NOTHING}"
     rows, counts = [], Counter[str]()
     for problem in verdict.problems:
         counts[problem.kind] += 1
@@ -43,7 +46,7 @@ def _format(verdict: VerifyResult) -> str:
                     text.strip_control_characters(problem.message),
                 )
             )
-    parts = [table(("", "path", "what is wrong"), rows)] if rows else []
+    parts = [table(("problem", "path", "what is wrong"), rows)] if rows else []
     parts += [f"… and {n - MAX_LISTED:,} more {kind}; --json has all" for kind, n in counts.items() if n > MAX_LISTED]
     if counts:
         parts.append("\n".join(f"{kind}: {KINDS[kind]}" for kind in KINDS if kind in counts))

@@ -9,6 +9,7 @@ from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
 from pokeflow.text import format_facts
 from pokeflow.types import Input, Record
+from pokeflow_edge.release import keys
 from pokeflow_edge.release.sign import sign
 
 PACKAGE = "package"
@@ -27,6 +28,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     # The command is recorded with the task, which others read, so the key's path is left out.
     command = ["pokeflow", PACKAGE, *overrides, "--to", args.to, *(["--key", "FILE"] if args.key else [])]
     flow = dataclasses.replace(pokeflow.load([*overrides, f"stages=[{PACKAGE}]"]), command=shlex.join(command))
+    keys.require_key(args.key)  # before the tasks, which may run for hours
     record = make_package(flow)
     package = Input(record, pokeflow.open_store(flow).fetch(record))
     print(format_facts(sign(package, args.to, args.key)))

@@ -1,1 +1,1 @@
-"""Parts of stage ``package``: parameter checks, the packed code, the self-test, the archive."""
+"""Parts of the stage ``package``: parameter checks, the packed code, the self-test, the archive."""

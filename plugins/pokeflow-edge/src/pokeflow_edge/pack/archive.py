@@ -51,7 +51,7 @@ def _add(archive: tarfile.TarFile, name: str, content: Content, mode: int) -> No
         try:
             archive.addfile(entry, source)
         except OSError as error:
-            raise PokeflowError(f"{name}: could not be packed ({error}). Run it again.") from error
+            raise PokeflowError(f"{name}: could not be packed ({error}). Run the same command again.") from error
 
 
 def size(content: Content) -> int:

@@ -29,6 +29,12 @@ def load_key(path: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
     return _create(file), file, True
 
 
+def require_key(path: str | None) -> None:
+    """Raise a PokeflowError if ``load_key`` would; a default key that does not exist yet is not created."""
+    if path or os.environ.get(VARIABLE) or key_file(path).exists():
+        load_key(path)
+
+
 def public(key: "Ed25519PrivateKey") -> bytes:
     """Return the public key as PEM, for the devices that trust it."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -50,9 +56,9 @@ def _read(file: Path) -> "Ed25519PrivateKey":
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # Without the error's text, which could contain parts of the key.
         kind = type(error).__name__
-        raise PokeflowError(f"{file}: not an unencrypted private key in PEM format ({kind}).") from None
+        raise PokeflowError(f"{file}: not an unencrypted private key in PEM format ({kind}). Name another.") from None
     except OSError as error:
-        raise PokeflowError(f"{file}: cannot be read ({error.strerror}).") from error
+        raise PokeflowError(f"{file}: cannot be read ({error.strerror}). Check its permissions.") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise PokeflowError(f"{file}: not an Ed25519 key. Create one: openssl genpkey -algorithm ed25519")
     return key

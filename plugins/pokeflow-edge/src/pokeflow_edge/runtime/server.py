@@ -241,7 +241,10 @@ def listening(address: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, int(port)), family=family, backlog=128)
     except OSError as error:
-        raise PokeflowError(f"--http {address}: cannot listen there ({error.strerror}).") from error
+        raise PokeflowError(
+            f"--http {address}: cannot listen there ({error.strerror}). Choose another port, or stop the program that "
+            "uses it."
+        ) from error
 
 
 def run(server: Server, listener: socket.socket) -> int:

@@ -63,7 +63,7 @@ def run(task: Task) -> Result:
     before = comparison.embeddings_of(network, data, queries, "fp32")
     domain = calibration.require_in_domain(pictures, data, network, before)
 
-    with progress.bar("calibration", len(pictures)) as advance:
+    with progress.bar("calibrating", len(pictures)) as advance:
         quantize(source, target, Pictures(pictures, spec, params.batch_size, advance), params, task.work)
     after = comparison.embeddings_of(open_network(task.output, spec, 0), data, queries, "INT8")
     metrics = comparison.compare(before, after, data, queries)
@@ -99,7 +99,7 @@ def require_quantizable(file: Path) -> int:
         onnx.checker.check_model(file)
         model = onnx.load(file)
     except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
-        raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
+        raise PokeflowError(f"{file}: not a valid ONNX network ({error}). Export it again.") from error
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < MIN_OPSET:
         raise PokeflowError(
@@ -148,7 +148,19 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
 
 
 def quantize(source: Path, target: Path, pictures: Pictures, params: CompileParams, work: Path) -> None:
-    """Write ``source`` as INT8 to ``target``; intermediate files are in ``work`` and are removed afterwards."""
+    """Quantise a network to static INT8.
+
+    Args:
+        source: The float32 network, an ONNX file.
+        target: The file to write.
+        pictures: Reader of the calibration pictures.
+        params: Method of calibration and form of the weights.
+        work: Folder for intermediate files, which are removed afterwards.
+
+    Raises:
+        PokeflowError: If no operator was quantised.
+
+    """
     with tempfile.TemporaryDirectory(dir=work) as name, _third_party(Path(name)):
         clean = Path(name) / FILE
         # Symbolic shape inference is for transformers and needs sympy; convolutional networks do not need it.

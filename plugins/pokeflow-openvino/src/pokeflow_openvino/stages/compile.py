@@ -107,7 +107,7 @@ def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, w
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
     with (
         tempfile.TemporaryFile("w+", dir=work, encoding="utf-8", errors="replace") as output,
-        progress.bar("calibration", pictures) as advance,
+        progress.bar("calibrating", pictures) as advance,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True, env=environment) as process,
     ):
         assert process.stdout is not None  # it is piped
@@ -122,7 +122,9 @@ def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, w
         lines = [line.strip() for line in output if line.strip()]
     log.debug("NNCF: %s", "\n".join(lines))
     if code < 0:
-        raise PokeflowError(f"{source}: signal {-code} ended NNCF; the machine may be out of memory. Run it again.")
+        raise PokeflowError(
+            f"{source}: signal {-code} ended NNCF; the machine may be out of memory. Run the same command again."
+        )
     if code:
         raise PokeflowError(f"{source}: NNCF cannot quantise it ({lines[-1] if lines else f'exit code {code}'}).")
     if not operators(folder / FILE).get(QUANTIZED):

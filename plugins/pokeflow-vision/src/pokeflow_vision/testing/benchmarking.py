@@ -31,7 +31,7 @@ RUN = "call pokeflow_vision.benchmark.run with the target's opener, which does a
 def benchmarks(harness: TargetHarness, available: bool | None = None) -> None:
     """Check that the compiled model can be measured, or that the backend says in a sentence why not here."""
     assert harness.compiled_model
-    rule = "benchmark measures the compiled model, or raises pokeflow.Unavailable"
+    rule = "benchmark measures the compiled model, or raises pokeflow.UnavailableError"
     require_done(harness.measurement, rule, f"open the files that compile wrote; {RUN}", available)
 
 

@@ -25,7 +25,7 @@ KNOWN = {preprocessing.FILE, index.FILE, calibration.FILE, calibration.CONFIG, R
 def compiles(harness: TargetHarness, available: bool | None = None) -> None:
     """Check that the network compiles, or that the backend says in a sentence why not here."""
     outcome = harness.compilation
-    rule = "compile converts a valid float32 ONNX to the target's format, or raises pokeflow.Unavailable"
+    rule = "compile converts a valid float32 ONNX to the target's format, or raises pokeflow.UnavailableError"
     if isinstance(outcome.error, UnavailableError):
         _require_readable(outcome)
     require_done(outcome, rule, "run the backend alone on the network of pokeflow_vision.testing.network.", available)
@@ -53,7 +53,7 @@ def require_done(outcome: TaskOutcome, rule: str, remedy: str, available: bool |
     text = str(error).strip()
     if not text or len(text.splitlines()) > 1 or not text.endswith("."):
         remedy = "raise it with one line that says what is missing and what to install."
-        raise ContractViolationError(rule, f"it raises Unavailable({text!r}), which is not a sentence", remedy)
+        raise ContractViolationError(rule, f"it raises UnavailableError({text!r}), which is not a sentence", remedy)
     if available:
         raise ContractViolationError(
             rule, text, "make it available on this machine: the test class sets available = True."
@@ -63,7 +63,7 @@ def require_done(outcome: TaskOutcome, rule: str, remedy: str, available: bool |
 
 def _require_readable(outcome: TaskOutcome) -> None:
     """Check that the files which a backend wrote before it stopped are usable."""
-    rule = "the files that a backend writes before it raises Unavailable are complete: people use them"
+    rule = "the files that a backend writes before it raises UnavailableError are complete: people use them"
     try:
         files = {file.path for file in list_files(outcome.folder)}
         if preprocessing.FILE in files:
@@ -79,7 +79,7 @@ def _require_readable(outcome: TaskOutcome) -> None:
 def works(harness: TargetHarness, work: str) -> None:
     """Check that another section of the YAML, ``profile`` or ``package``, works on the compiled model."""
     outcome = harness.run_section(work)
-    rule = f"{work}, if the YAML has it, runs on the compiled model, or raises pokeflow.Unavailable"
+    rule = f"{work}, if the YAML has it, runs on the compiled model, or raises pokeflow.UnavailableError"
     require_done(outcome, rule, f"run pokeflow target={harness.target} stages=[{work}], and read its log.", None)
     require_sound_figures(outcome, work)
 

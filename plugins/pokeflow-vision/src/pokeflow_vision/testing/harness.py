@@ -1,4 +1,4 @@
-"""Workbench of a target under test: it resolves the configuration, creates inputs, runs backends and keeps results."""
+"""Harness of a target under test: it resolves the configuration, creates inputs, runs backends and keeps results."""
 
 import dataclasses
 import os

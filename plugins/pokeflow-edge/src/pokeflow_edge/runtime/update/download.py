@@ -53,7 +53,9 @@ def _append(source: Source, release: Release, file: Path) -> None:
             longer = bool(content.read(1)) if not remaining else False
         out.flush()
     if remaining:
-        raise PokeflowError(f"{source.label}/{release.archive}: ended {remaining:,} bytes too early. Run this again.")
+        raise PokeflowError(
+            f"{source.label}/{release.archive}: ended {remaining:,} bytes too early. Run the update again."
+        )
     if longer:
         file.unlink()
         raise ReleaseRejectedError(f"{source.label}/{release.archive}: longer than the archive that was signed.")

@@ -72,7 +72,7 @@ class Folder(BaseSource):
             content = file.open("rb")
             content.seek(start)
         except OSError as error:
-            raise PokeflowError(f"{file}: cannot be read ({error.strerror}).") from error
+            raise PokeflowError(f"{file}: cannot be read ({error.strerror}). Check its permissions.") from error
         return content
 
 
@@ -96,9 +96,12 @@ class Web(BaseSource):
             response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310 - the same
         except urllib.error.HTTPError as error:
             error.close()
-            raise PokeflowError(f"{url}: the server answered {error.code} {error.reason}.") from error
+            raise PokeflowError(
+                f"{url}: the server answered {error.code} {error.reason}. Check the address."
+            ) from error
         except (OSError, HTTPException, ValueError) as error:
-            raise PokeflowError(f"{url}: cannot be reached ({getattr(error, 'reason', error)}).") from error
+            reason = getattr(error, "reason", error)
+            raise PokeflowError(f"{url}: cannot be reached ({reason}). Check the address and the network.") from error
         if start and response.status == 200:
             _skip(response, start)  # the server ignores Range
         return response  # type: ignore[no-any-return]  # urllib's answers are files
@@ -134,7 +137,9 @@ class Bucket(BaseSource):
         try:
             return self._client.get_object(Bucket=self._bucket, Key=key, **range_args)["Body"]  # type: ignore[no-any-return]
         except (BotoCoreError, ClientError) as error:
-            raise PokeflowError(f"{self.label}/{name}: cannot be read ({error}).") from error
+            raise PokeflowError(
+                f"{self.label}/{name}: cannot be read ({error}). Check credentials and network."
+            ) from error
 
 
 def source(location: str) -> Source:
