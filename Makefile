@@ -1,49 +1,50 @@
-# make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
-# make test   sets up, then passes the quick tests: four minutes on two cores; make test-all passes all
-# make docs   writes the generated reference and builds the documentation into site/, without a warning
-# make mutate MODULE=pokeflow/gates.py   prints which changes of that module no test notices; without MODULE, of all
+# "make" lists the targets. Each sets up .venv first, which downloads several gigabytes the first time.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DISTS  := $(wildcard plugins/*)
 READY  := $(VENV)/.ready
-# A file's tests share what they set up, so they stay together; two workers with a thread each do not fight for cores.
-# Python takes the encoding of files from the locale as it starts.
+# The tests of a file share fixtures, so they run in one worker. One thread per worker keeps two workers on two cores.
+# Python takes the encoding of files from the locale when it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
-# Which share of the slow tests test-share runs.
+# Share of the slow tests that test-share runs.
 SHARE  := 0/5
 # Distributions without an SDK, whose tests need neither PyTorch nor a compiler.
 LIGHT  := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
-# Tests of the core itself; those of the test kit and of this repository are left out.
+# Tests of the core itself, without those of the test kit and of this repository.
 CORE   := $(filter-out tests/unit/support tests/unit/repository,$(wildcard tests/unit/*))
 
-.PHONY: demo test test-all test-share test-extras lint bench mutate docs pictures clean test-core dist coverage version hooks
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-share test-extras test-core lint bench mutate docs pictures dist coverage version \
+	hooks clean
 
-# A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
-demo: $(READY)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The demo publishes to a tree of its own, which is deleted first, because published versions never change.
+demo: $(READY) ## run and publish the lineage on drawn cards; four minutes on two cores
 	$(BIN)/pokeflow
 	rm -rf store/project/demo
 	$(BIN)/pokeflow publish layout.root=project/demo
 	$(BIN)/pokeflow ls layout.root=project/demo
 
-test: $(READY)
+test: $(READY) ## run the quick tests; four minutes on two cores
 	$(TEST) -m "not slow and not long and not aws"
 
-test-all: $(READY)
+test-all: $(READY) ## run all tests except those in a real AWS account
 	$(TEST) -m "not aws"
 
-# All quick tests, and one share of the slow ones: SHARE=2/5. A sweep of the shares is a test-all.
-test-share: $(READY)
+# All shares together are test-all.
+test-share: $(READY) ## run the quick tests and a share of the slow ones, such as SHARE=2/5
 	$(TEST) -m "not aws" --share $(SHARE)
 
-# What needs MLflow on SageMaker, which the other tests do without.
 # Ray's launcher has constraints of its own: docs/how-to/sweep-and-promote.md.
-test-extras: $(READY)
+test-extras: $(READY) ## run the tests that need the client of MLflow on SageMaker
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable 'plugins/pokeflow-mlflow[sagemaker]'
 	$(TEST) tests/unit/repository/test_docs.py plugins/pokeflow-mlflow/tests/test_connection.py
 
-lint: $(READY)
+lint: $(READY) ## check style, types, imports, structure, names, prose, versions and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy pokeflow $(wildcard plugins/*/src)
@@ -54,24 +55,22 @@ lint: $(READY)
 	$(BIN)/python .github/scripts/release.py check
 	$(BIN)/zizmor --offline --quiet .github
 
-bench: $(READY)
+bench: $(READY) ## measure the core, transfers, tracking and devices
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.transfer
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
 
-docs: $(READY)
+docs: $(READY) ## write the generated reference and build the site into site/, without a warning
 	$(BIN)/python docs/scripts/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# The pictures of the pages, from a run of their own on drawn cards; needs Chromium and takes minutes.
-pictures: $(READY)
+pictures: $(READY) ## make the pictures of the pages; needs Chromium and npm, takes minutes
 	$(BIN)/python docs/scripts/pictures.py
 
-# The core's tests in an environment without PyTorch and SDKs: smaller, and for systems where these are missing.
-# ONNX and ONNX Runtime are there because the skeleton of a target requires them.
-# The other plugins are installed without what they require, so that the default configuration names their backends.
-test-core: .venv-core/.ready
+# ONNX and ONNX Runtime are installed because the skeleton of a target requires them. The other plugins are installed
+# without their requirements, so that the backends of the default configuration are known.
+test-core: .venv-core/.ready ## run the core's tests in .venv-core, without PyTorch and SDKs
 	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 .venv-core/bin/pytest -n 2 --dist loadfile -m "not slow and not long and not aws" $(CORE)
 
 .venv-core/.ready: constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
@@ -82,33 +81,31 @@ test-core: .venv-core/.ready
 	.venv-core/bin/python -m pip install --quiet --no-deps $(DISTS:%=--editable %)
 	touch $@
 
-# Sdist and wheel of every distribution, the wheel built from the sdist as an index's users would.
-dist: $(READY)
+# Each wheel is built from its sdist.
+dist: $(READY) ## build and check the sdist and the wheel of every distribution
 	rm -rf dist
 	for source in . $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$source || exit 1; done
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
 
-# Branch coverage of the core and the plugins without an SDK, by their own tests; pyproject.toml has the floor.
-coverage: $(READY)
+coverage: $(READY) ## measure the branch coverage of the core and of the plugins without an SDK
 	rm -f .coverage .coverage.*
 	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/coverage run -m pytest -n 2 --dist loadfile \
 		-m "not slow and not long and not aws" $(CORE) $(LIGHT:%=plugins/%/tests)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# make version V=0.2.0 writes the one version, and every requirement on a sibling.
-version: $(READY)
+version: $(READY) ## write the version V=0.2.0, and every requirement on a sibling
 	$(BIN)/python .github/scripts/release.py set $(V)
 	$(BIN)/python .github/scripts/release.py check
 
-hooks: $(READY)
+hooks: $(READY) ## install the checks before each commit
 	$(BIN)/pre-commit install
 
-mutate: $(READY)
+mutate: $(READY) ## print which changes of MODULE=pokeflow/gates.py no test notices
 	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.mutation $(MODULE)
 
-clean:
+clean: ## delete environments, the store and built files
 	rm -rf $(VENV) .venv-core store .schema dist site
 
 $(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/support/pyproject.toml

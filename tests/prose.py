@@ -1,8 +1,9 @@
 """Checks prose: ``python -m tests.prose`` prints each sentence that breaks the house style, and exits with 1 then.
 
 The rules are Vale's files in ``.vale/styles``: editors and continuous integration apply them to Markdown with Vale.
-This command needs no further program and reads what Vale cannot: besides Markdown the docstrings, comments and messages
-of the sources. It knows the rules ``existence``, ``substitution`` and ``occurrence`` of a sentence's words.
+This command needs no further program and also reads the docstrings, comments and messages of the sources, the comments
+of the shipped YAML and of the Makefile, and the skeletons of plugins. It knows the rules ``existence``,
+``substitution`` and ``occurrence`` of a sentence's words.
 """
 
 import ast
@@ -20,7 +21,11 @@ from tests.structure import ROOT, modules
 
 STYLES = ROOT / ".vale" / "styles" / "pokeflow"
 MESSAGE_WORDS = 4
-"""Strings of fewer words are keys, names and labels."""
+"""Strings of fewer words are keys, names and labels, unless they are arguments of a function in ``DESCRIBES``."""
+DESCRIBES = {"describe_field"}
+VALUE = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}|\[[^][]*\]|\b(?:backend|executor): \w+")
+"""Settings and values of YAML in a comment."""
+COMMENT = re.compile(r"(?:^|\s)# (.+)")
 QUOTED = re.compile(r"'[^'\s]+'|[\w.-]+=\S+|[\w-]+[./:][\w./:-]+")
 """Names and settings in a message, which are written as users type them."""
 CODE = re.compile(r"(?ms)^ *(```|~~~).*?^ *\1|<!--.*?-->|``.+?``|`[^`\n]+`|\]\([^)]*\)|https?://\S+|^---\n.*?^---$")
@@ -87,6 +92,12 @@ def passages(source: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], QUOTED.sub("…", markdown(token.string))
     tree = ast.parse(source)
     parts = {id(value) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for value in node.values}
+    descriptions = {
+        id(argument)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in DESCRIBES
+        for argument in node.args
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             texts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
@@ -95,24 +106,40 @@ def passages(source: str) -> Iterator[tuple[int, str]]:
             text = node.value
         else:
             continue
-        if len(text.split()) >= MESSAGE_WORDS:
+        if len(text.split()) >= MESSAGE_WORDS or id(node) in descriptions:
             yield node.lineno, QUOTED.sub("…", markdown(text))
 
 
+def comments(source: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of each comment of YAML, TOML or a Makefile."""
+    for number, line in enumerate(source.splitlines(), 1):
+        if match := COMMENT.search(line):
+            yield number, QUOTED.sub("…", VALUE.sub("…", markdown(match[1])))
+
+
 def faults(root: Path = ROOT, style: Iterable[Rule] | None = None) -> Iterator[str]:
-    """Yield a line for each sentence of the pages and sources that breaks a rule."""
+    """Yield a line for each sentence of the pages, sources and configuration that breaks a rule."""
     style = list(rules() if style is None else style)
+    skeletons = sorted((root / "pokeflow/cli/skeleton").rglob("*.txt"))
     pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "plugins").glob("*/README.md")]
-    for page in sorted(pages):
+    for page in sorted([*pages, *(file for file in skeletons if file.name.endswith(".md.txt"))]):
         text = markdown(page.read_text(encoding="utf-8"))
         for rule in style:
             for offset, message in rule.faults(text):
                 yield f"{page.relative_to(root)}:{text.count(chr(10), 0, offset) + 1}: {message} [{rule.name}]"
-    for file in modules(root).values():
-        for line, text in passages(file.read_text(encoding="utf-8")):
-            for rule in style:
-                if not rule.markup_only:
-                    yield from (f"{file.relative_to(root)}:{line}: {m} [{rule.name}]" for _, m in rule.faults(text))
+    sources = [*modules(root).values(), *(file for file in skeletons if file.name.endswith(".py.txt"))]
+    configuration = [
+        *root.glob("Makefile"),
+        *(root / "conf").rglob("*.yaml"),
+        *root.glob("plugins/*/src/*/conf/**/*.yaml"),
+    ]
+    configuration += (file for file in skeletons if file.name.endswith((".yaml.txt", ".toml.txt")))
+    for files, read in ((sources, passages), (sorted(configuration), comments)):
+        for file in files:
+            for line, text in read(file.read_text(encoding="utf-8")):
+                for rule in style:
+                    if not rule.markup_only:
+                        yield from (f"{file.relative_to(root)}:{line}: {m} [{rule.name}]" for _, m in rule.faults(text))
 
 
 def main() -> int:

@@ -3,7 +3,8 @@
 ``check [TAG]`` exits with 1 and prints a line for each place that disagrees with ``pokeflow.__version__``: a
 distribution with a version of its own, a requirement on a sibling that is not ``~=`` this version, CITATION.cff, a
 CHANGELOG without its section, or the tag of a release. ``set VERSION`` writes a new version to all these places.
-``notes`` prints the CHANGELOG's section of this version, for the page of the release.
+``notes`` prints the CHANGELOG's section of this version, for the page of the release. ``names`` prints the names of all
+distributions.
 
 The version is read by hatchling from ``pokeflow/__init__.py``; only requirements on siblings repeat it. They are
 compatible ranges: every distribution is released with the others under one version and tested with them, a patch
@@ -38,7 +39,10 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         case ["notes"]:
             print(read_notes(root))
             return 0
-    print("usage: release.py check [TAG] | set VERSION | notes", file=sys.stderr)
+        case ["names"]:
+            print("\n".join(distributions(root)))
+            return 0
+    print("usage: release.py check [TAG] | set VERSION | notes | names", file=sys.stderr)
     return 2
 
 
@@ -102,7 +106,7 @@ def read_notes(root: Path) -> str:
     """Return the text of this version's section of the CHANGELOG, without its heading.
 
     Raises:
-        LookupError: if there is no such section.
+        LookupError: If there is no such section.
 
     """
     version = read_version(root)

@@ -36,9 +36,30 @@ FLAG_TEXT = {
     "--version": "The versions of pokeflow and its plugins.",
 }
 
+VARIABLES = {
+    "MLFLOW_S3_STORE_CACHE": ("Folder of the working copies of MLflow on S3.", "`~/.cache/mlflow-s3-store`"),
+    "MLFLOW_S3_STORE_FLUSH_SECONDS": ("Seconds between two publications of MLflow on S3.", "5"),
+    "MLFLOW_S3_STORE_FRESH_SECONDS": ("Seconds for which data read from MLflow on S3 are reused.", "2"),
+    "POKEFLOW_CARDS": ("Folder with `cards.csv` and `images/`, for `experiment=full`.", ""),
+    "POKEFLOW_EDGE_FROM": (
+        "Source of a device's hourly updates, in `/etc/pokeflow-edge/update.conf` on the device.",
+        "",
+    ),
+    "POKEFLOW_HAILO_DEVICE": ("Machine with the Hailo chip, as `user@host`.", "this machine"),
+    "POKEFLOW_HAILO_HOST": ("Machine with Hailo's compiler, as `user@host`.", "this machine"),
+    "POKEFLOW_HAILO_PYTHON": ("Interpreter that can import Hailo's compiler.", "`python3`, `python3.12`, …"),
+    "POKEFLOW_REMOTE": ("Bucket of `store=s3`, as `s3://bucket/prefix`.", ""),
+    "POKEFLOW_SIGNING_KEY": ("File of the key that signs releases for devices.", "`~/.config/pokeflow/signing.pem`"),
+    "POKEFLOW_SSH_CONFIG": ("Configuration file of ssh.", "`~/.ssh/config`"),
+    "POKEFLOW_STORE": ("Folder of the store, `store.root`.", "`store`"),
+}
+"""Environment variables that users set, each with its meaning and its default."""
+INTERNAL = {"POKEFLOW_MLFLOW_", "POKEFLOW_SINCE", "POKEFLOW_VERBOSITY"}
+"""Variables that pokeflow sets for its own processes, or reads under a former name."""
+
 
 def overview() -> str:
-    """Return a table of all commands with a line each."""
+    """Return a table of all commands, one per line."""
     rows = [(f"[`{c.name}`](#{_anchor(c)})", _sentence(c.summary), f"`{_distribution(c)}`") for c in known_commands()]
     return table(("command", "what it does", "distribution"), rows)
 
@@ -76,15 +97,19 @@ def exit_codes() -> str:
 
 
 def environment() -> str:
-    """Return the environment variables that the code or the shipped YAML reads, with the files that read them."""
-    readers: dict[str, set[str]] = {}
-    for file in [*ROOT.glob("pokeflow/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py"), *ROOT.glob("**/conf/**/*.yaml")]:
-        if ".venv" in file.parts or "tests" in file.parts or "testing" in file.parts:
-            continue
-        for name in _variables(file):
-            readers.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
-    rows = [(f"`{name}`", ", ".join(f"`{file}`" for file in sorted(files))) for name, files in sorted(readers.items())]
-    return table(("variable", "read by"), rows)
+    """Return the environment variables that users set, with meaning and default.
+
+    Raises:
+        LookupError: If the code or the shipped YAML reads a variable that ``VARIABLES`` does not describe.
+
+    """
+    files = [*ROOT.glob("pokeflow/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py"), *ROOT.glob("conf/**/*.yaml")]
+    files += ROOT.glob("plugins/*/src/*/conf/**/*.yaml")
+    names = {name for file in files if "testing" not in file.parts for name in _variables(file)}
+    if missing := names - VARIABLES.keys() - INTERNAL:
+        raise LookupError(f"{__file__}: VARIABLES does not describe {', '.join(sorted(missing))}.")
+    rows = [(f"`{name}`", meaning, default) for name, (meaning, default) in VARIABLES.items()]
+    return table(("variable", "meaning", "default"), rows)
 
 
 def _variables(file: Path) -> Iterator[str]:

@@ -113,7 +113,7 @@ def cloud_commands() -> str:
         kind = load_params(command)
         if kind is not NoParams:
             about, body = _body(kind)
-            text = f"Of the command [`pokeflow {name}`](cli.md#pokeflow-{name}). {about}"
+            text = f"Command: [`pokeflow {name}`](cli.md#pokeflow-{name}). {about}"
             parts.append(f"### `cloud.{name}.params` {{ #cloud-{name} }}\n\n{text}\n\n{body}")
     return "\n\n".join(parts)
 

@@ -21,8 +21,8 @@ _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
     """Point links that leave ``docs/`` at the repository, show drawn diagrams, and remove the comments for tests.
 
-    On GitHub such a relative link opens the file. The site has no copy of it: the link leads to ``repo_url`` if
-    mkdocs.yml has one, and is otherwise shown as text. A missing file is a warning, an error with ``strict``.
+    On GitHub such a relative link opens the file. The site has no copy of it, so the link leads to the repository,
+    ``extra.repository`` in mkdocs.yml. A file that does not exist is a warning, which ``strict`` refuses.
     """
     folder = posixpath.dirname(f"docs/{page.file.src_uri}")
 
@@ -33,10 +33,8 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
             return match[0]
         if not (ROOT / path).exists():
             log.warning("%s: no file %s in the repository", page.file.src_uri, path)
-        if config.repo_url:
-            kind = "tree" if (ROOT / path).is_dir() else "blob"
-            return f"[{text}]({config.repo_url.rstrip('/')}/{kind}/main/{path}{anchor})"
-        return text
+        kind = "tree" if (ROOT / path).is_dir() else "blob"
+        return f"[{text}]({config.extra['repository']}/{kind}/main/{path}{anchor})"
 
     depth = "../" * page.file.src_uri.count("/")
     parts = _FENCE.split(_MERMAID.sub(lambda match: _diagram(match, depth), _TEST.sub("", markdown)))

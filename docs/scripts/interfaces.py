@@ -76,7 +76,7 @@ def stages() -> str:
 
 def record() -> str:
     """Return the fields of ``record.json``."""
-    about = {
+    by_hand = {
         "task": "Name of the task, `<stage>:<model>`.",
         "stage": "Stage that ran.",
         "backend": "Backend that ran it.",
@@ -84,10 +84,16 @@ def record() -> str:
         "model": "Model, or `data` for the data set.",
         "version": "Version of the model in the configuration.",
         "type": "Type of the model in the configuration.",
-        "digest": "Digest of all that determines the result; the folder's name.",
+        "digest": "Digest of everything that determines the result; the folder's name.",
         "params": "Parameters after composition that are in the digest.",
         "files": "Path, size in bytes and SHA-256 of each file.",
-        "content": "Checksum of the files and figures; later tasks name it as their input.",
+        "inputs": "Content of each input when it was read, by the input's task.",
+        "metrics": "Numbers; null is an unknown metric, which has a reason.",
+        "reasons": "Reason of each unknown metric.",
+        "content": "Hash of the paths and checksums of the files; later tasks record it for their inputs.",
+        "started": "Start in UTC, ISO 8601.",
+        "finished": "End in UTC, ISO 8601.",
+        "seconds": "Run time of the backend in seconds.",
         "environment": "Machine and versions: processor, system, packages, commit of the source.",
         "executor": "Executor that ran the task.",
         "cost_usd": "Cost in US dollars; null while unknown. Only this and the job's environment may be added later.",
@@ -97,7 +103,7 @@ def record() -> str:
         (
             f"`{field.name}`",
             type_text(hints(Record)[field.name]),
-            about.get(field.name) or descriptions.get(field.name, ""),
+            by_hand.get(field.name) or descriptions.get(field.name, ""),
         )
         for field in dataclasses.fields(Record)
     ]

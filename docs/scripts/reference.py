@@ -19,7 +19,23 @@ import interfaces
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs"
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- /generated -->)", re.DOTALL)
+README = ROOT / "README.md"
+
+
+def summary() -> str:
+    """Return the README's text above its first section, without the title and the picture."""
+    text = README.read_text(encoding="utf-8").partition("\n## ")[0]
+    return "\n\n".join(part for part in text.strip().split("\n\n") if not part.startswith(("# ", "![")))
+
+
+def limits() -> str:
+    """Return the README's section on what is missing."""
+    return README.read_text(encoding="utf-8").partition("\n## What is not here yet\n")[2].partition("\n## ")[0]
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "summary": summary,
+    "limits": limits,
     "commands": command_line.overview,
     "command-details": command_line.details,
     "run-flags": command_line.run_flags,

@@ -10,7 +10,7 @@ from pokeflow.cli._lookup import find, known_commands
 from pokeflow.config import GROUPS, options
 
 OVERVIEW = """\
-pokeflow: YAML describes the models, plugins produce them, records document how.
+pokeflow: declarative lineages of models. YAML describes them, plugins train and compile them, records document how.
 
   pokeflow [KEY=VALUE …]             run the lineage; finished tasks are reused
   pokeflow -m KEY=A,B [KEY=VALUE …]  sweep: one trial per combination

@@ -80,7 +80,7 @@ def test_table_shows_digest_and_folder_of_each_model(finished_run) -> None:
         assert (folder / rows[model][-1] / "model.onnx").is_file()
         assert (folder / rows[model][-1] / "record.json").is_file()
         assert rows[model][-2] in rows[model][-1]
-    assert "against 60 references, one a card; nearest by cosine; exact printing" in table
+    assert "against 60 references, one per card; nearest by cosine; exact printing" in table
 
 
 def test_the_spec_s_metrics_are_in_the_records(finished_run) -> None:

@@ -125,7 +125,7 @@ def test_shared_artwork_counts_cards_of_a_split() -> None:
 
 def test_protocol_counts_views_cards_references_and_shared_art() -> None:
     assert retrieval.protocol(TWINS, "test") == (
-        "6 query views (drawn views) of 3 test cards against 7 references, one a card; nearest by cosine; "
+        "6 query views (drawn views) of 3 test cards against 7 references, one per card; nearest by cosine; "
         "exact printing; 2 of the cards share their art with a train card"
     )
 

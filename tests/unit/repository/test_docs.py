@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ PAGES = [
 LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$|<img[^>]* src=\"([^\"]+)\"", re.MULTILINE)
 FENCE = re.compile(r"^( *)(`{3,}).*?^ *\2 *$", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"<!-- generated: ([\w-]+) -->")
+REPOSITORY = re.compile(r"https://github\.com/pokeflow/pokeflow/(?:blob|tree|raw)/main/([^#]+)(?:#.*)?")
 
 
 def name(page: Path) -> str:
@@ -71,16 +73,24 @@ def test_pages_named_in_code_and_configuration_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in links(page):
-        if "://" in target or target.startswith("mailto:"):
+        if repository := REPOSITORY.fullmatch(target):
+            assert (ROOT / repository[1]).exists(), f"{name(page)} → {target}"
+        elif "://" in target or target.startswith("mailto:"):
             parts = urlsplit(target)
             assert parts.scheme in ("https", "http", "mailto"), target
             assert parts.scheme == "mailto" or (parts.hostname == "localhost" or "." in parts.netloc), target
-            continue
-        path, _, anchor = target.partition("#")
-        file = (page.parent / path) if path else page
-        assert file.exists(), f"{name(page)} → {target}"
-        if anchor and file.suffix == ".md":
-            assert anchor in anchors(file), f"{name(page)} → {target}: {sorted(anchors(file))}"
+        else:
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path) if path else page
+            assert file.exists(), f"{name(page)} → {target}"
+            if anchor and file.suffix == ".md":
+                assert anchor in anchors(file), f"{name(page)} → {target}: {sorted(anchors(file))}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name == "README.md"], ids=name)
+def test_links_of_a_readme_are_absolute(page: Path) -> None:
+    """A package index shows the README of a distribution, and has no other file of the repository."""
+    assert [target for target in links(page) if "://" not in target] == []
 
 
 def test_a_page_of_every_kind_is_linked_from_the_first_one() -> None:
@@ -109,7 +119,7 @@ def test_pictures_are_compact_and_shown_with_a_description() -> None:
         assert file.stat().st_size <= 150_000, file.name
         assert "http:" not in re.sub(r"http://www\.w3\.org/\S*", "", file.read_text("utf-8", "ignore"))
         if not file.name.startswith("diagram-"):
-            assert re.search(rf"!\[[^\]]{{20,}}\]\([\w./-]*{re.escape(file.name)}\)", pages), file.name
+            assert re.search(rf"!\[[^\]]{{20,}}\]\([\w.:/-]*{re.escape(file.name)}\)", pages), file.name
 
 
 # The reference is what the code says.
@@ -133,6 +143,20 @@ def test_every_key_of_the_configuration_has_a_meaning() -> None:
     keys = [row for row in rows if row.startswith("| `") and row.count(" | ") >= 3]
     assert len(keys) > 200
     assert [row for row in keys if row.endswith("|  |")] == []
+
+
+def test_every_core_module_is_public_to_plugins_or_forbidden() -> None:
+    page = (DOCS / "reference" / "plugins.md").read_text(encoding="utf-8")
+    table = page.partition("### Public modules")[2].partition("They never import")[0]
+    public = set(re.findall(r"`(pokeflow\.\w+)`", table))
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (contract,) = [each for each in linter["contracts"] if each["name"].startswith("Plugins import public modules")]
+    forbidden = set(contract["forbidden_modules"])
+    modules = {
+        f"pokeflow.{path.stem}" for path in (ROOT / "pokeflow").iterdir() if not path.name.startswith((".", "_"))
+    }
+    assert public & forbidden == {"pokeflow.project"}
+    assert public | forbidden | {"pokeflow.hookspecs"} == modules - {"pokeflow.py"}
 
 
 def test_every_command_is_in_the_reference() -> None:
@@ -187,7 +211,8 @@ def test_the_site_is_built_without_a_warning(site: Path) -> None:
 @pytest.mark.slow
 def test_a_page_loads_nothing_from_other_hosts(site: Path) -> None:
     loads = re.compile(
-        r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(https?:[^\"]*)|<link\b[^>]*\bhref=\"(https?:[^\"]*)"
+        r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(https?:[^\"]*)"
+        r"|<link\b(?! rel=\"canonical\")[^>]*\bhref=\"(https?:[^\"]*)"
     )
     for page in site.rglob("*.html"):
         urls = ["".join(hit) for hit in loads.findall(page.read_text(encoding="utf-8"))]

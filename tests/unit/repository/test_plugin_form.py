@@ -1,5 +1,8 @@
-"""Check that plugins have the common form, and that the functions they name exist."""
+"""Check that plugins have the common form, name existing functions, and require what they import."""
 
+import ast
+import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -89,6 +92,58 @@ def faults_of_metadata(folder: Path) -> list[str]:
 @pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folder.name)
 def test_every_distribution_has_complete_metadata(folder: Path) -> None:
     assert faults_of_metadata(folder) == []
+
+
+DISTRIBUTION_OF = {
+    "PIL": "pillow",
+    "google": "protobuf",
+    "yaml": "pyyaml",
+    "hydra": "hydra-core",
+    "mlflow": "mlflow-skinny",
+}
+"""Distribution of a package that has another name."""
+FROM_ELSEWHERE = {
+    "botocore": "of boto3, with one version",
+    "boto3": "of pokeflow-s3, or on a device",
+    "hailo_platform": "installed by apt",
+    "hailo_sdk_client": "of the vendor, in an interpreter of its own",
+    "ray": "in AWS's container",
+    "inference": "a file next to the module, in AWS's container",
+    "picamera2": "on a device",
+    "cv2": "on a device",
+}
+"""Packages that no requirement of a distribution may or need to name, with the reason."""
+
+
+def imported_packages(folder: Path) -> set[str]:
+    """Return the top-level packages that a distribution imports, also inside functions, except its own."""
+    sources = [*(folder / "src").rglob("*.py")] or [*(folder / "pokeflow").rglob("*.py")]
+    own = {path.name for path in (folder / "src").glob("*")} or {"pokeflow"}
+    modules = set()
+    for node in (node for file in sources for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            modules.add(node.module)
+    return {module.partition(".")[0] for module in modules} - own - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folder.name)
+def test_every_distribution_requires_what_it_imports(folder: Path) -> None:
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    requirements = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
+    names = {re.split(r"[^A-Za-z0-9-]", requirement)[0].lower() for requirement in requirements}
+    packages = imported_packages(folder) - FROM_ELSEWHERE.keys()
+    assert {DISTRIBUTION_OF.get(package, package).lower().replace("_", "-") for package in packages} - names == set()
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folder.name)
+def test_every_distribution_names_tested_systems_and_versions(folder: Path) -> None:
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tested = re.findall(r'"(3\.\d+)"', (PLUGINS.parent / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert {f"Programming Language :: Python :: {version}" for version in tested} <= set(project["classifiers"])
+    assert "Operating System :: POSIX :: Linux" in project["classifiers"]
 
 
 def test_missing_metadata_is_reported(tmp_path: Path) -> None:

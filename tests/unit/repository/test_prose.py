@@ -61,6 +61,30 @@ def test_docstrings_comments_and_messages_are_read(tree: Path, code: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("conf/data/cards.yaml", "root: ???  # simply a folder\n"),
+        ("plugins/pokeflow-odd/src/pokeflow_odd/conf/target/odd.yaml", "# simply a target\n"),
+        ("Makefile", "# simply runs all tests\ntest:\n"),
+        ("pokeflow/cli/skeleton/odd/README.md.txt", "It is simply a plugin.\n"),
+        ("pokeflow/cli/skeleton/odd/params.py.txt", '"""These are simply parameters."""\n'),
+        ("pokeflow/cli/skeleton/odd/conf/odd.yaml.txt", "a: 1  # simply one\n"),
+        ("pokeflow/forms.py", 'name: str = describe_field("simply")\n'),
+    ],
+)
+def test_comments_skeletons_and_descriptions_are_read(tree: Path, file: str, text: str) -> None:
+    (tree / file).parent.mkdir(parents=True, exist_ok=True)
+    (tree / file).write_text(text)
+    assert [fault.partition(": ")[0] for fault in faults(tree)] == [f"{file}:1"]
+
+
+def test_values_of_configuration_are_spared(tree: Path) -> None:
+    (tree / "conf").mkdir()
+    (tree / "conf/config.yaml").write_text("simply: 'simply#simply'\n")
+    assert faults(tree) == []
+
+
+@pytest.mark.parametrize(
     "page",
     [
         "Run `simply` now.\n",

@@ -68,6 +68,15 @@ def test_notes_are_the_section_of_this_version(release: ModuleType, copy: Path) 
     assert release.read_notes(copy) == "### Added\n- A."
 
 
+def test_names_are_those_of_all_distributions(
+    release: ModuleType, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release.main(["names"], copy) == 0
+    names = capsys.readouterr().out.split()
+    assert len(names) == 1 + len(list((ROOT / "plugins").glob("*/pyproject.toml")))
+    assert {"pokeflow", "pokeflow-torch", "mlflow-s3-store"} <= set(names)
+
+
 @pytest.mark.parametrize("arguments", [[], ["set", "seven"], ["set"], ["bump"]])
 def test_a_wrong_command_is_refused(release: ModuleType, copy: Path, arguments: list[str]) -> None:
     assert release.main(arguments, copy) == 2

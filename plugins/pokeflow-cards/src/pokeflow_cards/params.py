@@ -15,10 +15,14 @@ Measured on 1,407 scans: below it, cards of one name show the same art; above it
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Simulated photos to take: ``views`` of each val and test card, and ``calibration`` of the train cards in total.
+    """Simulated photos of cards.
 
-    Every train card is used once before any is used a second time. ``strength`` scales every distortion; 0 leaves the
-    pictures clean, 1 is a phone photo, loosely cropped.
+    Attributes:
+        views: Number of queries per val and test card.
+        calibration: Number of calibration captures of train cards in total. Every train card is used once before any
+            is used a second time.
+        strength: Factor of every distortion: 0 leaves the pictures clean, 1 is a phone photo, loosely cropped.
+
     """
 
     views: int = 4
@@ -28,7 +32,16 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticParams:
-    """Parameters of a deck of drawn cards; the fraction ``twins`` of the deck reprints another card's art."""
+    """Parameters of a deck of drawn cards.
+
+    Attributes:
+        cards: Number of cards.
+        twins: Fraction of cards with a twin: the same art, another print.
+        seed: Seed of the drawings, the splits and the queries.
+        queries: Simulated photos of the cards.
+        preprocessing: Conversion of pictures to the networks' input.
+
+    """
 
     cards: int = 160
     twins: float = 0.1
@@ -41,9 +54,17 @@ class SyntheticParams:
 class FolderParams:
     """Parameters of a folder of scans.
 
-    ``csv`` and ``images`` are relative to ``root``; ``{card_id}`` in ``images`` stands for the card's id. ``limit`` is
-    the number of cards to use, selected by ``seed``; None uses all. Cards whose perceptual hashes differ in at most
-    ``near_duplicates`` of 256 bits count as near duplicates, and those with the same name also as the same art.
+    Attributes:
+        root: Folder that contains the CSV and the images.
+        csv: Path of the CSV, relative to ``root``.
+        images: Pattern of the images' paths, relative to ``root``; ``{card_id}`` is replaced by the card's id.
+        seed: Seed of the selection, the splits and the queries.
+        limit: Number of cards to use, selected by ``seed``; None uses all.
+        near_duplicates: Largest Hamming distance (of 256 bits) between the perceptual hashes of near duplicates. Near
+            duplicates of the same name count as the same art.
+        queries: Simulated photos of the cards.
+        preprocessing: Conversion of pictures to the networks' input.
+
     """
 
     root: str = field(metadata={"digest": False})

@@ -11,11 +11,15 @@ from pokeflow_vision import calibration
 class CompileParams:
     """Parameters of static INT8 quantisation: QDQ, uint8 activations, int8 weights, ranges from calibration images.
 
-    ``percentile`` is the percentage of a tensor's values that its range keeps; only the method of that name reads it.
-    ``reduce_range`` limits weights to 7 bits, for x86 CPUs without VNNI, where 8-bit products can saturate.
-    ``calibration_images`` is the number of captures of train cards; None uses all in the data set, and requires at
-    least 32. ``calibration_file`` names the user's own pictures instead (``pokeflow_vision.calibration``).
-    ``batch_size`` bounds the memory of calibration: activations of that many images are held at once.
+    Attributes:
+        method: How activation ranges are derived from the calibration images.
+        percentile: Percentage of a tensor's values inside its range; read by the method of that name only.
+        per_channel: Whether weights are quantised per output channel instead of per tensor.
+        reduce_range: Limit weights to 7 bits, for x86 CPUs without VNNI, on which 8-bit products can saturate.
+        calibration_images: Number of captures of train cards; None uses all in the data set, and requires at least 32.
+        calibration_file: ``.npy`` file of your own pictures instead (``pokeflow_vision.calibration``).
+        batch_size: Number of images whose activations are in memory at once.
+
     """
 
     method: Literal["percentile", "minmax", "entropy"] = "percentile"

@@ -8,9 +8,13 @@ from typing import Literal
 class CompileParams:
     """Parameters of INT8 quantisation: NNCF's post-training quantisation, int8 weights per channel.
 
-    ``preset`` says whether activations are quantised symmetrically (performance) or not (mixed). Biases are corrected
-    for the shift that quantising causes: ``fast`` by statistics of single layers, ``accurate`` by running the network
-    layer by layer. The calibration parameters are common to all targets (``pokeflow_vision.calibration``).
+    Attributes:
+        preset: ``performance`` quantises activations symmetrically, ``mixed`` asymmetrically.
+        bias_correction: Correction of the shift that quantising causes: ``fast``, from statistics of single layers, or
+            ``accurate``: slower, by running the network layer by layer, for networks that lose too much accuracy.
+        calibration_images: Number of captures of train cards; None uses all in the data set.
+        calibration_file: ``.npy`` file of your own pictures instead (``pokeflow_vision.calibration``).
+
     """
 
     preset: Literal["performance", "mixed"] = "performance"

@@ -17,13 +17,18 @@ from pokeflow_torch.extensions import LOSSES, NETWORKS
 class Network:
     """A backbone, and the size of the embedding that a linear head computes from its features.
 
-    ``name`` is a timm model, or a network of another distribution (entry point group ``pokeflow_torch.networks``).
-    ``options`` are keyword arguments of its constructor (``embed_dim``, ``depth``, ``patch_size``, ``init_values``,
-    ``drop_path_rate`` …), except the image size, which follows from the data set's preprocessing.
-    ``pretrained`` loads timm's published weights and needs network access; ``weights`` is the path of a local state
-    dict instead (``.safetensors``, or a torch file that contains only tensors). The head reads the pooled features.
-    If ``grid`` is over 1, it also reads the token map averaged to ``grid`` × ``grid`` cells, because the position of
-    something on a card helps to recognise the card.
+    Attributes:
+        name: Model of timm, or a network of another distribution (entry point group ``pokeflow_torch.networks``).
+        pretrained: Load timm's published weights, which needs network access.
+        weights: Path of a local state dict to start from, instead of pretrained weights (``.safetensors``, or a torch
+            file that contains only tensors).
+        options: Keyword arguments of the network's constructor (``embed_dim``, ``depth``, ``patch_size``,
+            ``init_values``, ``drop_path_rate`` …), except the image size, which follows from the data set's
+            preprocessing.
+        embedding_dim: Number of values of an embedding.
+        grid: 1: the head reads the pooled features. Above 1 it also reads the token map averaged to ``grid`` × ``grid``
+            cells, because the position of something on a card helps to recognise the card.
+
     """
 
     name: str
@@ -38,9 +43,13 @@ class Network:
 class Optim:
     """AdamW with a linear warm-up and a cosine decay to zero.
 
-    ``lr`` is the peak learning rate, ``warmup`` the share of all steps that warm up, and ``clip`` the largest gradient
-    norm. ``ema`` is the decay of the exponential moving average of the weights, which is shipped; with None the last
-    weights are shipped.
+    Attributes:
+        lr: Peak learning rate.
+        weight_decay: AdamW's weight decay.
+        warmup: Fraction of all steps with a growing learning rate.
+        clip: Maximum gradient norm; larger gradients are scaled down.
+        ema: Decay of the exponential moving average of the weights, which becomes the model; None: the last weights.
+
     """
 
     lr: float = 1e-3
@@ -54,11 +63,18 @@ class Optim:
 class Loop:
     """Length, batch size, precision, validation and checkpoint settings of the training loop.
 
-    An epoch shows every training card ``views`` times, each time as another view, in batches of ``batch_size`` over
-    all processes together; views that do not fill a last batch are left out of that epoch. ``precision`` is
-    accelerate's mixed precision. ``checkpoint_seconds`` is the least time between two checkpoints.
-    ``validate_every`` is a number of epochs; 0 validates at the end only. ``keep_checkpoint`` stores the last training
-    state in the output next to the model; it is about four times the size of the weights.
+    Attributes:
+        epochs: Number of epochs.
+        batch_size: Views per batch, over all processes together. Views that do not fill a last batch are left out of
+            that epoch.
+        views: Number of different views of each training card per epoch.
+        seed: Seed of weights, order and augmentation.
+        precision: Mixed precision of Accelerate.
+        checkpoint_seconds: Minimum time between two checkpoints.
+        validate_every: Number of epochs between two validations; 0 validates at the end only.
+        keep_checkpoint: Store the last training state in the output, next to the model. It is about four times the
+            size of the weights.
+
     """
 
     epochs: int = 30
@@ -73,9 +89,13 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """Parameters of sub-centre ArcFace: angular margin in radians, scale of the cosines, centres per card.
+    """Parameters of sub-centre ArcFace.
 
-    The ``kl`` term uses the same scale: its softmax is over scale · cosine / temperature.
+    Attributes:
+        angle: Angular margin in radians.
+        scale: Scale of the cosines. The ``kl`` term uses it too: its softmax is over scale · cosine / temperature.
+        centers: Centres per card.
+
     """
 
     angle: float = 0.2
@@ -85,7 +105,16 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class TrainParams:
-    """Parameters of the stage ``train``. ``augment`` 0 shows clean cards, 1 simulated phone photos, 2 bad photos."""
+    """Parameters of stage ``train``.
+
+    Attributes:
+        network: Network to train.
+        optim: AdamW with a linear warm-up and a cosine decay to zero.
+        loop: Length, precision, validation and checkpoints of the training.
+        margin: Sub-centre ArcFace, the loss.
+        augment: Strength of the training views: 0 clean cards, 1 simulated phone photos, 2 bad photos.
+
+    """
 
     network: Network
     optim: Optim = field(default_factory=Optim)
@@ -96,13 +125,21 @@ class TrainParams:
 
 @dataclass(frozen=True, slots=True)
 class DistillParams:
-    """Parameters of the stage ``distill``: ``losses`` holds the weight of each term by name.
-
-    The terms are those of ``pokeflow_torch.losses`` and of other distributions (entry point group
-    ``pokeflow_torch.losses``). ``temperature`` softens the distributions of the ``kl`` term.
+    """Parameters of stage ``distill``.
 
     The two stages of distillation differ in these values only: stage 2 also weights ``task`` and starts from the
     weights of its parent student.
+
+    Attributes:
+        network: Network of the student.
+        losses: Weight of each term by name. The terms are those of ``pokeflow_torch.losses`` and of other distributions
+            (entry point group ``pokeflow_torch.losses``).
+        temperature: Temperature of the ``kl`` term; a higher one gives softer distributions.
+        optim: AdamW with a linear warm-up and a cosine decay to zero.
+        loop: Length, precision, validation and checkpoints of the training.
+        margin: Sub-centre ArcFace, the ``task`` term.
+        augment: Strength of the training views: 0 clean cards, 1 simulated phone photos, 2 bad photos.
+
     """
 
     network: Network
@@ -116,10 +153,17 @@ class DistillParams:
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """Parameters of the stage ``profile``: numbers of ``warmup``, timed (``steps``) and ``traced`` training steps.
+    """Parameters of stage ``profile``.
 
-    One further step runs before all of them, and records the statistics of every tensor. Timing ends early after
-    ``max_seconds``, but not before the third step. The machine's metrics are sampled every ``sample_seconds``.
+    One further step runs before all others, and records the statistics of every tensor.
+
+    Attributes:
+        steps: Number of timed training steps.
+        warmup: Number of training steps before the timed ones.
+        traced: Number of training steps that torch.profiler records.
+        max_seconds: Time after which timing ends early, but not before the third step.
+        sample_seconds: Interval between two samples of the machine's metrics.
+
     """
 
     steps: int = 6

@@ -26,7 +26,7 @@ def test_teacher_folder_is_complete(make, train_params, data):
     assert networks.parameters(network) == result.facts["parameters"]
     assert np.load(task.output / "references.npy", allow_pickle=False).shape == (20, 16)
     assert result.facts["protocol"] == (
-        "8 query views (noisy copies) of 4 val cards against 20 references, one a card; nearest by cosine; "
+        "8 query views (noisy copies) of 4 val cards against 20 references, one per card; nearest by cosine; "
         "exact printing; 0 of the cards share their art with a train card"
     )
     assert result.facts["input_size"] == f"{SIZE}x{SIZE}"

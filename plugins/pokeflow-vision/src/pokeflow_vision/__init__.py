@@ -1,4 +1,4 @@
-"""Library of the image plugins: from pictures of cards to the card that a picture shows.
+"""Shared modules of image plugins: preprocessing, data sets, retrieval, recognition.
 
 Inputs are the data set folder that a ``prepare`` task writes, and a model's folder with the function that opens its
 network. Outputs are an index of the gallery, metrics (accuracy, agreement, latency) and matches: the cards that an

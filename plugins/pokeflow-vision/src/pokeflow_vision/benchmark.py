@@ -31,11 +31,17 @@ TIMING = (
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkParams:
-    """Parameters of a benchmark: ``warmup`` uncounted runs, then ``runs`` timed ones, on ``threads`` threads.
+    """Parameters of a benchmark.
 
-    ``max_seconds`` ends each timing loop early (one loop for each batch size, and one each for preprocessing, search
-    and the whole recognition); the result states the number of timed runs. ``embed_threads`` compute the embeddings
-    for the accuracy metrics only; 0 uses every core.
+    Attributes:
+        runs: Number of timed runs.
+        warmup: Number of runs before the timed ones.
+        threads: Threads of the timed runs.
+        batch_sizes: Batch sizes of the throughput loops.
+        max_seconds: Time after which a timing loop ends early. There is one loop for each batch size, and one each for
+            preprocessing, search and the whole recognition; the result states the number of timed runs.
+        embed_threads: Threads that compute the embeddings for the accuracy metrics (not timed); 0 uses all cores.
+
     """
 
     runs: int = 200

@@ -49,7 +49,11 @@ class ImageError(PokeflowError):
 class Preprocessing:
     """Conversion of a picture to a network's input: resize to a square, scale to [0, 1], normalise per channel.
 
-    ``size`` in pixels; ``mean`` and ``std`` in RGB order on the [0, 1] scale (timm's ImageNet default).
+    Attributes:
+        size: Side of the square input in pixels.
+        mean: Mean per channel (RGB, values in [0, 1]); default: ImageNet.
+        std: Standard deviation per channel (RGB, values in [0, 1]); default: ImageNet.
+
     """
 
     size: int = 224

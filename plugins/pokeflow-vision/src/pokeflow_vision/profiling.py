@@ -21,7 +21,14 @@ FILE = "profiling_results.json"
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """Parameters of a profile: ``warmup`` uncounted runs, then ``runs`` counted ones, with one picture each."""
+    """Parameters of a profile.
+
+    Attributes:
+        runs: Number of counted runs, with one picture each.
+        warmup: Number of runs before the counted ones.
+        threads: Threads of the runs.
+
+    """
 
     runs: int = 50
     warmup: int = 5

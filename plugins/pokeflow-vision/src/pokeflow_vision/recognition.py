@@ -15,7 +15,13 @@ from pokeflow_vision.recognizer import ImageLimits, MismatchError, open_recogniz
 
 @dataclass(frozen=True, slots=True)
 class RecognizeParams:
-    """Parameters of a recognition: the picture (its whole frame is taken for the card) and the number of matches."""
+    """Parameters of a recognition.
+
+    Attributes:
+        image: Path of the picture; its whole frame is taken for the card.
+        top: Number of matches.
+
+    """
 
     image: str
     top: int = 5

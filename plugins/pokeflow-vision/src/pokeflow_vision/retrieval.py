@@ -106,6 +106,6 @@ def protocol(data: Dataset, split: str) -> str:
     twins = _twins(data, split)
     return (
         f"{queries} query views ({data.about['queries']}) of {cards} {split} cards against "
-        f"{len(data.cards)} references, one a card; nearest by cosine; exact printing; "
+        f"{len(data.cards)} references, one per card; nearest by cosine; exact printing; "
         f"{twins} of the cards share their art with a train card"
     )

@@ -1,4 +1,4 @@
-"""Opens a compiled model with OpenCV. Small devices get this very file: of pokeflow it imports what they have."""
+"""Opens a compiled model with OpenCV. Devices get this file unchanged: of pokeflow it imports only what they have."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A data set of several photographs an item, for pokeflow."""
+"""A data set with several photographs per item, for pokeflow."""
 
 from pokeflow import Backend, hookimpl
 

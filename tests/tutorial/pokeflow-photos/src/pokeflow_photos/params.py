@@ -7,7 +7,7 @@ from pokeflow_vision.preprocessing import Preprocessing
 
 @dataclass(frozen=True, slots=True)
 class PrepareParams:
-    """A folder ``root`` with one folder an item; ``seed`` assigns the items to the splits."""
+    """A folder ``root`` with one folder per item; ``seed`` assigns the items to the splits."""
 
     root: str = field(metadata={"digest": False})
     seed: int = 0
