@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import pokeflow_sagemaker
 from pokeflow.gates import Verdict
-from pokeflow_sagemaker.registry.about import PROPERTIES, marker, plain, properties, quality, sentence
+from pokeflow_sagemaker.registry.about import MAX_PROPERTIES, marker, plain, properties, quality, sentence
 from pokeflow_sagemaker.registry.params import RegisterParams
 
 from .test_card import BENCH, MODEL, model, records, verdicts
@@ -23,7 +23,7 @@ PLAIN = re.compile(r"[\w .:/=+\-@]+")
 def test_properties_and_description_satisfy_sagemakers_limits(trained, benchmark, name, verdict):
     about = model(trained, benchmark, model=name, version=name, verdicts={name: verdict})
     pairs = properties(about, "arn:aws:sagemaker:us-east-2:123456789012:artifact/x", "Approved")
-    assert 0 < len(pairs) <= PROPERTIES
+    assert 0 < len(pairs) <= MAX_PROPERTIES
     for key, value in pairs.items():
         assert 0 < len(key) <= 128
         assert 0 < len(value) <= 256
@@ -44,7 +44,7 @@ def test_plain_text_has_only_characters_valid_in_properties(text):
 def test_excess_metrics_are_dropped_before_other_properties():
     many = dataclasses.replace(BENCH, metrics={f"figure{i}": float(i) for i in range(100)})
     pairs = properties(model(MODEL, many), "arn", "Approved")
-    assert len(pairs) == PROPERTIES
+    assert len(pairs) == MAX_PROPERTIES
     assert {"pokeflow-key", "pokeflow-parent-1", "pokeflow-approval", "metric-figure0"} <= pairs.keys()
 
 

@@ -72,7 +72,7 @@ class DesiredState:
             "Key": self.key,
             "ImageAccount": images.account(self.region),
             "OldVersionDays": str(self.params.old_version_days),
-            "VpcConfig": str(self.params.network).lower(),
+            "Network": str(self.params.network).lower(),
             "Boundary": self.params.boundary or "",
             **{parameter: roles.get(kind, "") for kind, parameter in PARAMETERS.items()},
         }
