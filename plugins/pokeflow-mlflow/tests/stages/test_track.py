@@ -336,7 +336,7 @@ def test_points_already_sent_are_not_sent_again(task, make_input, uri, monkeypat
 
     def cut(items, size):
         for chunk in real(items, size):
-            if size == track.METRICS:
+            if size == track.MAX_METRICS:
                 sent.append(len(chunk))
                 if len(sent) == 3:
                     raise OSError("the network went")
@@ -345,7 +345,7 @@ def test_points_already_sent_are_not_sent_again(task, make_input, uri, monkeypat
     monkeypatch.setattr(track, "_chunks", cut)
     with pytest.raises(PokeflowError, match="the network went"):
         track.run(job)
-    assert the_run(uri).data.tags["pokeflow.points"] == str(2 * track.METRICS)
+    assert the_run(uri).data.tags["pokeflow.points"] == str(2 * track.MAX_METRICS)
     track.run(job)
 
     # 2,500 steps and the final metrics; the third chunk was not sent the first time.
