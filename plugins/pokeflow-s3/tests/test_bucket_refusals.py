@@ -104,7 +104,9 @@ def test_server_error_is_retried_then_reported(s3: Server, filled: Bucket, fault
     assert filled.read("a")[0] == b"old"
     s3.faults(**{fault: 1.0})
     tired = Bucket(s3.name, "pre/fix", server=client.Server(attempts=3))
-    with pytest.raises(PokeflowError, match=r"too busy or out of order \(attempts: 3\)\. Run it again later"):
+    with pytest.raises(
+        PokeflowError, match=r"too busy or out of order \(attempts: 3\)\. Run the same command again later"
+    ):
         tired.write("a", b"new", match=None)
     require_unchanged(s3, filled)
 

@@ -70,7 +70,7 @@ def decode(data: bytes, schema: Schema, location: str) -> Document:
     """Deserialise a document that ``encode`` returned in this or another version.
 
     Raises:
-        PokeflowError: the data are no such document; the message names ``location``.
+        PokeflowError: If the data are no such document; the message names ``location``.
 
     """
     try:
@@ -89,7 +89,9 @@ def decode(data: bytes, schema: Schema, location: str) -> Document:
         document.histories = {str(name): int(points) for name, points in metadata.get("histories", {}).items()}
         _read_rows(document, text, schema)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise PokeflowError(f"{location}: is not a document of mlflow-s3-store ({error}).") from None
+        raise PokeflowError(
+            f"{location}: is not a document of mlflow-s3-store ({error}). Restore an earlier version of it."
+        ) from None
     return document
 
 
@@ -174,6 +176,13 @@ def merge(base: Document, ours: Document, theirs: Document, schema: Schema) -> M
     If both changed a value, ours wins, because it is published later, with three exceptions: of a metric the latest
     value wins, in MLflow's order; a parameter or a data set never changes once it is published; the number of a model
     version belongs to the side that published it first, and the other version gets the next free number.
+
+    Args:
+        base: The last common state.
+        ours: State of the working copy.
+        theirs: State of the bucket.
+        schema: Schema of the working copy.
+
     """
     if theirs.alive != ours.alive and base.alive:
         # Deleted on one side: it stays deleted unless the other has changed it since.

@@ -114,7 +114,7 @@ class Flusher:
             if copy.is_clean():
                 return
         except sqlite3.Error as error:
-            log.warning("%s: can no longer be read: %s", copy.file, error)
+            log.warning("%s: can no longer be read, so its changes are not published: %s", copy.file, error)
             return
         # Other processes may still write to the working copy; they publish their later changes themselves.
         before = set(copy.marks())

@@ -41,7 +41,15 @@ def publish_history(replica: Replica, mark: Mark, path: UnitPath) -> Mark:
 
 
 def pull_history(replica: Replica, run: str, metric: str, path: UnitPath) -> None:
-    """Add the points that others have published in a metric's history to the working copy."""
+    """Add the points that others have published in a metric's history to the working copy.
+
+    Args:
+        replica: The replica of the tracking URI.
+        run: Id of the run.
+        metric: Name of the metric.
+        path: Location of the run.
+
+    """
     key = path.part("metrics", metric)
     try:
         data, etag = replica.objects.read(key)
@@ -73,5 +81,7 @@ def parse_points(data: bytes, location: str) -> list[Point]:
                 raise ValueError(f"{line[:40]!r} is out of range")
             points.add((milliseconds, 0.0 if is_nan else number, step_number, int(is_nan)))
     except (ValueError, OverflowError) as error:
-        raise PokeflowError(f"{location}: is not a metric history ({error}).") from None
+        raise PokeflowError(
+            f"{location}: is not a metric history ({error}). Restore an earlier version of it."
+        ) from None
     return sorted(points, key=lambda p: (p[2], p[0], p[1]))

@@ -141,7 +141,9 @@ def _publish_document(replica: Replica, kind: str, identity: str) -> UnitPath | 
         else:
             path = _unit_path(replica, kind, identity)
         if path is None:
-            raise PokeflowError(f"{replica.uri}: {kind} {identity} belongs to no known experiment.")
+            raise PokeflowError(
+                f"{replica.uri}: {kind} {identity} belongs to no known experiment. Restore its experiment."
+            )
         merged = merge(base, ours, base, copy.schema).document
         data = encode(merged, copy.schema)
         if snapshot and data == snapshot.body:
@@ -181,7 +183,10 @@ def _merge_remote_document(replica: Replica, path: UnitPath, base: Document) -> 
     if (theirs.kind, theirs.id) != (base.kind, base.id):
         if base.kind == EXPERIMENTS:
             return  # the next attempt takes another folder
-        raise PokeflowError(f"{replica.uri}/{path.document}: holds {theirs.kind} {theirs.id} instead of {base.id}.")
+        raise PokeflowError(
+            f"{replica.uri}/{path.document}: holds {theirs.kind} {theirs.id} instead of {base.id}. Restore an earlier "
+            "version of it."
+        )
     with copy.importing() as database:
         refused = copy.merge_remote(database, base, theirs, RemoteSnapshot(path, etag, data))
     warn_of_conflicts(path, refused)
@@ -194,7 +199,7 @@ def _delete_parts(replica: Replica, path: UnitPath) -> None:
 
 
 def _write_index(replica: Replica, path: UnitPath) -> tuple[str, str]:
-    """Announce a change of a unit by a new content of its index; return the key and the ETag of the index."""
+    """Rewrite a unit's index, so that other machines see that it changed; return the index's key and ETag."""
     return path.index, replica.objects.write(path.index, uuid.uuid4().hex.encode(), match=None)
 
 
@@ -228,7 +233,7 @@ def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, 
         root: the URI below which its artifacts are stored, unless ``head`` has an artifact location.
 
     Raises:
-        PokeflowError: other experiments occupy all folders for this name.
+        PokeflowError: If other experiments occupy all folders for this name.
 
     """
     copy = replica.copy

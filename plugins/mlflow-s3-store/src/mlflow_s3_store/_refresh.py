@@ -120,11 +120,13 @@ def _read(replica: Replica, path: UnitPath) -> tuple[Document, RemoteSnapshot] |
         document = decode(data, replica.copy.schema, f"{replica.uri}/{path.document}")
         if (document.kind, document.id if path.kind == EXPERIMENTS else "") != (path.kind, _experiment_at(path)):
             raise PokeflowError(
-                f"{replica.uri}/{path.document}: holds {document.kind} {document.id!r}, which has another path."
+                f"{replica.uri}/{path.document}: holds {document.kind} {document.id!r}, which has another path. Move "
+                "it back."
             )
         if path.kind != EXPERIMENTS and locate_unit(document.kind, document.id, path.folder).name != path.name:
             raise PokeflowError(
-                f"{replica.uri}/{path.document}: holds {document.kind} {document.id!r}, which has another path."
+                f"{replica.uri}/{path.document}: holds {document.kind} {document.id!r}, which has another path. Move "
+                "it back."
             )
     except PokeflowError as error:
         log.warning("skipped: %s", error)

@@ -66,7 +66,7 @@ def open_replica(uri: str, folder: Path) -> Replica:
     """Open the replica of a tracking URI, with its working copy below a folder; call this once per process and URI.
 
     Raises:
-        PokeflowError: the URI is invalid or holds a password, or the working copy cannot be opened.
+        PokeflowError: If the URI is invalid or holds a password, or the working copy cannot be opened.
 
     """
     from pokeflow_s3 import open_bucket
@@ -108,7 +108,7 @@ def cache_folder() -> Path:
     An existing folder from when the stores were part of another package stays in use: it may hold unpublished changes.
 
     Raises:
-        PokeflowError: the folder cannot be created or written to, or its path contains a ``?``.
+        PokeflowError: If the folder cannot be created or written to, or its path contains a ``?``.
 
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

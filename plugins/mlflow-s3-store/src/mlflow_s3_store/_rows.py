@@ -19,7 +19,15 @@ def read_rows(database: sqlite3.Connection, table: Table, identity: str) -> dict
 def write_rows(
     database: sqlite3.Connection, table: Table, current: Mapping[Any, Row], target: Mapping[Any, Row]
 ) -> None:
-    """Write the differences between the rows ``current`` and the rows ``target``."""
+    """Write the differences between current and target rows.
+
+    Args:
+        database: The working copy.
+        table: The table.
+        current: Present rows by key.
+        target: Wanted rows by key.
+
+    """
     removed_keys = [key for key in current if key not in target]
     if removed_keys:
         condition = " AND ".join(f'"{column}" IS ?' for column in table.key)

@@ -148,7 +148,7 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
         """Create an experiment directly in the bucket, so that a name is used only once by all machines.
 
         Raises:
-            MlflowException: the name is taken, perhaps by another machine, or the bucket is unreachable.
+            MlflowException: If the name is taken, perhaps by another machine, or the bucket is unreachable.
 
         """
         _validate_experiment_name(name)
@@ -201,7 +201,7 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
         """Create a registered model in the bucket, so that a name is used only once by all machines.
 
         Raises:
-            MlflowException: the name is taken, perhaps by another machine, or the bucket is unreachable.
+            MlflowException: If the name is taken, perhaps by another machine, or the bucket is unreachable.
 
         """
         model = super().create_registered_model(name, *args, **kwargs)
@@ -216,7 +216,7 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
         """Create a model version in the bucket, so that its number is used for no other version.
 
         Raises:
-            MlflowException: the bucket is unreachable.
+            MlflowException: If the bucket is unreachable.
 
         """
         version = super().create_model_version(name, source, *args, **kwargs)
@@ -233,7 +233,8 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
 
     def _unavailable(self, consequence: str) -> MlflowException:
         return MlflowException(
-            f"{self._uri}: the bucket is not writable at the moment, so {consequence}.", TEMPORARILY_UNAVAILABLE
+            f"{self._uri}: the bucket is not writable at the moment, so {consequence}. Try again later.",
+            TEMPORARILY_UNAVAILABLE,
         )
 
 

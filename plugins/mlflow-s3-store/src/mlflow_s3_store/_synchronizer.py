@@ -52,7 +52,7 @@ class Synchronizer:
             refresh_item: the function that refreshes the item.
 
         Raises:
-            MlflowException: the bucket is unreachable, and the working copy is empty.
+            MlflowException: If the bucket is unreachable, and the working copy is empty.
 
         """
         with self._lock:
@@ -112,7 +112,10 @@ Refresher = Callable[[Synchronizer, Arguments], None]
 
 
 def _refresh_nothing(sync: Synchronizer, arguments: Arguments) -> None:
-    """Refresh no data: a write needs none, and if the store misses its subject, everything is refreshed."""
+    """Refresh nothing before a write.
+
+    If the store does not find the object, everything is refreshed and the call is repeated.
+    """
 
 
 def _refresh_experiments(sync: Synchronizer, arguments: Arguments) -> None:

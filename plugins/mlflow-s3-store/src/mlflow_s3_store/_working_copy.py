@@ -223,7 +223,15 @@ class WorkingCopy:
             return database.execute(sql, (run, key)).fetchall()
 
     def add_points(self, database: sqlite3.Connection, run: str, key: str, points: Sequence[Point]) -> None:
-        """Add points to the history of a run that exists here; existing points stay."""
+        """Add points to the history of a run that exists here; existing points stay.
+
+        Args:
+            database: The working copy.
+            run: Id of the run.
+            key: Name of the metric.
+            points: The points to add.
+
+        """
         sql = (
             "INSERT OR IGNORE INTO metrics (run_uuid, key, timestamp, value, step, is_nan)"
             " SELECT ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM runs WHERE run_uuid = ?)"
@@ -237,15 +245,32 @@ class WorkingCopy:
             return {key: (etag, points) for key, etag, points in database.execute(sql, (run,))}
 
     def remember_history(self, database: sqlite3.Connection, run: str, key: str, etag: str, points: int) -> None:
-        """Store the last known ETag and number of points of a history in the bucket."""
+        """Store the last known ETag and number of points of a history in the bucket.
+
+        Args:
+            database: The working copy.
+            run: Id of the run.
+            key: Name of the metric.
+            etag: ETag of the history.
+            points: Number of its points.
+
+        """
         database.execute("INSERT OR REPLACE INTO pokeflow_histories VALUES (?, ?, ?, ?)", (run, key, etag, points))
 
     def merge_remote(
         self, database: sqlite3.Connection, base: Document | None, theirs: Document, snapshot: RemoteSnapshot
     ) -> tuple[tuple[str, Any], ...]:
-        """Merge a unit's changes in the bucket since ``base`` into the database; changes made here meanwhile stay.
+        """Merge a unit's changes in the bucket into the database; changes made here meanwhile stay.
 
-        Without a ``base`` there were none here. Returns table and key of the rows that conflict with theirs and lost.
+        Args:
+            database: The working copy.
+            base: Last common state; None: nothing was changed here.
+            theirs: State of the bucket.
+            snapshot: Location, ETag and content of that state.
+
+        Returns:
+            Table and key of each row that conflicts with theirs and lost.
+
         """
         ours = self.document(theirs.kind, theirs.id, database)
         merged = merge(base, ours, theirs, self.schema) if base else MergeResult(theirs)
@@ -284,7 +309,15 @@ class WorkingCopy:
             return database.execute("SELECT 1 FROM experiments WHERE name = ?", (name,)).fetchone() is not None
 
     def version_of(self, name: str, created: int, source: str, run: str | None) -> int | None:
-        """Return the number of the model version created from a source at a time (ms since 1970), or None."""
+        """Return the number of a model version, or None if it does not exist.
+
+        Args:
+            name: Name of the registered model.
+            created: Time of its creation in ms since 1970.
+            source: URI of its source.
+            run: Id of its run, or None.
+
+        """
         sql = "SELECT version FROM model_versions WHERE name = ? AND creation_time = ? AND source = ? AND run_id IS ?"
         with self._connect() as database:
             row = database.execute(f"{sql} ORDER BY version DESC", (name, created, source, run)).fetchone()

@@ -72,7 +72,7 @@ def read(source: Path | bytes, label: str = "") -> Header:
             size, head = len(source), source[: 64 + MAX_PREFIX]
         return _read(head, size)
     except OSError as error:
-        raise PokeflowError(f"{label}: cannot be read ({error}).") from error
+        raise PokeflowError(f"{label}: cannot be read ({error}). Check its permissions and the disk.") from error
     except ValueError as error:
         raise PokeflowError(f"{label}: not a valid HEF: {error}. Compile it again.") from error
 
@@ -86,7 +86,10 @@ def find_hef(model: Input) -> Path:
     """
     files = sorted(model.folder.glob("*.hef"))
     if len(files) != 1:
-        raise PokeflowError(f"{model.record.task}: has {len(files)} .hef files; expected one. Compile it again.")
+        raise PokeflowError(
+            f"{model.record.task}: has {len(files)} .hef files; expected one. Compile it again with "
+            f"force=[{model.record.model}]."
+        )
     architecture = model.record.params.get("hw_arch")
     if architecture:
         require_architecture(read(files[0]), str(architecture), files[0].name)

@@ -110,7 +110,10 @@ class Host:
                     timer.cancel()
                     timer.join()
             if late.is_set():
-                raise PokeflowError(f"{self.name}: {argv[0]} exceeded {seconds:g} s and was terminated.")
+                raise PokeflowError(
+                    f"{self.name}: {argv[0]} exceeded {seconds:g} s and was terminated. Raise the time limit, or use a "
+                    "faster machine."
+                )
             if code == 255 and not self.local:
                 _fail(self.name, read_errors(), f"the connection was lost while {argv[0]} ran")
             return code
@@ -130,7 +133,9 @@ class Host:
         target = shlex.quote(self._path(name))
         size = file.stat().st_size
         if size > limit:
-            raise PokeflowError(f"{file}: {size:,} bytes; at most {limit:,} can be sent to {self.name}.")
+            raise PokeflowError(
+                f"{file}: {size:,} bytes; at most {limit:,} can be sent to {self.name}. Use fewer pictures."
+            )
         script = f"cat > {target} && wc -c < {target}"
         with file.open("rb") as source, self._start(script, source) as (process, read_errors):
             assert process.stdout is not None
@@ -149,7 +154,9 @@ class Host:
             size = int(size_line)
             if size > limit:
                 process.kill()  # the rest is not read, so closing its input would not end it
-                raise PokeflowError(f"{self.name}: {name} has {size:,} bytes; the limit is {limit:,}.")
+                raise PokeflowError(
+                    f"{self.name}: {name} has {size:,} bytes; the limit is {limit:,}. Check the program that wrote it."
+                )
             received = 0
             with file.open("wb") as out:
                 while received <= size and (part := process.stdout.read(1 << 20)):
@@ -253,7 +260,7 @@ def _process(
         except FileNotFoundError as error:
             raise PokeflowError(f"{argv[0]}: not on this machine. Install the package openssh-client.") from error
         except OSError as error:
-            raise PokeflowError(f"{argv[0]}: cannot be started ({error}).") from error
+            raise PokeflowError(f"{argv[0]}: cannot be started ({error}). Check its permissions.") from error
         try:
             yield process, read_errors
         finally:

@@ -28,7 +28,7 @@ STATUSES = {
     76: "driver and library are of different versions. Upgrade both: sudo apt full-upgrade, then restart.",
     91: "the HEF is damaged. Copy it again, or compile it again.",
     92: "this HailoRT cannot open such a HEF; compiler and HailoRT versions must match "
-    "(docs/how-to/compile-for-hailo.md).",
+    "(https://pokeflow.github.io/pokeflow/how-to/compile-for-hailo/).",
     93: "the HEF is for another chip. Compile it for this one (hw_arch).",
 }
 UNSUPPORTED = 92
@@ -71,7 +71,8 @@ class HailoNetwork:
             rows = [np.empty(model.output().shape, np.float32) for _ in range(BATCH)]
             if self._shape != (spec.size, spec.size, 3):
                 raise PokeflowError(
-                    f"{file}: requires {self._shape}, but its folder's pictures are {spec.size} pixels wide."
+                    f"{file}: requires {self._shape}, but its folder's pictures are {spec.size} pixels wide. Compile "
+                    "the model again."
                 )
             self._configured = model.configure()
             self._frames = [self._configured.create_bindings() for _ in rows]

@@ -102,7 +102,7 @@ class Compiler:
 
 @dataclass(frozen=True, slots=True)
 class CompileParams:
-    """Parameters of stage ``compile``, which turns a float32 network into a HEF.
+    """Parameters of the stage ``compile``, which turns a float32 network into a HEF.
 
     Attributes:
         hw_arch: Chip to compile for, as the Dataflow Compiler names it.
@@ -137,7 +137,7 @@ class Requires:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkParams:
-    """Parameters of stage ``benchmark``, which measures a HEF on its chip.
+    """Parameters of the stage ``benchmark``, which measures a HEF on its chip.
 
     Attributes:
         runs: Measured runs of each timing loop.
@@ -162,7 +162,7 @@ class BenchmarkParams:
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """Parameters of stage ``profile``, which gathers the figures of a HEF.
+    """Parameters of the stage ``profile``, which gathers the figures of a HEF.
 
     Attributes:
         device: Machine with a chip to measure on (``local`` or ``user@host``); null measures nothing.

@@ -152,7 +152,7 @@ def entries(
     if open_migration is None:
         return
     if tracking.get(URI) is None:
-        faults.append(Fault(NAME, "no tracking store is configured for the experiments. Set tracking=…"))
+        faults.append(Fault(NAME, "no tracking store is configured for the experiments. Set tracking=mlflow."))
         return
     for i, runs in enumerate(plan.mlflow):
         location = f"{NAME}[{i}]"
@@ -173,7 +173,9 @@ def _load_open_migration(faults: list[Fault]) -> OpenMigration | None:
     try:
         open_migration: OpenMigration = entry.load()
     except (ImportError, AttributeError) as error:
-        raise PokeflowError(f"{entry.value}, which migrates experiments, cannot be loaded: {error}.") from error
+        raise PokeflowError(
+            f"{entry.value}, which migrates experiments, cannot be loaded: {error}. Reinstall its distribution."
+        ) from error
     return open_migration
 
 

@@ -179,8 +179,8 @@ def _link(folder: str, link: LinkRule, objects: ObjectStore, faults: list[Fault]
         to = (objects.with_prefix(prefix.rstrip("/")).uri if prefix else objects.uri) + "/"
         reasons = {
             "fingerprint": "migrated: no record names its content",
-            "select": "all of it",
-            "task": "migrated: no task made it",
+            "select": "the whole folder",
+            "task": "migrated, not produced by a task",
         }
         data = encode(Link(target=to, relative=False, size=size, files=files, reasons=reasons))
         yield LinkFile(f"{folder.rstrip('/')}/link.json", to, data, files, size)
@@ -214,7 +214,9 @@ def _collisions(expanded: Moves) -> Iterator[Fault]:
     yield from few(fault for target, origins in by_target.items() if (fault := _target_fault(target, origins[0])))
     folders = {target[:i] for target in by_target for i, sign in enumerate(target) if sign == "/"}
     yield from few(
-        Fault(target, f"is the target of a file ({by_target[target][0]!r}) and the folder of other targets.")
+        Fault(
+            target, f"is the target of a file ({by_target[target][0]!r}) and the folder of other targets. Change one."
+        )
         for target in sorted(folders & set(by_target))
     )
 
@@ -253,11 +255,18 @@ def _figures(location: str, file: Figures, stores: Mapping[str, ObjectStore], fa
             raise NotFoundError(f"{reason}.{_nearest(objects, file.file) if entry is None else ''}")
         figures = dict(_numbers(json.loads(objects.read(file.file)[0]), ""))
     except (PokeflowError, ValueError, RecursionError) as error:
-        faults.append(Fault(location, f"{objects.uri}/{file.file}: {error}"))
+        message = f"{str(error).rstrip('.')}. Correct metrics_from, or remove it."
+        faults.append(Fault(location, f"{objects.uri}/{file.file}: {message}"))
         return {}
     if not figures or len(figures) > FIGURES:
         faults.append(
-            Fault(location, f"{objects.uri}/{file.file} holds {len(figures):,} figures; 1 to {FIGURES} are expected.")
+            Fault(
+                location,
+                (
+                    f"{objects.uri}/{file.file} holds {len(figures):,} figures; 1 to {FIGURES} are expected. Name "
+                    "another file."
+                ),
+            )
         )
         return {}
     return figures

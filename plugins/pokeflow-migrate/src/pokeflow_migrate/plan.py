@@ -175,13 +175,23 @@ def _read(file: Path) -> Any:
     except OSError as error:
         raise ConfigError([Fault(str(file), f"cannot be read: {error.strerror or error}.")]) from error
     if len(data) > LARGEST:
-        raise ConfigError([Fault(str(file), f"larger than {LARGEST:,} bytes, which is too large for a plan.")])
+        raise ConfigError(
+            [
+                Fault(
+                    str(file),
+                    (
+                        f"larger than {LARGEST:,} bytes, which is too large for a plan. Use patterns instead of single "
+                        "files."
+                    ),
+                )
+            ]
+        )
     depth = 0
     for sign in data:
         depth = depth + 1 if sign in b"[{" else max(0, depth - 1) if sign in b"]}" else depth
         if depth > DEPTH:
             raise ConfigError(
-                [Fault(str(file), f"nested more than {DEPTH} levels deep, which is too deep for a plan.")]
+                [Fault(str(file), f"nested more than {DEPTH} levels deep, which is too deep for a plan. Flatten it.")]
             )
     try:
         # Aliases could expand a small file to a huge plan.
@@ -217,8 +227,10 @@ def _faults(plan: Plan) -> Iterator[Fault]:
         yield from _target(f"links.{folder}", folder)
     yield from _models(plan)
     if plan.rewrite.limit_mb < 1:
-        yield Fault("rewrite.limit_mb", f"{plan.rewrite.limit_mb} is less than 1.")
-    yield from (Fault("rewrite.also", "a prefix is empty.") for old in plan.rewrite.also if not old.strip("/"))
+        yield Fault("rewrite.limit_mb", f"{plan.rewrite.limit_mb} is less than 1. Set a larger limit.")
+    yield from (
+        Fault("rewrite.also", "a prefix is empty. Remove it.") for old in plan.rewrite.also if not old.strip("/")
+    )
 
 
 def _sources(plan: Plan) -> Iterator[Fault]:
@@ -231,7 +243,9 @@ def _sources(plan: Plan) -> Iterator[Fault]:
         if name not in plan.sources:
             yield unknown(f"{location}.source", "source", name, plan.sources)
         if prefix and not _is_key(prefix.removesuffix("/")):
-            yield Fault(f"{location}.prefix", f"{prefix!r} is not a folder below a source.")
+            yield Fault(
+                f"{location}.prefix", f"{prefix!r} is not a folder below a source. Use a relative path without '..'."
+            )
 
 
 def _models(plan: Plan) -> Iterator[Fault]:
@@ -245,11 +259,12 @@ def _models(plan: Plan) -> Iterator[Fault]:
         for i, parent in enumerate(model.parents):
             parent_name, _, version = parent.rpartition(":")
             if not parent_name or not version:
-                yield Fault(f"{location}.parents[{i}]", f"{parent!r} is not <model>:<version>.")
+                yield Fault(f"{location}.parents[{i}]", f"{parent!r} is not <model>:<version>, such as teacher:v1.0.")
             elif parent == f"{name}:{model.version}":
-                yield Fault(f"{location}.parents[{i}]", "a version cannot be its own parent.")
+                yield Fault(f"{location}.parents[{i}]", "a version cannot be its own parent. Remove it.")
         if model.metrics_from and not _is_key(model.metrics_from.file):
-            yield Fault(f"{location}.metrics_from.file", f"{model.metrics_from.file!r} is not a file below a source.")
+            message = f"{model.metrics_from.file!r} is not a file below a source. Use a relative path without '..'."
+            yield Fault(f"{location}.metrics_from.file", message)
 
 
 def _target(location: str, path: str) -> Iterator[Fault]:

@@ -12,7 +12,15 @@ from pokeflow_migrate.plan import Plan, Source
 
 
 def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> dict[str, ObjectStore]:
-    """Open each source of a plan in ``folder`` and return them by name; invalid ones are added to ``faults``."""
+    """Open each source of a plan and return them by name.
+
+    Args:
+        plan: The plan.
+        folder: Folder that relative paths of the plan begin in.
+        tree: The project's tree.
+        faults: List that the faults of invalid sources are added to.
+
+    """
     stores: dict[str, ObjectStore] = {}
     for name, source in plan.sources.items():
         location = f"sources.{name}"
@@ -25,7 +33,7 @@ def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> d
             faults.append(Fault(location, str(error)))
             continue
         if isinstance(objects, Folder) and not objects.root.is_dir():
-            faults.append(Fault(location, f"the folder {objects.root} does not exist."))
+            faults.append(Fault(location, f"the folder {objects.root} does not exist. Correct the path."))
         elif f"{objects.uri}/".startswith(f"{tree.objects.uri}/"):
             faults.append(Fault(location, f"{objects.uri} is in the project's own tree. Choose another source."))
         else:
@@ -36,7 +44,7 @@ def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> d
 def _open_source(source: Source, folder: Path, tree: Tree) -> ObjectStore:
     if not source.at.startswith("s3://"):
         if not source.at.strip():
-            raise ConfigError([Fault("at", "must not be empty.")])
+            raise ConfigError([Fault("at", "must not be empty. Set a folder or a URI.")])
         is_uri = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source.at)
         return open_uri(source.at if is_uri else str(folder / Path(source.at).expanduser()))
     return open_related(tree.objects, source.at, endpoint=source.endpoint, region=source.region)

@@ -71,7 +71,7 @@ def content(context: Context, item: Item, advance: Advance) -> Content:
         return Content(etag, before, after, len(new.data), "source read", new.data, *facts)
     entry = source.stat(item.key)
     if entry is None:
-        raise NotFoundError(f"{context.origin(item)}: was deleted after it was listed.")
+        raise NotFoundError(f"{context.origin(item)}: was deleted after it was listed. Run the same command again.")
     if entry.sha256:
         return Content(entry.etag, entry.sha256, entry.sha256, entry.size, "source's own sha256")
     read = source.sha256(item.key, advance=lambda _: advance(0))
@@ -215,7 +215,17 @@ class _Comparison:
 def journal_line(
     context: Context, item: Item, new: Content, entry: ObjectInfo, how: str, verified: str
 ) -> JournalEntry:
-    """Return the journal's line for a file in the tree."""
+    """Return the journal's line for a file in the tree.
+
+    Args:
+        context: Context of the migration.
+        item: The file to copy.
+        new: Its content.
+        entry: The file in the tree.
+        how: How it was copied.
+        verified: How its checksum was verified.
+
+    """
     return JournalEntry(
         target=item.target,
         origin=context.origin(item),
@@ -236,8 +246,7 @@ def _conflict(item: Item, entry: ObjectInfo, reason: str) -> Fault:
     return Fault(
         item.target,
         f"the file already exists with other bytes ({entry.size:,} B; {reason}) and is in no receipt. "
-        "Remove it, or choose "
-        "another target.",
+        "Remove it, or choose another target.",
     )
 
 

@@ -36,7 +36,15 @@ def folders(name: str, model: Model, tree: Tree) -> tuple[str, ...]:
 
 
 def check(plan: Plan, moves: Moves, tree: Tree, known_receipts: Iterable[Receipt]) -> Iterator[Fault]:
-    """Yield the faults of the versions declared in the plan."""
+    """Yield the faults of the versions declared in the plan.
+
+    Args:
+        plan: The plan.
+        moves: The files and links to copy.
+        tree: The project's tree.
+        known_receipts: Receipts that are published there.
+
+    """
     published = {receipt.unit: receipt for receipt in known_receipts}
     models = {*plan.models, *tree.about.models, *(r.model for r in published.values() if r.model)}
     for name, model in plan.models.items():
@@ -65,7 +73,7 @@ def check(plan: Plan, moves: Moves, tree: Tree, known_receipts: Iterable[Receipt
     try:
         TopologicalSorter(parents).prepare()
     except CycleError as error:
-        yield Fault("models", f"parents form a cycle: {' → '.join(error.args[1])}.")
+        yield Fault("models", f"parents form a cycle: {' → '.join(error.args[1])}. Remove one of these parents.")
 
 
 def build_receipts(
@@ -75,7 +83,16 @@ def build_receipts(
     entries: Iterable[JournalEntry],
     experiments: Sequence[MigratedExperiments] = (),
 ) -> Iterator[Receipt]:
-    """Yield the receipts of the versions, and last that of the migration, whose existence marks it as complete."""
+    """Yield the receipts of the versions, and last that of the migration, whose existence marks it as complete.
+
+    Args:
+        plan: The plan.
+        context: Context of the migration.
+        moves: The files, links and figures of the plan.
+        entries: Journal's lines of the copied files.
+        experiments: The migrated experiments.
+
+    """
     folders_by_model = {name: folders(name, model, context.tree) for name, model in plan.models.items()}
     fixed = tuple(folder for model_folders in folders_by_model.values() for folder in model_folders)
     files = [

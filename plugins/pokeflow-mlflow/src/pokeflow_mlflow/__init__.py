@@ -10,7 +10,7 @@ from pokeflow import Backend, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Return the backends of the stages track (for ``tracking=mlflow``) and register, both named ``mlflow``."""
+    """Return the backends of the stages ``track`` (for ``tracking=mlflow``) and ``register``, both named ``mlflow``."""
     return [
         Backend(
             "mlflow",

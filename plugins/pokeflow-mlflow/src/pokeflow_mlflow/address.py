@@ -37,7 +37,7 @@ def faults(uri: str) -> Iterator[str]:
         elif "://" in path:
             yield f"{uri!r}: a SQLite database needs a local folder. Use the URL of an MLflow server instead"
     elif scheme in ("http", "https") and not urlsplit(uri).hostname:
-        yield f"{redact(uri)!r} names no host"
+        yield f"{redact(uri)!r} names no host; use https://host or http://host:port"
     if _USER_INFO.search(uri):
         yield (
             "contains a password, which would be stored in records; set MLFLOW_TRACKING_USERNAME and "

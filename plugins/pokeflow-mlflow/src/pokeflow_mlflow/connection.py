@@ -95,7 +95,7 @@ def connect(
         region: the region of the S3 server; set in the same way.
 
     Raises:
-        PokeflowError: MLflow reported an error, the server did not respond, or another process held the lock for
+        PokeflowError: If MLflow reports an error, the server does not respond, or another process holds the lock for
             more than ``LOCK_SECONDS``.
 
     """
@@ -122,7 +122,9 @@ def connect(
             client = MlflowClient(tracking_uri=_resolve(uri), registry_uri=_resolve(registry_uri or uri))
             yield Connection(client, file.parent if file else None)
     except Timeout as error:
-        raise PokeflowError(f"{error.lock_file}: another process has held the lock for {LOCK_SECONDS} s.") from None
+        raise PokeflowError(
+            f"{error.lock_file}: another process has held the lock for {LOCK_SECONDS} s. Wait until it has finished."
+        ) from None
     except _store_errors() as error:
         # Not chained: the original message may contain the URI with its password.
         message = redact(str(error)).partition("\n")[0]
@@ -166,7 +168,8 @@ def _require_response(uri: str) -> None:
         # Any response is enough, even a refusal: later requests report errors in more detail.
         http_request(creds, "/health", "GET", **once)  # type: ignore[no-untyped-call]  # MLflow's own
     except MlflowException as error:
-        raise PokeflowError(f"MLflow at {redact(uri)}: no response ({redact(str(error))}).") from None
+        message = f"no response ({redact(str(error))}). Check tracking.uri and the network."
+        raise PokeflowError(f"MLflow at {redact(uri)}: {message}") from None
 
 
 def _store_errors() -> tuple[type[Exception], ...]:
@@ -192,7 +195,15 @@ def _resolve(uri: str) -> str:
 
 
 def upload(label: str, folder: Path, files: Iterable[File], put: Callable[[str, str], None]) -> None:
-    """Upload files of a result that exist in ``folder``; ``put`` takes a file's local path and its artifact folder."""
+    """Upload files of a result that exist in a folder.
+
+    Args:
+        label: Label of the progress bar.
+        folder: Folder of the result.
+        files: The files of the result.
+        put: Uploads a file; called with its local path and its artifact folder.
+
+    """
     chosen = [(file, folder / file.path) for file in files if (folder / file.path).is_file()]
     with progress.bar(label, sum(file.size for file, _ in chosen) or 1) as advance:
         for file, path in chosen:

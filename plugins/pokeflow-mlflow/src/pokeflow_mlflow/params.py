@@ -1,4 +1,4 @@
-"""Parameters of the stages track and register, and the checks that run before any stage starts."""
+"""Parameters of the stages ``track`` and ``register``, and the checks that run before any stage starts."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from pokeflow_mlflow.address import faults, is_server
 
 @dataclass(frozen=True, slots=True)
 class TrackParams:
-    """Parameters of the stage track: the tracking store, the experiments and the files to log.
+    """Parameters of the stage ``track``: the tracking store, the experiments and the files to log.
 
     Attributes:
         uri: the tracking store: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a server's ``http(s)://``,
@@ -39,7 +39,7 @@ class TrackParams:
 
 @dataclass(frozen=True, slots=True)
 class RegisterParams:
-    """Parameters of the stage register: the model registry, the files to upload and the gates.
+    """Parameters of the stage ``register``: the model registry, the files to upload and the gates.
 
     Attributes:
         uri: the tracking store that holds the logged model with its files.
@@ -68,11 +68,15 @@ class RegisterParams:
 
 
 def check_track(params: TrackParams) -> Iterable[tuple[str, str]]:
-    """Yield (parameter, error) for every invalid parameter of the stage track."""
+    """Yield (parameter, error) for every invalid parameter of the stage ``track``."""
     yield from (("uri", fault) for fault in faults(params.uri))
     if not params.project:
         yield "project", "is empty; set the experiment of all runs that 'experiments' does not assign"
-    yield from ((f"experiments.{model}", "is empty") for model, name in params.experiments.items() if not name)
+    yield from (
+        (f"experiments.{model}", "is empty; name an experiment")
+        for model, name in params.experiments.items()
+        if not name
+    )
     if not params.file_mb >= 0:
         yield "file_mb", f"{params.file_mb} is below 0"
     if params.rows is not None and params.rows < 1:
@@ -82,11 +86,11 @@ def check_track(params: TrackParams) -> Iterable[tuple[str, str]]:
 
 
 def check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:
-    """Yield (parameter, error) for every invalid parameter of the stage register."""
+    """Yield (parameter, error) for every invalid parameter of the stage ``register``."""
     yield from (("uri", fault) for fault in faults(params.uri))
     yield from (("registry_uri", fault) for fault in faults(params.registry_uri or params.uri) if params.registry_uri)
     if not params.experiment:
-        yield "experiment", "is empty"
+        yield "experiment", "is empty; name an experiment"
     # MLflow's rules for aliases; it reserves "latest" and names like v1.
     if not re.fullmatch(r"(?!(latest|[vV]\d+)$)[\w-]{1,255}", params.alias):
         yield (

@@ -87,7 +87,9 @@ def _picture(item: Any, name: str) -> "np.ndarray":
 
 def _from_base64(text: str, name: str) -> bytes:
     if len(text) > MAX_BYTES * 4 // 3 + 4:
-        raise PokeflowError(f"{name}: {len(text):,} characters, the limit is {MAX_BYTES:,} bytes.")
+        raise PokeflowError(
+            f"{name}: {len(text):,} characters, the limit is {MAX_BYTES:,} bytes. Send a smaller picture."
+        )
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
@@ -100,11 +102,14 @@ def _pixels(item: Any, name: str) -> "np.ndarray":
     try:
         array = np.asarray(item)
     except ValueError:
-        raise PokeflowError(f"{name}: its rows differ in length.") from None
+        raise PokeflowError(f"{name}: its rows differ in length. Send H×W×3, red, green and blue.") from None
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise PokeflowError(f"{name}: has the shape {array.shape}. Send H×W×3, red, green and blue.")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise PokeflowError(f"{name}: {array.shape[1]}×{array.shape[0]} pixels, the limit is {MAX_PIXELS:,} in all.")
+        raise PokeflowError(
+            f"{name}: {array.shape[1]}×{array.shape[0]} pixels, the limit is {MAX_PIXELS:,} in all. Send a smaller "
+            "picture."
+        )
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:

@@ -76,7 +76,7 @@ class PythonModel:
                 "'embedding'."
             )
         if not 1 <= top <= MAX_TOP:
-            raise PokeflowError(f"top: {top} is not between 1 and {MAX_TOP}")
+            raise PokeflowError(f"top: {top} is not between 1 and {MAX_TOP}.")
         return int(top), output
 
 

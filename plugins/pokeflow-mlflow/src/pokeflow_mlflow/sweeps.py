@@ -23,7 +23,16 @@ SWEEP, KIND = "pokeflow.sweep", "pokeflow.stage"
 
 
 def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> str:
-    """Return the id of the parent run of a trial's sweep in an experiment; create the run if it does not exist."""
+    """Return the id of the parent run of a trial's sweep in an experiment; create the run if it does not exist.
+
+    Args:
+        client: MLflow's client.
+        experiment: Id of the experiment.
+        trial: The trial.
+        note: Command and configuration of the trial.
+        record: Record of the trial's task; the parent run starts when the task started.
+
+    """
     parents = _parents(client, experiment, trial.sweep)
     if not parents:
         tags = {SWEEP: trial.sweep, KIND: "sweep", "mlflow.source.name": "pokeflow", "pokeflow.command": note.command}
@@ -45,6 +54,7 @@ def reconcile(client: "MlflowClient", experiment: str, trial: Trial, note: Note,
     Call this when the trial's own child run exists. Each round first publishes local changes and then reads, until
     there is nothing left to correct: so the process that comes last sees all parents and all children. If other
     processes change the sweep in all ``ROUNDS`` rounds, a warning is logged, and the sweep's next trial completes it.
+    The arguments are those of ``parent``.
     """
     from mlflow.exceptions import MlflowException
 

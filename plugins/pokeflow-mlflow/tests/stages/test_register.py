@@ -95,7 +95,7 @@ def test_description_summarises_the_records(job, uri):
 
     assert versions_in(uri)[0].description == (
         "For the phone. student v1.0, EfficientNet-Lite0, 3,371,000 parameters, embeddings of 4, "
-        "made by distill with torch, top1_accuracy 0.9125."
+        "produced by distill with torch, top1_accuracy 0.9125."
     )
 
 

@@ -126,11 +126,15 @@ class Bucket(Location):
     def download(self, key: str, target: Path, *, sha256: str | None = None, advance: Advance | None = None) -> str:
         """Download an object to a file, which appears only when it is complete, and return its checksum.
 
-        Without ``sha256``, the checksum is compared with the one that is stored with the object, if any.
+        Args:
+            key: Key of the object.
+            target: The file.
+            sha256: Expected checksum; None: the one that is stored with the object, if any.
+            advance: Called with the number of bytes of each part.
 
         Raises:
-            IntegrityError: The checksum is not the expected one.
-            NotFoundError: The object does not exist.
+            IntegrityError: If the checksum is not the expected one.
+            NotFoundError: If the object does not exist.
 
         """
         with atomic_target(target) as draft:
@@ -147,6 +151,18 @@ class Bucket(Location):
 
         If both stores share one server, the server copies and no bytes pass through this machine; only if neither the
         server nor the source object states the checksum, the copy is read once to compute it.
+
+        Args:
+            source: Store of the object to copy.
+            source_key: Key of the object to copy.
+            key: Key of the copy.
+            match: Condition of the write: None: always; ``ABSENT``: only if the key has no object; an ETag: only over
+                that object.
+            advance: Called with the number of copied bytes.
+
+        Raises:
+            PreconditionError: If the condition is not met.
+
         """
         if isinstance(source, Bucket) and self.copies_on_server(source):
             condition_args = condition(match)

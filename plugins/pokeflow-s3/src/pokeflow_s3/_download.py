@@ -44,7 +44,15 @@ def stream(bucket: Location, key: str, take: Callable[[bytes], None]) -> dict[st
 
 
 def download(bucket: Location, key: str, draft: Path, advance: Advance | None) -> tuple[str, str | None]:
-    """Download an object to a file; return the checksum of the file and the one stored with the object, if any."""
+    """Download an object to a file; return the checksum of the file and the one stored with the object, if any.
+
+    Args:
+        bucket: The bucket.
+        key: Key of the object.
+        draft: The file.
+        advance: Called with the number of bytes of each part.
+
+    """
     target, name, client = bucket.request_args(key), bucket.uri_of(key), bucket.client
     response = _request_first_part(client, target, name)
     first = response["ContentLength"]
@@ -164,7 +172,7 @@ def _stream_range(
             time.sleep(0.05 * 2**attempts)
             response = None
         except PreconditionError as error:
-            raise ObjectReplacedError(f"{name}: was replaced while it was read. Run it again.") from error
+            raise ObjectReplacedError(f"{name}: was replaced while it was read. Run the same command again.") from error
 
 
 def sha256(bucket: Location, key: str, advance: Advance | None = None) -> str:
@@ -181,7 +189,15 @@ def sha256(bucket: Location, key: str, advance: Advance | None = None) -> str:
 
 
 def etag_if_same(bucket: Location, key: str, size: int, checksum: str) -> str | None:
-    """Return the ETag of an object if it has this size and checksum, else None."""
+    """Return the ETag of an object if it has this size and checksum, else None.
+
+    Args:
+        bucket: The bucket.
+        key: Key of the object.
+        size: Expected size in bytes.
+        checksum: Expected SHA-256.
+
+    """
     info = bucket.stat(key)
     if info is None or info.size != size:
         return None

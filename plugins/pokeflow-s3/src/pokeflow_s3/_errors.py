@@ -47,24 +47,24 @@ _CODES = {
     "the server does not know the upload (any more). Run it again.": ("NoSuchUpload",),
     "the object is not in the expected state, because another writer was first.": ("PreconditionFailed", "412"),
     "another writer changed it at the same moment.": ("ConditionalRequestConflict", "OperationAborted"),
-    "the received bytes do not match their checksum: they were damaged in transit.": (
+    "the received bytes do not match their checksum: they were damaged in transit. Run the same command again.": (
         "BadDigest",
         "InvalidDigest",
         "XAmzContentSHA256Mismatch",
         "XAmzContentChecksumMismatch",
     ),
     "the bucket does not exist. Create it or correct its name.": ("NoSuchBucket",),
-    "S3 does not allow this bucket name.": ("InvalidBucketName",),
+    "S3 does not allow this bucket name. Choose another.": ("InvalidBucketName",),
     f"the credentials have expired. Renew them. {WHERE}": EXPIRED,
-    f"the server does not know the credentials. {WHERE}": UNKNOWN,
-    f"the server rejects the signature: the secret key does not match the access key. {WHERE}": (
+    f"the server does not know the credentials. Correct them. {WHERE}": UNKNOWN,
+    f"the server rejects the signature: the secret key does not match the access key. Correct them. {WHERE}": (
         "SignatureDoesNotMatch",
     ),
     "this machine's clock is wrong by more than 15 minutes. Set it.": ("RequestTimeTooSkewed", "RequestInTheFuture"),
-    "the server is too busy or out of order (attempts: {attempts}). Run it again later.": BUSY,
-    "the server does not support this operation.": ("NotImplemented",),
+    "the server is too busy or out of order (attempts: {attempts}). Run the same command again later.": BUSY,
+    "the server does not support this operation. Use another server or a newer version of it.": ("NotImplemented",),
     "the object is archived. Restore it first.": ("InvalidObjectState",),
-    "the key is too long.": ("KeyTooLongError",),
+    "the key is too long. Shorten the names of the project's folders, models or files.": ("KeyTooLongError",),
 }
 _SENTENCES = {code: sentence for sentence, codes in _CODES.items() for code in codes}
 _REGION = (
@@ -112,7 +112,9 @@ def _response_error(error: Any, uri: str) -> PokeflowError:
         return PokeflowError(f"{bucket}: {_SENTENCES[code]}")
     region = headers.get("x-amz-bucket-region") or details.get("Region")
     if code in _REGION and region:
-        return PokeflowError(f"{bucket}: is in region {region}, but another region is configured. Set the region.")
+        return PokeflowError(
+            f"{bucket}: is in region {region}, but another region is configured. Set it in store.region or AWS_REGION."
+        )
     message = _clean(str(details.get("Message") or ""))
     if code.startswith("KMS.") or (code == "AccessDenied" and "kms" in message.lower()):
         needs = "kms:GenerateDataKey to write and kms:Decrypt to read"
@@ -125,7 +127,7 @@ def _response_error(error: Any, uri: str) -> PokeflowError:
 
 def _connection_error(error: Exception, uri: str) -> PokeflowError:
     if type(error).__name__ == "ParamValidationError":
-        return PokeflowError(f"{uri}: S3 does not allow this bucket name.")
+        return PokeflowError(f"{uri}: S3 does not allow this bucket name. Choose another.")
     return PokeflowError(f"{uri}: {explain(error)}")
 
 

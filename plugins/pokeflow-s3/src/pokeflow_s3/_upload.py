@@ -111,7 +111,18 @@ def upload(
 def complete(
     bucket: Location, upload_args: dict[str, str], parts: list[dict[str, Any]], options: dict[str, Any]
 ) -> None:
-    """Complete a multipart upload; raise PreconditionError if the upload is unknown or its condition is not met."""
+    """Complete a multipart upload.
+
+    Args:
+        bucket: The bucket.
+        upload_args: Bucket, key and id of the upload, as arguments of a request.
+        parts: Numbers and ETags of the parts.
+        options: Further arguments of the request, such as its condition.
+
+    Raises:
+        PreconditionError: If the upload is unknown or its condition is not met.
+
+    """
     name = f"s3://{upload_args['Bucket']}/{upload_args['Key']}"
     try:
         ask(bucket.client.complete_multipart_upload, name, **upload_args, MultipartUpload={"Parts": parts}, **options)
@@ -174,7 +185,7 @@ def copy(
         now = source.stat(source_key)
         if now is None or now.etag != etag.strip('"'):
             raise PokeflowError(
-                f"{source.uri_of(source_key)}: was replaced while it was copied. Run it again."
+                f"{source.uri_of(source_key)}: was replaced while it was copied. Run the same command again."
             ) from None
         source_sha256 = source_sha256 or sha256_of(source, source_key)
         if etag_if_same(bucket, key, size, source_sha256) is None:
@@ -184,7 +195,7 @@ def copy(
     if copy_sha256 is None:
         existing = bucket.stat(key)
         if existing is None:
-            raise NotFoundError(f"{name}: was deleted while it was copied.")
+            raise NotFoundError(f"{name}: was deleted while it was copied. Run the same command again.")
         copy_sha256 = (
             source_sha256
             if source_sha256 and (existing.size, existing.sha256) == (size, source_sha256)

@@ -16,14 +16,14 @@ BUSY = (
 )
 _SENTENCES = {
     "NoCredentialsError": f"no credentials. {WHERE}",
-    "PartialCredentialsError": f"the credentials are incomplete. {WHERE}",
-    "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files.",
-    "NoRegionError": "no region is set.",
+    "PartialCredentialsError": f"the credentials are incomplete. Set both the key id and the secret. {WHERE}",
+    "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files. Correct or unset it.",
+    "NoRegionError": "no region is set. Set store.region or AWS_REGION.",
     "EndpointConnectionError": "{host} does not respond. Check the network, the region and the endpoint.",
     "ConnectTimeoutError": "{host} does not respond. Check the network, the region and the endpoint.",
-    "ProxyConnectionError": "the proxy does not respond.",
-    "SSLError": "this machine does not trust the certificate of {host}.",
-    "ReadTimeoutError": "the server stopped responding. Run it again.",
+    "ProxyConnectionError": "the proxy does not respond. Check HTTPS_PROXY and the network.",
+    "SSLError": "this machine does not trust the certificate of {host}. Set AWS_CA_BUNDLE to its CA file.",
+    "ReadTimeoutError": "the server stopped responding. Run the same command again.",
     "ResponseParserError": "the response of {host} does not follow AWS's protocol. Check the endpoint.",
 }
 
@@ -41,7 +41,7 @@ def explain(error: Exception) -> str:
             return _SENTENCES[name].format(host=_host(error))
     if any(word in name for name in names for word in ("Credential", "Token", "SSO")):
         return f"no valid credentials ({names[0]}). {WHERE}"
-    return f"the connection was cut ({names[0]}). Run it again."
+    return f"the connection was cut ({names[0]}). Run the same command again."
 
 
 def _host(error: Exception) -> str:

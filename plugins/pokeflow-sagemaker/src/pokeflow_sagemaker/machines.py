@@ -43,7 +43,15 @@ def is_role(arn: str) -> bool:
 def faults(
     instance_type: str, account: Account, network: VpcConfig | None, prices: Mapping[str, float]
 ) -> Iterable[tuple[str, str]]:
-    """Yield the faults of these parameters, as (parameter name, message) pairs."""
+    """Yield the faults of these parameters, as (parameter name, message) pairs.
+
+    Args:
+        instance_type: SageMaker instance type.
+        account: Project, region, role and key.
+        network: VPC of the instances; None: none.
+        prices: US dollars per hour by instance type.
+
+    """
     if not _INSTANCE.fullmatch(instance_type):
         yield "instance_type", f"{instance_type!r} is not a SageMaker instance type, such as ml.m5.large"
     if account.role is not None and not is_role(account.role):

@@ -67,7 +67,16 @@ class ModelPackage:
         tags: Sequence[dict[str, str]] = (),
         wait: bool = True,
     ) -> None:
-        """Deploy the model package to a new endpoint; unlike ``pokeflow deploy``, this is not idempotent."""
+        """Deploy the model package to a new endpoint; unlike ``pokeflow deploy``, this is not idempotent.
+
+        Args:
+            initial_instance_count: Number of instances.
+            instance_type: SageMaker instance type.
+            endpoint_name: Name of the endpoint; None: the model's name.
+            tags: Tags of the created resources.
+            wait: True: wait until the endpoint is in service.
+
+        """
         group = self.model_package_arn.split(":")[-1].split("/")[1]
         name = self.name or f"{group[:40]}-{time.strftime('%Y-%m-%d-%H-%M-%S', time.gmtime())}"
         tag_args = {"Tags": list(tags)} if tags else {}

@@ -49,8 +49,8 @@ def test_newest_bundle_is_chosen_overall_or_per_model(tmp_path: Path) -> None:
         bundles.newest(flow, "teachr")
 
 
-def test_missing_bundle_error_names_the_stage_that_creates_one(tmp_path: Path) -> None:
-    with pytest.raises(PokeflowError, match="its stage 'bundle' creates one"):
+def test_missing_bundle_error_names_a_command_that_creates_one(tmp_path: Path) -> None:
+    with pytest.raises(PokeflowError, match=r"Create one with: pokeflow cloud=sagemaker"):
         bundles.newest(toy_flow(tmp_path), None)
 
 

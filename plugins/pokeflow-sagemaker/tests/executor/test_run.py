@@ -39,7 +39,7 @@ def failure_message(machine, *overrides):
 @pytest.mark.parametrize(
     ("trouble", "sentences"),
     [
-        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["did not complete CreateTrainingJob", "Run this again"]),
+        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["did not complete CreateTrainingJob", "the same"]),
         ({"denied": ("CreateTrainingJob",)}, ["access denied. Needed: sagemaker:CreateTrainingJob"]),
         ({"denied": ("ListTrainingJobs",)}, ["access denied. Needed: sagemaker:ListTrainingJobs"]),
         ({"limited": (INSTANCE,)}, [f"'{INSTANCE} for training job usage' is 0 Instances", "Service Quotas"]),
@@ -57,7 +57,9 @@ def test_refused_launch_is_reported_and_starts_nothing(machine, trouble, sentenc
 def test_internal_service_error_is_retried_then_reported(machine, monkeypatch):
     machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",))
     said = failure_message(machine)
-    assert "AWS did not complete CreateTrainingJob (InternalFailure) after 1 attempt. Run this again." in said
+    assert (
+        "AWS did not complete CreateTrainingJob (InternalFailure) after 1 attempt. Run the same command again." in said
+    )
     assert machine.created() == []
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
     machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",), times=2)
@@ -91,7 +93,8 @@ def test_out_of_memory_kill_advises_a_larger_instance(machine):
     machine.cloud.trouble(out_of_memory=(INSTANCE,))
     said = failure_message(machine, seconds("teacher", 30))
     assert (
-        "failed: its process was killed; out of memory, perhaps: take a larger executor.params.instance_type." in said
+        "failed: its process was killed, perhaps because memory ran out. Set a larger executor.params.instance_type."
+        in said
     )
     machine.cloud.trouble()
     assert machine.here() == set()
@@ -186,7 +189,7 @@ def test_credentials_expired_while_waiting_leave_the_job_running(machine):
     (name,) = until(machine.created)
     machine.cloud.trouble(expired=True)
     waiting.join(60)
-    assert "the credentials have expired. Renew them and run this again." in said[0]
+    assert "the credentials have expired. Renew them and run the same command again." in said[0]
     assert "The job continues. Run the same command to attach to it again. https://us-east-1.console" in said[0]
     machine.cloud.trouble()
     until(lambda: machine.training(name)["TrainingJobStatus"] in ("Completed", "Failed"))
@@ -239,7 +242,7 @@ def test_stopped_job_keeps_its_checkpoint(machine):
         machine.cloud.aws("sagemaker").stop_training_job(TrainingJobName=name)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert f"training job {name} was stopped. Its checkpoint is kept. Run this again to resume." in err
+    assert f"training job {name} was stopped. Its checkpoint is kept. Run the same command again to resume." in err
     assert any("steps.txt" in entry.key for entry in machine.objects.list("work/"))
 
 
@@ -252,11 +255,11 @@ def ended(status, reason, secondary="Failed"):
     ("secondary", "reason", "sentence"),
     [
         ("MaxRuntimeExceeded", "", "took longer than executor.params.time_limit_seconds (86,400). Its"),
-        ("MaxWaitTimeExceeded", "", "got no spot instances in time. Its checkpoint is kept. Run this again"),
+        ("MaxWaitTimeExceeded", "", "got no spot instances in time. Its checkpoint is kept. Run the same"),
         ("Failed", "AlgorithmError: a, exit code: 1 or 2, exit code: 1", "failed: a, exit code: 1 or 2 https"),
         ("Failed", "ClientError: Data download failed", "failed: ClientError: Data download failed"),
         ("Failed", "", "failed: SageMaker reports no reason"),
-        ("Failed", "AlgorithmError: , exit code: 137", "failed: its process was killed; out of memory, perhaps: "),
+        ("Failed", "AlgorithmError: , exit code: 137", "failed: its process was killed, perhaps because "),
         ("Failed", "AlgorithmError: , exit code: 1", "failed: exit code: 1 https"),
         ("Failed", "AlgorithmError: killed it, exit code: 137", "failed: killed it https"),
         ("Failed", 'AlgorithmError: {"unavailable": false, "error": "no"}, exit code: 1', "failed: no https"),

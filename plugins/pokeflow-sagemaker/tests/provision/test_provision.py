@@ -344,7 +344,7 @@ def test_denial_inside_the_stack_is_reported_then_recovered(project, cloud, monk
 
 
 def test_failed_stack_is_reported_and_recreated(project, cloud, monkeypatch):
-    said = r"stack pokeflow-.* failed and was rolled back\. Bucket \(AWS::S3::Bucket\): InvalidBucketName"
+    said = r"stack pokeflow-.* failed and was rolled back\. .* again\. Bucket \(AWS::S3::Bucket\): InvalidBucketName"
     with changed_template(monkeypatch, *BROKEN), pytest.raises(PokeflowError, match=said):
         project.run()
     assert "an earlier attempt failed (ROLLBACK_COMPLETE)" in why(project.plan(), "stack")

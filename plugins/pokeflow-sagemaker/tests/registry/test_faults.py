@@ -46,7 +46,9 @@ def test_retry_after_failed_call_completes_without_duplicates(flow, operation, t
     task = flow.task(STAGE1, gates=HALF)
     share = {"denied": (operation,)} if trouble == "denied" else {trouble: 1.0, "only": (operation,), "times": 1}
     message = failure_message(flow, task, **share)
-    assert {"throttling": "did not complete", "lost": "Run it again", "denied": operation}[trouble] in message
+    assert {"throttling": "did not complete", "lost": "Run the same command again", "denied": operation}[
+        trouble
+    ] in message
     assert all(row["ModelApprovalStatus"] == "Approved" for row in packages_of(flow))
 
     result = register.run(task)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -92,10 +93,16 @@ def test_serve_takes_a_model_name_and_suggests_the_nearest(store, served):
     assert "model: no bundle of a model named 'teachr'. Did you mean 'teacher'? Known: student, teacher." in done.stderr
 
 
-def test_missing_bundle_error_names_the_stage(tmp_path):
-    done = run(tmp_path)
+def test_missing_bundle_error_names_a_command_that_creates_one(tmp_path):
+    done = run(tmp_path, "cloud=none")
     assert done.returncode == 1
-    assert "no bundle yet. Run 'pokeflow' first: its stage 'bundle' creates one" in done.stderr
+    assert "no bundle yet." in done.stderr
+    assert "Or name the store that has one with store.root=…" in done.stderr
+    command = shlex.split(re.search(r"Create one with: pokeflow (.+?)\. Or", done.stderr)[1])
+    assert command == ["cloud=sagemaker", "stages=[bundle]"]
+    plan = [POKEFLOW, "plan", *command]
+    planned = subprocess.run(plan, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert re.search(r"^run +bundle:efficientnet-student-stage2 +sagemaker ", planned.stdout, re.MULTILINE)
 
 
 def test_serve_works_without_a_cloud(store):

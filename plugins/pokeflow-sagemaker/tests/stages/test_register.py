@@ -37,7 +37,8 @@ def test_a_model_becomes_a_package_in_the_projects_group(flow):
     assert package["ModelPackageGroupName"] == GROUP == result.facts["model_package_group"]
     assert package["ModelPackageVersion"] == result.facts["model_package_version"] == 1
     assert package["ModelPackageDescription"].startswith(
-        "dinov3-teacher v1.0, teacher, Net/16, 304,000,000 parameters, embeddings of 768, made by train with torch. ["
+        "dinov3-teacher v1.0, teacher, Net/16, 304,000,000 parameters, embeddings of 768, "
+        "produced by train with torch. ["
     )
     bundle = task.inputs[2].record
     address = f"{flow.remote}/tasks/bundle/dinov3-teacher/{bundle.digest}/model.tar.gz"
@@ -249,7 +250,7 @@ def test_concurrent_registrations_create_no_duplicates(flow):
 
 def test_failed_package_is_reported_and_replaced_next_time(flow):
     flow.cloud.trouble(fail=(GROUP,), becoming=0.05)
-    with pytest.raises(PokeflowError, match=r"check of it failed .* Run this again"):
+    with pytest.raises(PokeflowError, match=r"check of it failed .* Run the same command again"):
         flow.register(TEACHER)
     flow.cloud.trouble(becoming=0.05)
     assert flow.register(TEACHER).facts["model_package_version"] == 2

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 def calibration_config(
     folder: Path, data: Dataset, images: "np.ndarray", domain: Mapping[str, float], params: CompileParams
 ) -> dict[str, Any]:
-    """Return the description of the calibration set: raw pictures, which the chip normalises."""
+    """Return the description of the calibration set: raw pictures, which the chip normalises.
+
+    Args:
+        folder: Folder of the data set.
+        data: The data set.
+        images: The calibration images.
+        domain: Distances of the calibration set from the val captures, by name.
+        params: The stage's parameters.
+
+    """
     return calibration.config(
         folder,
         data,

@@ -49,14 +49,17 @@ def _read(file: Path, rows: int, dim: int) -> "np.ndarray":
     try:
         embeddings = npyfile.read(file)
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"{file.name}: not a valid output of the emulator ({error}). Run it again.") from error
+        raise PokeflowError(
+            f"{file.name}: not a valid output of the emulator ({error}). Run the same command again."
+        ) from error
     if embeddings.dtype != np.float32 or embeddings.shape != (rows, dim):
         raise PokeflowError(
-            f"{file.name}: the emulator wrote {embeddings.dtype}{list(embeddings.shape)}, not float32 [{rows}, {dim}]."
+            f"{file.name}: the emulator wrote {embeddings.dtype}{list(embeddings.shape)}, not float32 [{rows}, {dim}]. "
+            "Use Dataflow Compiler 3.33."
         )
     if not np.isfinite(embeddings).all():
         raise PokeflowError(
             f"{file.name}: the emulator wrote NaN or infinity at the stage {file.stem}. See its warnings in "
-            "telemetry/compiler.log."
+            "telemetry/compiler.log, and set another precision for the layers that they name."
         )
     return embeddings

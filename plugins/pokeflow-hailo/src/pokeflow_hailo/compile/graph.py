@@ -83,13 +83,13 @@ def check_and_write(source: Path, target: Path, spec: Preprocessing, allowed: Co
 
 def _load(file: Path) -> onnx.ModelProto:
     if not file.is_file():
-        raise PokeflowError(f"{file}: no such network. Run the model's task again.")
+        raise PokeflowError(f"{file}: no such network. Run the model's task again with force=[MODEL].")
     try:
         # With a path the checker rejects weights outside of the model's folder.
         onnx.checker.check_model(file)
         return onnx.load(file)
     except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
-        raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
+        raise PokeflowError(f"{file}: not a valid ONNX network ({error}). Export it again.") from error
 
 
 def _lower(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
@@ -119,7 +119,9 @@ def _infer(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
         return model
     except (shape_inference.InferenceError, onnx.checker.ValidationError, ValueError) as error:
-        raise PokeflowError(f"{source}: its shapes are inconsistent with batch size 1 ({error}).") from error
+        raise PokeflowError(
+            f"{source}: its shapes are inconsistent with batch size 1 ({error}). Export it with a dynamic batch."
+        ) from error
 
 
 def _name(node: onnx.NodeProto) -> str:
@@ -144,9 +146,15 @@ def _of_signature(model: onnx.ModelProto, spec: Preprocessing) -> Iterator[str]:
     if [value.name for value in inputs] != [INPUT] or inputs[0] is not graph.input[0]:
         yield f"its inputs are {', '.join(v.name for v in inputs) or 'none'}; must be one, {INPUT!r}. Export it again."
     elif _shape(inputs[0])[1:] != expected[1:] or inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-        yield f"input {INPUT!r} is {_shape(inputs[0])}; must be float32 [batch, 3, {spec.size}, {spec.size}]."
+        yield (
+            f"input {INPUT!r} is {_shape(inputs[0])}; must be float32 [batch, 3, {spec.size}, {spec.size}]. Export it "
+            "again."
+        )
     if [value.name for value in graph.output] != [OUTPUT]:
-        yield f"its outputs are {', '.join(v.name for v in graph.output) or 'none'}; must be one, {OUTPUT!r}."
+        yield (
+            f"its outputs are {', '.join(v.name for v in graph.output) or 'none'}; must be one, {OUTPUT!r}. Export it "
+            "again."
+        )
     if _opset(model) < OPSETS[0]:
         yield f"opset {_opset(model)}: {OPSETS[0]} to {OPSETS[-1]} are supported. Export it with opset {OPSETS[-1]}."
 
@@ -169,7 +177,10 @@ def _of_shapes(model: onnx.ModelProto) -> Iterator[str]:
             shape = shapes.get(output)
             if shape is None or any(not size or size < 0 for size in shape):
                 sizes = "no shape" if shape is None else f"[{', '.join(str(s or '?') for s in shape)}]"
-                yield f"node {_name(node)}: {node.op_type} gives {output!r} of {sizes}; every shape must be fixed."
+                yield (
+                    f"node {_name(node)}: {node.op_type} gives {output!r} of {sizes}; every shape must be fixed. "
+                    "Remove dynamic operations."
+                )
     result = _shape(model.graph.output[0])
     if len(result) != 2 or result[0] != 1:
         yield f"output {OUTPUT!r} is {result}; must be [1, D]. Flatten it in the network."

@@ -66,7 +66,8 @@ class Listener(contextlib.ExitStack):
         self.relevant_lines.append(line)
         if len(self.relevant_lines) > reading.MAX_RELEVANT_LINES:
             raise PokeflowError(
-                "the log has thousands of lines on levels and steps, so it is not the Dataflow Compiler's."
+                "the log has thousands of lines on levels and steps, so it is not the Dataflow Compiler's. Correct "
+                "compiler.python."
             )
 
     def _show(self, message: Mapping[str, Any]) -> None:

@@ -29,7 +29,9 @@ class Reference:
         try:
             self._session = onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
         except _ERRORS as error:
-            raise PokeflowError(f"{self.file}: not a network that {FRAMEWORK} can open ({error}).") from error
+            raise PokeflowError(
+                f"{self.file}: not a network that {FRAMEWORK} can open ({error}). Export it again."
+            ) from error
 
     def prepare(self, squares: "np.ndarray") -> Any:
         """Normalise squares to float32 N×3×S×S."""

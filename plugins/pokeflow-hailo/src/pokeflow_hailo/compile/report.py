@@ -86,7 +86,16 @@ def write_report(
     runs: "tuple[CompilerOutput, CompilerOutput]",
     embeddings: "Mapping[str, Embeddings]",
 ) -> Result:
-    """Write ``compilation_report.json`` and return the task's result."""
+    """Write ``compilation_report.json`` and return the task's result.
+
+    Args:
+        work: The prepared model, its task and parameters.
+        compiler: The compiler.
+        header: Header of the compiled HEF.
+        runs: Results of the optimisation and of the compilation.
+        embeddings: Embeddings by stage of the emulator.
+
+    """
     metrics = figures(work, embeddings)
     log_summary = runs[0].summary
     effective = {
@@ -125,7 +134,7 @@ def write_report(
             "calibration_images": work.requested.calibration_images,
         },
         "effective": effective,
-        "effective_by": "the compiler's log; a level of which it tells no reduction is the one requested",
+        "effective_by": "the compiler's log; a level without a logged reduction is the requested one",
         "lowered_because": log_summary.because,
         "allow_downgrade": work.params.allow_downgrade,
         "algorithms": dict(log_summary.algorithms),
@@ -156,7 +165,9 @@ def write_profile(work: PreparedModel, compiler: "Toolchain", file: Path) -> Non
         estimate = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
         profile = {"profile": estimate["profile"], "reason": estimate["reason"]}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PokeflowError(f"{file.name}: not a valid output of the profiler ({error!r}). Run it again.") from error
+        raise PokeflowError(
+            f"{file.name}: not a valid output of the profiler ({error!r}). Run the same command again."
+        ) from error
     provenance = {"source": "dfc_estimate", "compiler": compiler.version, "simulated": compiler.simulated}
     jsonfile.write(work.task.output / PROFILE, {**profile, **provenance})
 
@@ -187,7 +198,7 @@ def sources(metrics: Mapping[str, float], work: PreparedModel) -> dict[str, str]
     for name in metrics:
         stage = next((stage for stage in stages if name.startswith(f"{stage}_")), "")
         if "size" in name:
-            source_of[name] = "counted: bytes of the HEF, or of the ONNX it was made from"
+            source_of[name] = "counted: bytes of the HEF, or of the source ONNX file"
         elif name == "top1_accuracy_fp32":
             source_of[name] = f"counted: answers of {FRAMEWORK} to the {comparison.SPLIT} queries"
         else:

@@ -74,5 +74,8 @@ def _numbers(values: Sequence[float]) -> str:
 def _layer(name: str) -> str:
     # An invalid name could end the command and start another one.
     if not LAYER.fullmatch(name):
-        raise PokeflowError(f"target.compile.params.script: {name!r} is not a layer name.")
+        raise PokeflowError(
+            f"target.compile.params.script: {name!r} is not a layer name. Use letters, digits, '_', '*' and at most "
+            "one '/'."
+        )
     return f"{{{name}}}" if "*" in name else name

@@ -110,7 +110,17 @@ def emulate(
     request: dict[str, Any],
     prepare: Callable[[Any], Any] = lambda p: p,
 ) -> None:
-    """Emulate the network at a stage on uint8 N×S×S×3 pictures, and write the embeddings, float32 N×D."""
+    """Emulate the network at a stage on uint8 N×S×S×3 pictures, and write the embeddings, float32 N×D.
+
+    Args:
+        runner: The compiler's ``ClientRunner``.
+        stage: The emulated stage, a value of ``InferenceContext``.
+        pictures: The pictures.
+        file: File of the embeddings.
+        request: The request, with ``dim`` and ``batch_size``.
+        prepare: Converts pictures to the input of the stage.
+
+    """
     import numpy as np
 
     embeddings = np.empty((len(pictures), request["dim"]), np.float32)

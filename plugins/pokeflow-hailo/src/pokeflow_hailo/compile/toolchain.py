@@ -149,20 +149,21 @@ def run(
         code = host.run([toolchain.python, SCRIPT.name, "request.json"], listener, seconds=hours * 3600)
     if code not in (0, standalone.FAILED):
         raise PokeflowError(
-            f"the Dataflow Compiler exited without a result: {_exit_reason(code)}. {_last_lines([*listener.last])}"
+            f"the Dataflow Compiler exited without a result: {_exit_reason(code)}. {_last_lines([*listener.last])} "
+            "See telemetry/compiler.log."
         )
     result = _read_result(host, into)
     if "error" in result:
         raise PokeflowError(_sentence(result["error"]))
     if code:
         raise PokeflowError(
-            f"the Dataflow Compiler reported success, but exited with {_exit_reason(code)}. Run it again."
+            f"the Dataflow Compiler reported success, but exited with {_exit_reason(code)}. Run the same command again."
         )
     for name, limit in makes.items():
         part = into / f"{name}.part"
         host.get(name, part, limit)
         if digest.sha256(part) != result["files"].get(name):
-            raise PokeflowError(f"{host.name}: {name} was altered in transfer. Run it again.")
+            raise PokeflowError(f"{host.name}: {name} was altered in transfer. Run the same command again.")
         part.replace(into / name)
     return CompilerOutput(result["seconds"], reading.parse_log(listener.relevant_lines))
 
@@ -188,7 +189,9 @@ def _read_result(host: Host, into: Path) -> dict[str, Any]:
         seconds = {str(name): float(value) for name, value in result["seconds"].items()}
         return {"seconds": seconds, "files": dict(result["files"])}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PokeflowError(f"{host.name}: the compiler's result cannot be read ({error!r}). Run it again.") from error
+        raise PokeflowError(
+            f"{host.name}: the compiler's result cannot be read ({error!r}). Run the same command again."
+        ) from error
 
 
 def _sentence(error: Mapping[str, str]) -> str:

@@ -98,7 +98,18 @@ class Chip:
         return f"HailoRT {self.about.get('library')}"
 
     def embed(self, images: "np.ndarray", rows: Sequence[int], spec: Preprocessing, label: str) -> "np.ndarray":
-        """Return the chip's embeddings, float32 n×D, of the selected rows of uint8 N×H×W×3 pictures."""
+        """Return the chip's embeddings, float32 n×D, of the selected rows of uint8 N×H×W×3 pictures.
+
+        Args:
+            images: The pictures.
+            rows: Numbers of the selected rows.
+            spec: Preprocessing of the pictures.
+            label: Label of the progress bar.
+
+        Raises:
+            PokeflowError: If the device's response is invalid.
+
+        """
         parts = []
         request = {
             "do": "embed",
@@ -116,13 +127,25 @@ class Chip:
                 parts.append(_rows(Path(here, "rows.npy"), len(part), self.host.name))
                 advance(len(part))
         if len({part.shape[1] for part in parts}) != 1:
-            raise PokeflowError(f"{self.host.name}: returned embeddings of different lengths. Run it again.")
+            raise PokeflowError(f"{self.host.name}: returned embeddings of different lengths. Repeat the measurement.")
         return np.concatenate(parts)
 
     def time(
         self, squares: "np.ndarray", *, runs: int, warmup: int, batch_sizes: Sequence[int], max_seconds: float
     ) -> Measurement:
-        """Measure latency, throughput, temperature and power with uint8 N×size×size×3 pictures."""
+        """Measure latency, throughput, temperature and power with uint8 N×size×size×3 pictures.
+
+        Args:
+            squares: The pictures.
+            runs: Number of timed runs.
+            warmup: Number of runs before the timed ones.
+            batch_sizes: Batch sizes of the throughput loops.
+            max_seconds: Time limit of each timing loop.
+
+        Raises:
+            PokeflowError: If the device's response is invalid.
+
+        """
         with tempfile.TemporaryDirectory() as here:
             self._put(squares, Path(here))
         request = {
@@ -140,7 +163,9 @@ class Chip:
         try:
             return _parse_measurement(response, batch_sizes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PokeflowError(f"{self.host.name}: its response is invalid ({error!r}). Run it again.") from error
+            raise PokeflowError(
+                f"{self.host.name}: its response is invalid ({error!r}). Repeat the measurement."
+            ) from error
 
     def _put(self, squares: "np.ndarray", here: Path) -> None:
         np.save(here / "squares.npy", squares)
@@ -192,7 +217,10 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
         try:
             machine.get("answer.json", Path(here, "answer.json"), limit=MAX_ANSWER)
         except PokeflowError as error:
-            raise PokeflowError(f"{label}: exited with {code} without a response: {last or 'no output'}") from error
+            raise PokeflowError(
+                f"{label}: exited with {code} without a response: {last or 'no output'}. Check the device, and repeat "
+                "the measurement."
+            ) from error
         try:
             response = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
             machine.run(["rm", "-f", "answer.json"])
@@ -203,7 +231,7 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
             ):
                 raise ValueError("it lacks requested fields")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise PokeflowError(f"{label}: its response is invalid ({error!r}). Run it again.") from error
+            raise PokeflowError(f"{label}: its response is invalid ({error!r}). Repeat the measurement.") from error
         _raise_problem(machine, label, needs, *kind_and_text)
         return dict(response)
 
@@ -229,7 +257,7 @@ def _rows(file: Path, count: int, label: str) -> "np.ndarray":
         if not np.isfinite(rows).all():
             raise ValueError("they are not finite")
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"{label}: invalid embeddings ({error}). Run it again.") from error
+        raise PokeflowError(f"{label}: invalid embeddings ({error}). Repeat the measurement.") from error
     return rows
 
 

@@ -199,7 +199,16 @@ def latency(hailo: Any, request: dict[str, Any], squares: np.ndarray) -> list[fl
 def throughput(
     hailo: Any, request: dict[str, Any], squares: np.ndarray, size: int, heat: Temperatures
 ) -> dict[str, Any]:
-    """Run pipelined batches of ``size``, and return the time each finished, in ms since the first one started."""
+    """Run pipelined batches of ``size``, and return the time each finished, in ms since the first one started.
+
+    Args:
+        hailo: The module ``hailo_platform``.
+        request: The request.
+        squares: The pictures.
+        size: Number of pictures per batch.
+        heat: Temperatures, which are read between the batches.
+
+    """
     failures: list[str] = []
 
     def on_done(completion_info: Any) -> None:

@@ -23,7 +23,9 @@ MAX_LISTED = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("plan", type=Path, help="plan file in YAML (see docs/how-to/migrate.md)")
+    parser.add_argument(
+        "plan", type=Path, help="plan file in YAML (https://pokeflow.github.io/pokeflow/how-to/migrate/)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be done without writing anything")
     parser.add_argument(
         "--report",

@@ -36,6 +36,13 @@ class Differences:
         """Compare a value that people may change.
 
         A difference is a loss if the entity was copied only in part or the target has no value.
+
+        Args:
+            label: Name of the value in the sentence about a difference.
+            expected: The source's value.
+            actual: The target's value.
+            incomplete: True if the entity was copied only in part.
+
         """
         if expected not in (None, "") and expected != actual:
             (self.lost if incomplete or actual in (None, "") else self.changed).append(
@@ -45,7 +52,15 @@ class Differences:
     def compare_pairs(
         self, label: str, expected: Mapping[str, Any], actual: Mapping[str, Any], *, incomplete: bool = True
     ) -> None:
-        """Compare named values; with ``incomplete`` False people may have changed them."""
+        """Compare named values.
+
+        Args:
+            label: Kind of the values in the sentence about a difference.
+            expected: The source's values by name.
+            actual: The target's values by name.
+            incomplete: False if people may have changed the target's values since.
+
+        """
         for key, value in expected.items():
             if key not in actual:
                 self.lost.append(f"{label} {key!r} is missing")
@@ -62,7 +77,16 @@ class Differences:
 def runs(
     expected: Run, actual: Run, files: Mapping[str, int], actual_files: Mapping[str, int], *, incomplete: bool
 ) -> Differences:
-    """Compare a run as it should be with the run as it is."""
+    """Compare a run as it should be with the run as it is.
+
+    Args:
+        expected: The run as it should be.
+        actual: The run as it is.
+        files: Sizes of its artifacts as they should be, by path.
+        actual_files: Sizes of its artifacts as they are, by path.
+        incomplete: True if the run was copied only in part.
+
+    """
     differences = Differences()
     differences.compare_editable("name", expected.name, actual.name, incomplete=incomplete)
     differences.compare_editable("status", expected.status, actual.status, incomplete=incomplete)
@@ -83,7 +107,7 @@ def runs(
 def models(
     expected: Model, actual: Model, files: Mapping[str, int], actual_files: Mapping[str, int], *, incomplete: bool
 ) -> Differences:
-    """Compare a logged model as it should be with the model as it is."""
+    """Compare a logged model as it should be with the model as it is; the arguments are those of ``runs``."""
     differences = Differences()
     differences.compare_value("name", expected.name, actual.name)
     differences.compare_value("run", expected.run, actual.run)

@@ -130,7 +130,13 @@ class RegisteredModel:
 
 
 class SourceStore(Protocol):
-    """A store to read. ``problems`` lists data that cannot be read, ``left`` data that are left out on purpose."""
+    """Interface of a store to migrate from.
+
+    Attributes:
+        left: Data that are left out on purpose, each with the reason.
+        problems: Data that cannot be read, each with the reason.
+
+    """
 
     left: list[tuple[str, str]]
     problems: list[tuple[str, str]]

@@ -82,10 +82,16 @@ class Source:
             return unknown("", "source of experiments with scheme", scheme, SCHEMES).message
         if scheme in ("sqlite", "http", "https"):
             return next(address.faults(self.at), None) or (
-                f"the file {self._file()} does not exist" if scheme == "sqlite" and not self._file().is_file() else None
+                f"the file {self._file()} does not exist. Correct the path"
+                if scheme == "sqlite" and not self._file().is_file()
+                else None
             )
         folder = local(self.at, self.base)
-        return f"the folder {folder} does not exist" if folder is not None and not folder.is_dir() else None
+        return (
+            f"the folder {folder} does not exist. Correct the path"
+            if folder is not None and not folder.is_dir()
+            else None
+        )
 
     def _file(self) -> Path:
         return (self.base / self.at.removeprefix("sqlite:///").partition("?")[0]).resolve()
@@ -115,7 +121,7 @@ class Source:
         The copy can be upgraded to the schema of this MLflow, so that an old file itself is not changed.
 
         Raises:
-            PokeflowError: the file is no SQLite database of MLflow.
+            PokeflowError: If the file is no SQLite database of MLflow.
 
         """
         file, copy = self._file(), work / "source.db"
@@ -126,9 +132,11 @@ class Source:
                 old.backup(new)
                 tables = {name for (name,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             except sqlite3.DatabaseError as error:
-                raise PokeflowError(f"{file}: not a SQLite database: {error}.") from None
+                raise PokeflowError(f"{file}: not a SQLite database: {error}. Correct the source's address.") from None
         if not {"experiments", "runs"} <= tables:
-            raise PokeflowError(f"{file}: not an MLflow database: it has no table of experiments.")
+            raise PokeflowError(
+                f"{file}: not an MLflow database: it has no table of experiments. Correct the source's address."
+            )
         return f"sqlite:///{copy}"
 
     @contextmanager
@@ -149,7 +157,9 @@ class Source:
 
 def _require_mlruns(mlruns: Mlruns) -> Mlruns:
     if not any(key.count("/") == 1 and key.endswith(f"/{META}") for key in mlruns.keys):
-        raise PokeflowError(f"{mlruns.uri}: not an MLflow file store: it has no experiment (*/{META}).")
+        raise PokeflowError(
+            f"{mlruns.uri}: not an MLflow file store: it has no experiment (*/{META}). Correct the source's address."
+        )
     return mlruns
 
 

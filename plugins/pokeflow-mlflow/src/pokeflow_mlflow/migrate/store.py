@@ -32,7 +32,9 @@ class Store:
         try:
             self.client.search_experiments(max_results=1)
         except MlflowException as error:
-            raise PokeflowError(f"MLflow at {self.uri} is unreachable: {redact(str(error))}") from None
+            raise PokeflowError(
+                f"MLflow at {self.uri} is unreachable: {redact(str(error))}. Check its address and the network."
+            ) from None
 
     def experiments(self) -> list[Experiment]:
         """Return the experiments that are not deleted."""

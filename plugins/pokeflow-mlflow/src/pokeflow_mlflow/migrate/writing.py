@@ -35,7 +35,7 @@ def write_run(client: "MlflowClient", expected: Run, actual: Run, *, incomplete:
         client: the client of the target.
         expected: the run as it should be.
         actual: the run as it is.
-        incomplete: the run was copied only in part, so tags with another value are overwritten.
+        incomplete: an earlier attempt was killed while it copied the run; its tags are overwritten.
 
     """
     from mlflow import entities
@@ -98,10 +98,10 @@ def send(
         target: the artifacts in the target.
         put: uploads a local file to an artifact folder.
         work: a folder for downloads.
-        incomplete: the entity was copied only in part, so artifacts that differ are uploaded again.
+        incomplete: an earlier attempt was killed while it copied the entity; artifacts that differ are uploaded again.
 
     Raises:
-        PokeflowError: an artifact arrived with another checksum.
+        PokeflowError: If an artifact arrived with another checksum.
 
     """
     for path, size in source.sizes.items():
@@ -115,7 +115,9 @@ def send(
             put(str(file), posixpath.dirname(path) or None)
         if (target_sha256 := target.files.sha256(path)) not in (None, source_sha256):
             message = f"artifact {path} is sha256 {source_sha256[:12]}…, but the copy is {str(target_sha256)[:12]}…"
-            raise PokeflowError(f"{message}: it changed while it was copied, or the copy was damaged. Run it again.")
+            raise PokeflowError(
+                f"{message}: it changed while it was copied, or the copy was damaged. Run the same command again."
+            )
 
 
 def _may_be_same(first: str | None, second: str | None) -> bool:

@@ -116,14 +116,22 @@ def _files(task: Task) -> list[tuple[Path, File]]:
 
 
 def describe(params: RegisterParams, task: Task, record: Record, benchmark: Record | None) -> str:
-    """Return the description for people: ``params.description``, and a sentence built only from the records."""
+    """Return the description for people: ``params.description``, and a sentence built only from the records.
+
+    Args:
+        params: The stage's parameters.
+        task: The registration.
+        record: Record of the task that produced the model.
+        benchmark: Record of its benchmark, if it has one.
+
+    """
     facts = record.facts
     parts = [
         f"{task.type} {task.version or ''}".strip(),
         str(facts.get("architecture", "")),
         f"{facts['parameters']:,} parameters" if isinstance(facts.get("parameters"), int) else "",
         f"embeddings of {facts['embedding_dim']}" if "embedding_dim" in facts else "",
-        f"made by {record.stage} with {record.backend}",
+        f"produced by {record.stage} with {record.backend}",
         *(
             f"{name} {value:.4g}"
             for name, value in (benchmark.metrics if benchmark else {}).items()

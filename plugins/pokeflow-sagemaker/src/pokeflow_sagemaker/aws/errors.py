@@ -96,7 +96,16 @@ def find(call: Callable[..., Any], resource: str, **parameters: Any) -> Any:
 
 
 def pages(client: Any, operation: str, key: str, resource: str, **parameters: Any) -> Iterator[Any]:
-    """Yield every item below ``key`` of a paginated listing."""
+    """Yield every item below ``key`` of a paginated listing.
+
+    Args:
+        client: The service's client.
+        operation: Name of the client's method.
+        key: Key of the items in each response.
+        resource: The resource; the messages of errors begin with it.
+        parameters: The parameters of the requests.
+
+    """
     token: dict[str, Any] = {}
     while True:
         page = ask(getattr(client, operation), resource, **parameters, **token)
@@ -111,14 +120,15 @@ def _refusal(error: Any, resource: str) -> PokeflowError:  # noqa: PLR0911 - one
     code, message = str(details.get("Code", "")), clean(str(details.get("Message") or ""))
     operation = error.operation_name
     if code in EXPIRED:
-        return RefusedError(f"{resource}: the credentials have expired. Renew them and run this again. {WHERE}", code)
+        remedy = "Renew them and run the same command again."
+        return RefusedError(f"{resource}: the credentials have expired. {remedy} {WHERE}", code)
     if code in UNKNOWN:
-        return RefusedError(f"{resource}: AWS rejects the access key or its secret ({code}). {WHERE}", code)
+        return RefusedError(f"{resource}: AWS rejects the access key or its secret ({code}). Correct it. {WHERE}", code)
     if code in BUSY:
         tries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
         return ThrottledError(
             f"{resource}: AWS did not complete {operation} ({code}) after "
-            f"{format_count(tries, 'attempt')}. Run this again.",
+            f"{format_count(tries, 'attempt')}. Run the same command again.",
             code,
         )
     if code in _DENIED:

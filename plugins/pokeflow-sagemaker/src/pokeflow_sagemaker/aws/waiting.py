@@ -46,7 +46,7 @@ def until_settled(
         if elapsed > patience:
             raise PokeflowError(
                 f"{resource}: still {description[key]} after {elapsed:,.0f} s. It continues at AWS; "
-                "run this again to wait."
+                "run the same command again to wait."
             )
         time.sleep(pause)
         pause = min(pause * INTERVAL_FACTOR, MAX_INTERVAL)

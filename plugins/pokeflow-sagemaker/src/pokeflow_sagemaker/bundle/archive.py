@@ -45,7 +45,9 @@ def write(target: Path, content: Mapping[str, Content], advance: Callable[[float
 def require_name(name: str) -> str:
     """Return the name if it is a safe relative path; raise a PokeflowError otherwise."""
     if not is_safe(name):
-        raise PokeflowError(f"bundle: {name!r} is not a safe path within the archive. Train the model again.")
+        raise PokeflowError(
+            f"bundle: {name!r} is not a safe path within the archive. Export the network with relative file names."
+        )
     return name
 
 
@@ -61,7 +63,7 @@ def _add(archive: tarfile.TarFile, name: str, content: Content, advance: Callabl
         try:
             archive.addfile(entry, _CountingReader(source, advance))
         except OSError as error:
-            raise PokeflowError(f"{content}: cannot be packed ({error}). Run this again.") from error
+            raise PokeflowError(f"{content}: cannot be packed ({error}). Run the same command again.") from error
 
 
 class _CountingReader(io.RawIOBase):

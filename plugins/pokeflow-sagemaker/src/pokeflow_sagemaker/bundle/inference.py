@@ -91,7 +91,9 @@ def input_fn(request_body: Any, content_type: str) -> np.ndarray:
         raise RequestError(f"the request's body is {type(request_body).__name__}, not bytes.")
     limit = limits()["max_bytes"]
     if len(request_body) > limit:
-        raise RequestError(f"the request has {len(request_body):,} bytes, the limit is {limit:,}.", 413)
+        raise RequestError(
+            f"the request has {len(request_body):,} bytes, the limit is {limit:,}. Send a smaller image.", 413
+        )
     body = request_body.encode() if isinstance(request_body, str) else bytes(request_body)
     return _decode_bytes(_from_json(body) if kind == JSON else body)
 
@@ -120,12 +122,18 @@ def output_fn(prediction: dict[str, Any], accept: str) -> str:
     """Serialise the prediction as JSON; raise a RequestError (406) if the client does not accept JSON."""
     kinds = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
     if not kinds & {JSON, "application/*", "*/*"}:
-        raise RequestError(f"accept {accept!r}: responses are {JSON} only.", 406)
+        raise RequestError(f"accept {accept!r}: responses are {JSON} only. Accept it, or */*.", 406)
     return json.dumps(prediction, ensure_ascii=False, allow_nan=False)
 
 
 def respond(body: bytes, content_type: str, accept: str, model: Model) -> tuple[int, str]:
     """Answer a request: decode, predict and serialise.
+
+    Args:
+        body: The request's body.
+        content_type: Its content type.
+        accept: Content types that the client accepts.
+        model: The open bundle.
 
     Returns:
         HTTP status and JSON body; the body of an error is ``{"error": …}``.
@@ -183,8 +191,13 @@ def _decode_bytes(body: bytes) -> np.ndarray:
         cause = error.__cause__
         if error.size:
             width, height = error.size
-            size = f"{width}×{height} pixels, the limit is {bounds.max_pixels:,} in total."
+            size = f"{width}×{height} pixels, the limit is {bounds.max_pixels:,} in total. Send a smaller one."
             raise RequestError(f"the image has {size}", 413) from error
         if error.fault == "damaged":
-            raise RequestError(f"the image is damaged or truncated ({type(cause).__name__}: {cause}).") from error
-        raise RequestError(f"the request contains no readable JPEG or PNG ({type(cause).__name__}).") from error
+            message = (
+                f"the image is damaged or truncated ({type(cause).__name__}: {cause}). Send an intact JPEG or PNG."
+            )
+            raise RequestError(message) from error
+        raise RequestError(
+            f"the request contains no readable JPEG or PNG ({type(cause).__name__}). Send one."
+        ) from error

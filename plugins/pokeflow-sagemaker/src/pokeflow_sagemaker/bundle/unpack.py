@@ -15,6 +15,7 @@ MAX_BYTES = 20_000_000_000
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 """Errors of this machine's disk, not of the archive."""
 ABOUT, LIMITS = "bundle.json", "code/limits.json"
+REMEDY = "Run the stage 'bundle' again with force=[MODEL]."
 
 
 def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
@@ -39,11 +40,11 @@ def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES) -> dict[str, An
         if error.errno in _DISK_ERRORS:
             raise PokeflowError(
                 f"{folder}: cannot unpack a bundle to this folder ({error.strerror}). Correct that, or set "
-                "TMPDIR to another folder, and run this again."
+                "TMPDIR to another folder, and run the same command again."
             ) from error
-        raise PokeflowError(f"{file}: not a readable bundle ({error}). Run its task again.") from error
+        raise PokeflowError(f"{file}: not a readable bundle ({error}). {REMEDY}") from error
     except archive.UNSOUND as error:
-        raise PokeflowError(f"{file}: not a readable bundle ({error}). Run its task again.") from error
+        raise PokeflowError(f"{file}: not a readable bundle ({error}). {REMEDY}") from error
 
 
 def _validate(folder: Path, names: set[str]) -> dict[str, Any]:

@@ -96,7 +96,9 @@ def _summary(flow: Flow, facts: Mapping[str, Any]) -> str:
             rows |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
     parts = [format_facts(rows)]
     if flow.about.id and facts.get(PROJECT_ID) and flow.about.id != facts[PROJECT_ID]:
-        parts.append(f"project.id: the YAML has {flow.about.id}, but the project's id is {facts[PROJECT_ID]}.")
+        parts.append(
+            f"project.id: the YAML has {flow.about.id}, but the project's id is {facts[PROJECT_ID]}. Correct the YAML."
+        )
     return "\n".join(part for part in parts if part)
 
 
@@ -109,6 +111,6 @@ def _publish_identity(flow: Flow, facts: Mapping[str, Any]) -> None:
         pokeflow.publish_facts(flow, NAME, identity)
     except PokeflowError as error:
         raise PokeflowError(
-            f"the id of the project is {facts[PROJECT_ID]}, but it could not be published. Run this again, or set "
-            f"project.id={facts[PROJECT_ID]} in YAML. {error}"
+            f"the id of the project is {facts[PROJECT_ID]}, but it could not be published. Run the same command again, "
+            f"or set project.id={facts[PROJECT_ID]} in YAML. {error}"
         ) from error

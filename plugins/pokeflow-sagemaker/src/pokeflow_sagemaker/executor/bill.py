@@ -51,7 +51,7 @@ def _price_recorded_seconds(record: Record, params: JobParams) -> Bill:
 
 
 def _earlier(kind: Kind, name: str, digest: str, region: str, prefix: str) -> list[dict[str, Any]]:
-    """Return the descriptions of the other ended attempts with the same task prefix."""
+    """Return the descriptions of the other finished attempts with the same inputs."""
     base = f"{name.partition(digest)[0]}{digest}"
     if not prefix or digest not in name:
         return []

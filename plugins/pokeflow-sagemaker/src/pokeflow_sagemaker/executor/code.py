@@ -65,7 +65,10 @@ def distributions_of(package: str) -> list[metadata.Distribution]:
     entries = metadata.entry_points(group=GROUP)
     plugin = next((entry.dist for entry in entries if entry.module.partition(".")[0] == package), None)
     if plugin is None:
-        raise PokeflowError(f"{package} is not an installed plugin, and only plugins can be sent to a job.")
+        raise PokeflowError(
+            f"{package} is not an installed plugin, and only plugins can be sent to a job. Install its distribution, "
+            "or run the task with executor: local."
+        )
     distributions, pending = dict(always), [plugin]
     while pending:
         distribution = pending.pop()
@@ -109,7 +112,10 @@ def _packages(distribution: metadata.Distribution) -> list[str]:
 def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise PokeflowError(f"{package} is not a package with its own folder, so it cannot be sent to a job.")
+        raise PokeflowError(
+            f"{package} is not a package with its own folder, so it cannot be sent to a job. Move the module into a "
+            "package, or run the task with executor: local."
+        )
     return Path(spec.submodule_search_locations[0])
 
 

@@ -147,7 +147,7 @@ def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
 
 
 def task_prefix(kind: Kind, described: Mapping[str, Any]) -> str:
-    """Return the prefix of a job's task URI that is common to all attempts with the same inputs."""
+    """Return the part of a job's task URI that depends on its inputs only."""
     return task_uri(kind, described).rstrip("/").rpartition("/")[0]
 
 

@@ -62,7 +62,7 @@ class Files:
 
     @property
     def task_prefix(self) -> str:
-        """Prefix of the task URI that is common to all attempts with the same inputs.
+        """Part of the task URI that depends on the inputs only.
 
         The rest of the URI depends on settings that do not change the result.
         """
@@ -118,13 +118,23 @@ def tags(project: str, task: TaskId) -> list[dict[str, str]]:
 def request(
     kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, execution_role: ExecutionRole
 ) -> dict[str, Any]:
-    """Return the request that creates a training or processing job."""
+    """Return the request that creates a training or processing job.
+
+    Args:
+        kind: Kind of the job.
+        name: Name of the job.
+        task: The task that the job runs.
+        params: The executor's parameters.
+        files: URIs of the job's files.
+        execution_role: Region and execution role.
+
+    """
     build = training if kind == "training" else processing
     return build(name, task, params, files, execution_role)
 
 
 def training(name: str, task: TaskId, params: JobParams, files: Files, execution_role: ExecutionRole) -> dict[str, Any]:
-    """Return the request of ``CreateTrainingJob``."""
+    """Return the request of ``CreateTrainingJob``; its arguments are those of ``request``."""
     stop = {"MaxRuntimeInSeconds": params.time_limit_seconds}
     if params.spot_wait_seconds is not None:
         stop["MaxWaitTimeInSeconds"] = params.time_limit_seconds + params.spot_wait_seconds
@@ -164,7 +174,7 @@ def training(name: str, task: TaskId, params: JobParams, files: Files, execution
 def processing(
     name: str, task: TaskId, params: JobParams, files: Files, execution_role: ExecutionRole
 ) -> dict[str, Any]:
-    """Return the request of ``CreateProcessingJob``."""
+    """Return the request of ``CreateProcessingJob``; its arguments are those of ``request``."""
     body: dict[str, Any] = {
         "ProcessingJobName": name,
         "RoleArn": execution_role.role,
@@ -206,7 +216,15 @@ def instances(params: JobParams, stage: str) -> int:
 
 
 def arguments(params: JobParams, stage: str, folder: str, failure: str) -> list[str]:
-    """Return the arguments of ``container.sh``: whether to install, the task's file, processes, the failure's file."""
+    """Return the arguments of ``container.sh``: ``install`` or not, the task's file, processes, the failure's file.
+
+    Args:
+        params: The executor's parameters.
+        stage: Stage of the task.
+        folder: Folder of ``task.json`` in the container.
+        failure: File in the container that SageMaker reads the reason of a failure from.
+
+    """
     each = params.container.processes
     processes = "1" if stage not in TRAINED else "auto" if each is None else str(each)
     return ["install" if params.container.install else "as-it-is", f"{folder}/task.json", processes, failure]

@@ -170,19 +170,23 @@ def _require_completed(job: Job, described: Mapping[str, Any], params: JobParams
     secondary = described.get("SecondaryStatus")
     if secondary == "MaxRuntimeExceeded" or "MaxRuntime" in reason:
         limit = f"took longer than executor.params.time_limit_seconds ({params.time_limit_seconds:,})"
-        raise PokeflowError(f"{job.label} {limit}. Its checkpoint is kept. Raise the limit and run this again.")
+        raise PokeflowError(
+            f"{job.label} {limit}. Its checkpoint is kept. Raise the limit and run the same command again."
+        )
     if secondary == "MaxWaitTimeExceeded":
         raise PokeflowError(
-            f"{job.label} got no spot instances in time. Its checkpoint is kept. Run this again, raise "
+            f"{job.label} got no spot instances in time. Its checkpoint is kept. Run the same command again, raise "
             "executor.params.spot_wait_seconds, or set it to null for on-demand instances."
         )
     if "CapacityError" in reason or "InsufficientCapacity" in reason:
         raise PokeflowError(
-            f"{job.label}: AWS has no capacity for {params.instance_type} ({reason}). Run this again later, or use "
-            "another executor.params.instance_type or region."
+            f"{job.label}: AWS has no capacity for {params.instance_type} ({reason}). Run the same command again "
+            "later, or use another executor.params.instance_type or region."
         )
     if status == "Stopped":
-        raise PokeflowError(f"{job.label} was stopped. Its checkpoint is kept. Run this again to resume. {job.console}")
+        raise PokeflowError(
+            f"{job.label} was stopped. Its checkpoint is kept. Run the same command again to resume. {job.console}"
+        )
     failure = Failure.loads(_task_message(reason))
     message = f"{failure.message or 'SageMaker reports no reason'} {job.console}"
     raise Failure(message, failure.unavailable).error(
@@ -195,7 +199,7 @@ def _task_message(reason: str) -> str:
     inner = reason.removeprefix("AlgorithmError: ")
     message, _, code = inner.rpartition(", exit code: ")
     if code == KILLED and not message:
-        return "its process was killed; out of memory, perhaps: take a larger executor.params.instance_type."
+        return "its process was killed, perhaps because memory ran out. Set a larger executor.params.instance_type."
     return message or inner.removeprefix(", ")
 
 
@@ -205,4 +209,4 @@ def _delete_checkpoints(objects: ObjectStore, prefix: str) -> None:
         for entry in list(objects.list(prefix)):
             objects.delete(entry.key)
     except PokeflowError as error:
-        log.info("%s could not be deleted and stays until it expires: %s", prefix, error)
+        log.info("%s could not be deleted; the bucket's lifecycle rules delete it later: %s", prefix, error)

@@ -21,7 +21,9 @@ def choose(generated: GeneratedPipelines, name: str) -> Pipeline:
     if (pipeline := generated.pipelines.get(name)) is not None:
         return pipeline
     if name in lineage.NAMES:
-        raise ConfigError([Fault(name, "this lineage has no steps for this pipeline.")])
+        raise ConfigError(
+            [Fault(name, f"this lineage has no steps for it. Known: {', '.join(generated.pipelines) or 'none'}.")]
+        )
     raise ConfigError([unknown("pipeline", "pipeline", name, generated.pipelines)])
 
 

@@ -40,7 +40,7 @@ class ProvisionParams:
 def check(params: ProvisionParams) -> Iterable[tuple[str, str]]:
     """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     if not params.project.strip():
-        yield "project", "is empty"
+        yield "project", "is empty. Set project.name"
     if params.group is not None and not GROUP.fullmatch(params.group):
         yield (
             "group",

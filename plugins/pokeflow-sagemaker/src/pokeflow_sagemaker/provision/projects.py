@@ -15,6 +15,8 @@ from pokeflow_sagemaker.provision.names import TAG, AccountRegion
 TEMPLATE = "pokeflow"
 """Name of the template within the project."""
 
+CORRECT = "Correct the cause and run the same command again."
+
 NEW_ROLE = 60.0
 """Seconds until a new role is known in all of AWS."""
 
@@ -74,7 +76,15 @@ def url(location: AccountRegion, bucket: str, key: str) -> str:
 
 
 def upload(region: str, bucket: str, key: str, text: str) -> None:
-    """Upload a template to the bucket, unless the key exists."""
+    """Upload a template to the bucket, unless the key exists.
+
+    Args:
+        region: AWS region.
+        bucket: Name of the bucket.
+        key: Key of the template in the bucket.
+        text: The template.
+
+    """
     s3 = aws.client("s3", region)
     try:
         aws.ask(s3.head_object, f"s3://{bucket}/{key}", Bucket=bucket, Key=key)
@@ -145,9 +155,11 @@ def wait_for_project(region: str, name: str) -> Project:
         for _ in stacks.poll():
             project = find(region, name)
             if project is None:
-                raise PokeflowError(f"project {name}: was deleted during the wait. Run this again.")
+                raise PokeflowError(f"project {name}: was deleted during the wait. Run the same command again.")
             if project.status in ("CreateFailed", "UpdateFailed"):
-                raise PokeflowError(f"project {name}: {project.status}. {aws.clean(project.message)}")
+                raise PokeflowError(
+                    f"project {name}: {project.status}. {CORRECT} AWS says: {aws.clean(project.message)}"
+                )
             if not project.is_busy:
                 return project
             advance(0, project.status)
@@ -165,5 +177,7 @@ def _delete_failed(region: str, project: Project) -> None:
         if now is None:
             return
         if now.status == "DeleteFailed":
-            raise PokeflowError(f"project {project.name}: cannot be deleted. {aws.clean(now.message)}")
+            raise PokeflowError(
+                f"project {project.name}: cannot be deleted. {CORRECT} AWS says: {aws.clean(now.message)}"
+            )
     raise stacks.timeout_error(f"project {project.name}")

@@ -64,7 +64,9 @@ def _apply(
         for step in todo:
             if step.key in done:
                 description = ", ".join(f"{c.what} {c.name} ({c.why})" for c in step.changes)
-                raise PokeflowError(f"{description}: was applied, but another process changed it. Run this again.")
+                raise PokeflowError(
+                    f"{description}: was applied, but another process changed it. Run the same command again."
+                )
             try:
                 assert step.do
                 if step.do() is not False:

@@ -93,12 +93,13 @@ def require_ours(stack: Stack, project: str) -> None:
         )
     if stack.status == "REVIEW_IN_PROGRESS":
         raise PokeflowError(
-            f"stack {stack.name}: a change set is pending. Execute it or delete the stack, then run this again."
+            f"stack {stack.name}: a change set is pending. Execute it or delete the stack, then run the same command "
+            "again."
         )
     if stack.status == "UPDATE_ROLLBACK_FAILED":
         raise PokeflowError(
             f"stack {stack.name}: an earlier update failed, and so did its rollback. Run 'aws cloudformation "
-            f"continue-update-rollback --stack-name {stack.name}', then this again."
+            f"continue-update-rollback --stack-name {stack.name}', then the same command again."
         )
 
 
@@ -165,7 +166,10 @@ def delete(region: str, stack: Stack) -> None:
         if now is None or now.status == "DELETE_COMPLETE":
             return
         if now.status == "DELETE_FAILED":
-            raise PokeflowError(f"stack {stack.name}: cannot be deleted. {_reasons(region, stack.id, '')}")
+            raise PokeflowError(
+                f"stack {stack.name}: cannot be deleted. Delete it in CloudFormation, then run the same command "
+                f"again. {_reasons(region, stack.id, '')}"
+            )
     raise timeout_error(f"stack {stack.name}")
 
 
@@ -188,7 +192,7 @@ def wait_for_stack(region: str, name: str, resources: int = 1, token: str = "") 
         for _ in poll():
             stack = find(region, name)
             if stack is None:
-                raise PokeflowError(f"stack {name}: was deleted during the wait. Run this again.")
+                raise PokeflowError(f"stack {name}: was deleted during the wait. Run the same command again.")
             if not stack.is_busy:
                 if token:
                     _require_success(region, stack, token)
@@ -205,7 +209,10 @@ def _require_success(region: str, stack: Stack, token: str) -> None:
         return
     reasons = _reasons(region, stack.id, token)
     if stack.is_void or reasons:
-        message = f"stack {stack.name}: failed and was rolled back. {reasons}"
+        message = (
+            f"stack {stack.name}: failed and was rolled back. Correct the cause and run the same command again. "
+            f"{reasons}"
+        )
         raise StackError(message, any(sign in reasons for sign in _DENIED))
 
 
@@ -221,7 +228,8 @@ def poll(patience: float = TIMEOUT) -> Iterator[None]:
 def timeout_error(resource: str) -> PokeflowError:
     """Return the error of a wait that timed out."""
     return PokeflowError(
-        f"{resource}: an operation is still in progress after {TIMEOUT / 60:.0f} minutes. Run this again later."
+        f"{resource}: an operation is still in progress after {TIMEOUT / 60:.0f} minutes. Run the same command again "
+        "later."
     )
 
 

@@ -89,7 +89,7 @@ def sentence(registration: Registration) -> str:
         str(facts.get("architecture", "")),
         f"{count:,} parameters" if isinstance(count, int) else "",
         f"embeddings of {facts['embedding_dim']}" if "embedding_dim" in facts else "",
-        f"made by {registration.model_record.stage} with {registration.model_record.backend}",
+        f"produced by {registration.model_record.stage} with {registration.model_record.backend}",
     ]
     text = printable(", ".join(filter(None, parts)))
     return f"{text[: 1024 - len(marker(registration.key)) - 2]}. {marker(registration.key)}"

@@ -32,7 +32,7 @@ def source(objects: ObjectStore, record: Record) -> str:
 
 @dataclass(slots=True)
 class Walk:
-    """Walk from a model to its ancestors that creates their artifacts and associations.
+    """Writer of a model's lineage: creates artifacts and associations for it and its ancestors.
 
     Attributes:
         client: client of SageMaker.
@@ -72,7 +72,7 @@ class Walk:
             if parent is None:
                 self.gaps.append(name)
                 log.warning(
-                    "%s: %s with content %s is not in %s, so its association is missing",
+                    "%s: %s with content %s is not in %s, so its association is missing. Run it again with this store",
                     resource,
                     name,
                     content,
@@ -141,7 +141,15 @@ def _name(record: Record, uri: str) -> str:
 
 
 def point_to(client: Any, artifact: str, version: str, package: str) -> None:
-    """Add the ARN of a version label's model package to the properties of an artifact."""
+    """Add the ARN of a version label's model package to the properties of an artifact.
+
+    Args:
+        client: Client of SageMaker.
+        artifact: ARN of the artifact.
+        version: The version label; empty: none.
+        package: ARN of the model package.
+
+    """
     resource, name = f"lineage artifact {artifact}", f"package {version}".strip()
     existing: Mapping[str, str] = ask(client.describe_artifact, resource, ArtifactArn=artifact).get("Properties", {})
     if existing.get(name) != package:

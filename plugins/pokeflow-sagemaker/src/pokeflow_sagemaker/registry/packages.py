@@ -168,7 +168,7 @@ def _wait_until_checked(client: Any, registration: Registration, arn: str) -> di
         reasons = "; ".join(str(row["FailureReason"]) for row in rows if row.get("FailureReason"))
         raise PokeflowError(
             f"{_label(registration)}: SageMaker's check of it failed ({reasons or 'no reason reported'}). "
-            "Run this again to register a new version."
+            "Run the same command again to register a new version."
         )
     return dict(package)
 
@@ -244,7 +244,7 @@ def _card(package: Mapping[str, Any], registration: Registration) -> str | None:
         return None
     if len(text) > CARD:
         log.warning(
-            "%s: the model card with people's edits has %d characters, %d above the limit; it is not updated",
+            "%s: the model card with people's edits has %d characters, %d above the limit; shorten it. It is unchanged",
             _label(registration),
             len(text),
             len(text) - CARD,

@@ -51,7 +51,7 @@ def check(params: RegisterParams) -> Iterable[tuple[str, str]]:
     if params.group is not None and not _GROUP.fullmatch(params.group):
         yield "group", f"{params.group!r} is not a valid group name: at most 63 letters, digits and inner '-'"
     if not params.project:
-        yield "project", "is empty"
+        yield "project", "is empty. Set project.name"
     if not _IMAGE.fullmatch(params.image):
         yield (
             "image",

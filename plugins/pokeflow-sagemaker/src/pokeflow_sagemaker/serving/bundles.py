@@ -44,10 +44,10 @@ def newest(flow: Flow, model: str | None) -> Record:
     if candidates and not real:
         require_real(candidates[:1])
     if not real:
-        store_uri = flow.remote_store.uri if flow.remote_store else flow.root
+        location, setting = (flow.remote_store.uri, "store.remote") if flow.remote_store else (flow.root, "store.root")
         raise PokeflowError(
-            f"{store_uri}: no bundle yet. Run 'pokeflow' first: its stage "
-            "'bundle' creates one for each model. Or set another store."
+            f"{location}: no bundle yet. Create one with: pokeflow cloud=sagemaker 'stages=[bundle]'. Or name "
+            f"the store that has one with {setting}=…"
         )
     return real[0]
 
@@ -72,6 +72,6 @@ def require_real(records: Iterable[Record]) -> None:
     """Raise a PokeflowError for records from a simulated compiler or device, whose results must not pass as real."""
     if simulated := [record.task for record in records if record.simulated]:
         raise PokeflowError(
-            f"{', '.join(simulated)}: produced by a simulator and cannot be served. Run it again with the real "
+            f"{', '.join(simulated)}: produced by a simulator and cannot be served. Run the task with the real "
             "compiler or device."
         )

@@ -162,11 +162,11 @@ def _roll_back(
     region: str, name: str, before: endpoint.EndpointState | None, configuration: str, error: PokeflowError
 ) -> PokeflowError:
     """Roll back an update whose endpoint does not respond correctly, and return the error to raise."""
+    logs = f"Its log is CloudWatch's log group /aws/sagemaker/Endpoints/{name}."
     if before is None or before.has_failed:
-        logs = f"/aws/sagemaker/Endpoints/{name}"
-        return PokeflowError(f"{error} The endpoint is kept for inspection; its log is CloudWatch's log group {logs}.")
+        return PokeflowError(f"{error} The endpoint is kept for inspection. {logs}")
     if before.configuration == configuration:
-        return PokeflowError(f"{error} Nothing was changed.")
+        return PokeflowError(f"{error} Nothing was changed. {logs}")
     log.warning("%s Rolling back to %s", error, before.configuration)
     endpoint.update(region, name, before.configuration, before, None)
-    return PokeflowError(f"{error} The update was rolled back: {before.configuration} serves again.")
+    return PokeflowError(f"{error} The update was rolled back: {before.configuration} serves again. {logs}")

@@ -49,7 +49,18 @@ def wait_until_settled(region: str, name: str) -> EndpointState | None:
 
 
 def require_ours(region: str, name: str, arn: str, project: str) -> None:
-    """Raise a PokeflowError if an endpoint lacks this project's tag, so that it is neither changed nor deleted."""
+    """Check that an endpoint has this project's tag, so that no other endpoint is changed or deleted.
+
+    Args:
+        region: AWS region.
+        name: Name of the endpoint.
+        arn: ARN of the endpoint.
+        project: Name of the project.
+
+    Raises:
+        PokeflowError: If the endpoint lacks the tag.
+
+    """
     sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"
     (tag,) = names.tags(project)
     if tag not in aws.pages(sagemaker, "list_tags", "Tags", resource, ResourceArn=arn):
@@ -60,7 +71,18 @@ def require_ours(region: str, name: str, arn: str, project: str) -> None:
 
 
 def create(region: str, name: str, configuration: str, tags: list[dict[str, str]]) -> None:
-    """Create an endpoint and wait until it is in service; raise a PokeflowError with AWS's reason if it fails."""
+    """Create an endpoint and wait until it is in service.
+
+    Args:
+        region: AWS region.
+        name: Name of the endpoint.
+        configuration: Name of its endpoint configuration.
+        tags: Its tags.
+
+    Raises:
+        PokeflowError: If the creation fails, with AWS's reason.
+
+    """
     sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"
     try:
         aws.ask(sagemaker.create_endpoint, resource, EndpointName=name, EndpointConfigName=configuration, Tags=tags)
@@ -68,7 +90,7 @@ def create(region: str, name: str, configuration: str, tags: list[dict[str, str]
         state = wait_until_settled(region, name)
         if state is None or state.configuration != configuration:
             raise PokeflowError(
-                f"{resource}: another process just created it with another configuration. Run this again."
+                f"{resource}: another process just created it with another configuration. Run the same command again."
             ) from error
     state = wait_until_settled(region, name)
     if state is None or state.status != "InService":
@@ -112,7 +134,7 @@ def update(
         raise PokeflowError(
             f"{resource}: the update to {configuration} failed and was rolled back: {state.configuration} "
             f"serves as before. AWS says: {why} The log of the failed instances is CloudWatch's log group {log}. "
-            "Correct the cause and run this again."
+            "Correct the cause and run the same command again."
         )
     raise PokeflowError(
         f"{resource}: the update from {before.configuration} to {configuration} failed, and so did the rollback: it is "
@@ -136,7 +158,8 @@ def delete(region: str, name: str) -> bool:
         if refusal:
             raise refusal
         raise PokeflowError(
-            f"{resource}: could not be deleted, it is {remaining.status}. AWS says: {_sentence(remaining.reason)}"
+            f"{resource}: could not be deleted, it is {remaining.status}. AWS says: {_sentence(remaining.reason)} "
+            "Correct the cause and run the same command again."
         )
     return True
 

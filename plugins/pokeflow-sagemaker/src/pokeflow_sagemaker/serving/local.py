@@ -43,7 +43,7 @@ def _serve(params: ServeParams, record: Record, archive: Path, folder: Path) -> 
         try:
             model = server.open_model(folder)
         except ValueError as error:
-            raise PokeflowError(f"{record.task}: {error} Run the stage 'bundle' again.") from error
+            raise PokeflowError(f"{record.task}: {error} Run it again with force=[{record.model}].") from error
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if not host.startswith(LOOPBACK):
@@ -58,9 +58,9 @@ def _limits(folder: Path) -> dict[str, int]:
         values = json.loads((folder / unpack.LIMITS).read_text(encoding="utf-8"))
         params = BundleParams(**{name: int(value) for name, value in values.items()})
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise PokeflowError(f"{ARCHIVE}: its limits are invalid ({error}). Run the stage 'bundle' again.") from error
+        raise PokeflowError(f"{ARCHIVE}: its limits are invalid ({error}). {unpack.REMEDY}") from error
     if faults := [f"{name}: {message}" for name, message in check(params)]:
-        raise PokeflowError(f"{ARCHIVE}: its limits are invalid ({'; '.join(faults)}). Run the stage 'bundle' again.")
+        raise PokeflowError(f"{ARCHIVE}: its limits are invalid ({'; '.join(faults)}). {unpack.REMEDY}")
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
 
 

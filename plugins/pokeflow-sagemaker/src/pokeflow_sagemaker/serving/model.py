@@ -63,7 +63,20 @@ def tags(bundle: Bundle, account: Account) -> list[dict[str, str]]:
 def ensure(
     bundle: Bundle, at: AccountRegion, account: Account, network: VpcConfig | None, image: str, source: Source
 ) -> str:
-    """Create the SageMaker model that runs a bundle, unless it exists, and return its name."""
+    """Create the SageMaker model that runs a bundle, unless it exists, and return its name.
+
+    Args:
+        bundle: The bundle to run.
+        at: Account and region.
+        account: Project and execution role.
+        network: VPC of the containers; None: none.
+        image: URI of the container image, for a model that is created from the bundle itself.
+        source: Registered package or bundle.
+
+    Raises:
+        PokeflowError: If ``source`` requires a package and there is none, or the package is not approved.
+
+    """
     sagemaker = aws.client("sagemaker", at.region)
     request: dict[str, Any] = {
         "ExecutionRoleArn": account.role or at.role(names.role(account.project, "job")),

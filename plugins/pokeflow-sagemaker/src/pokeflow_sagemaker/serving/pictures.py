@@ -54,7 +54,8 @@ def list_pictures(region: str, uri: str, max_bytes: int) -> list[S3Object]:
     ]
     results = [_fault(uri, [f.key for f in objects if wrong(f)], why) for wrong, why in faults]
     if not objects:
-        results = [Fault("source", f"{uri}: there are no objects below this prefix.")]
+        message = f"{uri}: there are no objects below this prefix. Upload images to it, or set another prefix."
+        results = [Fault("source", message)]
     if wrong := [fault for fault in results if fault]:
         raise ConfigError(wrong)
     return objects

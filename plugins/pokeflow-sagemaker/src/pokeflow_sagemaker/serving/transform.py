@@ -19,6 +19,7 @@ from pokeflow_sagemaker.serving.pictures import S3Object
 log = logging.getLogger("pokeflow")
 MOVING = ("InProgress", "Stopping")
 ATTEMPTS = 50
+LOGS = "/aws/sagemaker/TransformJobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,8 @@ def _request(params: TransformParams, bundle: Bundle, at: AccountRegion) -> Tran
         missing = "source" if not source else "destination"
         raise ConfigError([Fault(missing, "is missing: pokeflow transform s3://bucket/images/ s3://bucket/responses/")])
     if destination.startswith(source):
-        raise ConfigError(
-            [Fault("destination", f"{destination} is below {source}, so responses would be read as images.")]
-        )
+        message = f"{destination} is below {source}, so responses would be read as images. Choose another destination."
+        raise ConfigError([Fault("destination", message)])
     max_bytes = int(bundle.record.params["max_bytes"])
     objects = pictures.list_pictures(at.region, source, min(max_bytes, MAX_MB * 1_000_000))
     payload_mb, at_once = payload(max_bytes, params.at_once)
@@ -112,26 +112,28 @@ def _complete(
             _start(params, bundle, at, job_request, name)
             description, change = _wait_until_settled(at.region, name), "created"
         if description is None:
-            raise PokeflowError(f"transform job {name}: was deleted during the wait. Run this again.")
+            raise PokeflowError(f"transform job {name}: was deleted during the wait. Run the same command again.")
         if description["TransformJobStatus"] == "Completed":
             if not (missing := _unanswered_pictures(at.region, job_request)):
                 return name, description, change
             if change == "created":
                 examples = ", ".join(missing[: pictures.MAX_LISTED])
                 raise PokeflowError(
-                    f"transform job {name}: it completed, but these images have no response: {examples}."
+                    f"transform job {name}: it completed, but these images have no response: {examples}. Check its log "
+                    f"in CloudWatch's log group {LOGS}, streams {name}/…, and run the same command again."
                 )
             log.info("transform job %s: its responses were deleted; running it again", name)
         elif change == "created":
             raise PokeflowError(
                 f"transform job {name}: {description['TransformJobStatus']}. AWS says: "
                 f"{aws.clean(str(description.get('FailureReason') or 'no reason'))} Its log is CloudWatch's "
-                f"log group /aws/sagemaker/TransformJobs, streams {name}/…. "
-                "Correct the cause and run this again to start another job."
+                f"log group {LOGS}, streams {name}/…. "
+                "Correct the cause and run the same command again to start another job."
             )
         if number == ATTEMPTS:
             raise PokeflowError(
-                f"transform job {job_request.name}: {ATTEMPTS} attempts failed. Check the last one's log."
+                f"transform job {job_request.name}: {ATTEMPTS} attempts failed. Correct the cause (CloudWatch's log "
+                f"group {LOGS}, streams {name}/…), or set another destination to begin anew."
             )
     raise AssertionError
 

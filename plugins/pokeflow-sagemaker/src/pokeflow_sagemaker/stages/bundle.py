@@ -122,7 +122,7 @@ def network_files(model_input: Input) -> dict[str, Path]:
         model = onnx.load(files[NETWORK], load_external_data=False)
         data_files = {_data_file(tensor) for tensor in _tensors(model.graph)} - {""}
     except (DecodeError, ValueError, OSError) as error:
-        raise PokeflowError(f"{files[NETWORK]}: not a readable network ({error}). Train the model again.") from error
+        raise PokeflowError(f"{files[NETWORK]}: not a readable network ({error}). {_remedy(model_input)}") from error
     return files | {name: _input_file(model_input, name) for name in sorted(data_files)}
 
 
@@ -151,13 +151,17 @@ def _benchmark(task: Task) -> Input:
     )
 
 
+def _remedy(item: Input) -> str:
+    return f"Run {item.record.task} again with force=[{item.record.model}]."
+
+
 def _input_file(item: Input, name: str) -> Path:
     """Return a file of an input; raise a PokeflowError if it is missing, a link, or outside the input's folder."""
     file = item.folder / archive.require_name(name)
     if not file.resolve().is_relative_to(item.folder.resolve()) or file.is_symlink():
-        raise PokeflowError(f"{file}: is a link, and links are not packed. Run {item.record.task} again.")
+        raise PokeflowError(f"{file}: is a link, and links are not packed. {_remedy(item)}")
     if not file.is_file():
-        raise PokeflowError(f"{file}: does not exist, but a bundle needs it. Run {item.record.task} again.")
+        raise PokeflowError(f"{file}: does not exist, but a bundle needs it. {_remedy(item)}")
     return file
 
 
@@ -174,14 +178,16 @@ def _gallery(task: Task, model_input: Input, benchmark: Input) -> tuple[Card, ..
         gallery = index.read(benchmark.folder)
     except index.UnreadableIndexError as error:
         message = f"{INDEX}: not a readable gallery ({error.why})."
-        raise PokeflowError(f"{benchmark.folder}: {message} Run the benchmark again.") from error
+        raise PokeflowError(f"{benchmark.folder}: {message} {_remedy(benchmark)}") from error
     if gallery.preprocessing != data.preprocessing.hash:
         raise PokeflowError(
             f"{benchmark.record.task}: its index was built with preprocessing {gallery.preprocessing}, the data set's "
-            f"is {data.preprocessing.hash}. Run the benchmark again."
+            f"is {data.preprocessing.hash}. {_remedy(benchmark)}"
         )
     if gallery.card_ids.tolist() != [card.card_id for card in data.cards]:
-        raise PokeflowError(f"{benchmark.record.task}: its index has other cards than the data set. Run it again.")
+        raise PokeflowError(
+            f"{benchmark.record.task}: its index has other cards than the data set. {_remedy(benchmark)}"
+        )
     return data.cards
 
 
@@ -189,7 +195,7 @@ def _require_unchanged(item: Input, files: Mapping[str, Path], sums: Mapping[str
     for file in item.record.files:
         source = files.get(file.path)
         if source == item.folder / file.path and sums[file.path] != (file.size, file.sha256):
-            raise PokeflowError(f"{source}: differs from its record. Run {item.record.task} again.")
+            raise PokeflowError(f"{source}: differs from its record. {_remedy(item)}")
 
 
 def _sum(content: Content, advance: Any) -> tuple[int, str]:

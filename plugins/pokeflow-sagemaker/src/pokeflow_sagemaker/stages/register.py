@@ -110,14 +110,14 @@ def _require_shared(task: Task, objects: ObjectStore, record: Record) -> None:
         fault = "does not exist" if remote_record is None else "has other content"
         raise PokeflowError(
             f"{task.name}: {objects.uri}/{path} {fault}, and SageMaker reads it from the bucket. "
-            f"Run this again to upload {record.task} first."
+            f"Run the same command again to upload {record.task} first."
         )
     for file in record.files:
         info = objects.stat(f"{path}/{file.path}")
         if info is None or info.size != file.size or info.sha256 not in (None, file.sha256):
             raise PokeflowError(
                 f"{task.name}: {objects.uri}/{path}/{file.path} differs from its record. Remove "
-                f"{objects.uri}/{path}/{RECORD} and run this again to upload it."
+                f"{objects.uri}/{path}/{RECORD} and run the same command again to upload it."
             )
 
 
