@@ -60,14 +60,14 @@ def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] |
     Args:
         overrides: ``KEY=VALUE`` words as on the command line. As there, YAML is read from the folder ``conf`` of the
             current folder if it has a folder ``lineage``, else from the configuration shipped with pokeflow.
-        config_dir: a folder with more options of the configuration's groups, as ``--config-dir``.
+        config_dir: A folder with more options of the configuration's groups, as ``--config-dir``.
 
     Returns:
         The flow as plain data that can be compared and pickled: the tasks of the lineage in order, each with its
         digest.
 
     Raises:
-        ConfigError: with all faults of the configuration.
+        ConfigError: With all faults of the configuration.
 
     """
     from pokeflow import config
@@ -79,12 +79,12 @@ def plan(flow: "Flow", *, since: str | None = None) -> "tuple[PlannedStep, ...]"
     """Decide for each task of a flow whether it is reused or must run, and why; nothing is written.
 
     Args:
-        flow: a flow that ``load`` returned.
-        since: start of the run that the plan is for, in UTC as records write it; by default the present time. The
+        flow: A flow that ``load`` returned.
+        since: Start of the run that the plan is for, in UTC as records write it; by default the present time. The
             result of a forced task is reused if the task started after it.
 
     Raises:
-        ConfigError: if a run would change published artifacts.
+        ConfigError: If a run would change published artifacts.
 
     """
     from pokeflow import engine
@@ -105,17 +105,17 @@ def run(
     """Run a flow: reuse finished tasks, run missing ones, and publish the results if the configuration says so.
 
     Args:
-        flow: a flow that ``load`` returned.
-        since: as for ``plan``.
-        planned: the flow's plan, if it was computed already with the same ``since``.
+        flow: A flow that ``load`` returned.
+        since: As for ``plan``.
+        planned: The flow's plan, if it was computed already with the same ``since``.
         publish: True to publish the results; by default the configuration decides.
 
     Returns:
         The records by task, the names of the tasks that ran, and access to figures and folders.
 
     Raises:
-        ConfigError: if the run exceeds the budget, or would change published artifacts; nothing has run.
-        TaskError: if tasks failed or need something unavailable. ``records`` of the error holds all finished tasks.
+        ConfigError: If the run exceeds the budget, or would change published artifacts; nothing has run.
+        TaskError: If tasks failed or need something unavailable. ``records`` of the error holds all finished tasks.
 
     """
     from pokeflow import engine, plugins
@@ -143,10 +143,10 @@ def open_store(of: "Flow | Sequence[str]") -> "Store":
     """Open the store of finished tasks: their records, and the folders of their files.
 
     Args:
-        of: a flow, or overrides that name a store; with these, values in the other groups may be invalid.
+        of: A flow, or overrides that name a store; with these, values in the other groups may be invalid.
 
     Raises:
-        ConfigError: with all faults of the configuration's store.
+        ConfigError: With all faults of the configuration's store.
 
     """
     from pokeflow import store

@@ -39,7 +39,7 @@ def set_verbosity(verbosity: int) -> None:
     """Show more or less of the log than usual, in this process and in those that it starts.
 
     Args:
-        verbosity: below 0 only warnings and errors are shown, and no progress; above 0 debug messages as well.
+        verbosity: Below 0 only warnings and errors are shown, and no progress; above 0 debug messages as well.
             A value below 0 does not shorten the log file of a run.
 
     """

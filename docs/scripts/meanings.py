@@ -57,7 +57,7 @@ MEANING = {
     "Requires.throughput_fps_batch1": "Minimum number of pictures per second at batch size 1.",
     "Requires.power_w": "Maximum power in watts.",
     "Algorithms.bias_correction": "Bias correction; null: decided by the optimization level.",
-    "Algorithms.finetune": "Fine-tuning of the quantised network; null: decided by the optimization level.",
+    "Algorithms.finetune": "Fine-tuning of the quantized network; null: decided by the optimization level.",
     "Algorithms.adaround": "AdaRound; null: decided by the optimization level.",
     "JobParams.instance_type": "SageMaker instance type, such as `ml.m5.xlarge`.",
     "DeployParams.instance_type": "SageMaker instance type, such as `ml.m5.large`.",

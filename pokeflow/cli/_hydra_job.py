@@ -46,7 +46,7 @@ def run(config: DictConfig, loader: ConfigLoader, work: Callable[[], T]) -> T:
     """Return the result of ``work``, run as a Hydra job in ``hydra.run.dir`` with ``.hydra/`` and the job's log.
 
     Raises:
-        Exception: the exception that ``work`` raised.
+        Exception: The exception that ``work`` raised.
 
     """
     results: list[T] = []

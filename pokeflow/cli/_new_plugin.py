@@ -30,7 +30,7 @@ def write(kind: str, name: str, to: Path) -> Path:
     """Write a plugin of a kind into a new folder below ``to``, and return that folder.
 
     Raises:
-        ConfigError: for a name that is invalid or in use, or a folder that cannot be created; nothing is written.
+        ConfigError: For a name that is invalid or in use, or a folder that cannot be created; nothing is written.
 
     """
     if not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH or not isinstance(yaml.safe_load(name), str):

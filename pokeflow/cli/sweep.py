@@ -36,7 +36,7 @@ SINCE = "POKEFLOW_SINCE"
 Hydra passes to every trial, with any launcher and on any machine."""
 FILE = "trial.json"
 FAILED = math.nan
-"""Return value of a failed trial: NaN. Hydra's own sweeper continues; an optimising sweeper may reject it."""
+"""Return value of a failed trial: NaN. Hydra's own sweeper continues; an optimizing sweeper may reject it."""
 
 
 @dataclass(frozen=True, slots=True)

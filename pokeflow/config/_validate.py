@@ -26,9 +26,9 @@ def validate(settings: Settings, steps: Mapping[str, Step], registry: Registry) 
     """Yield all faults of parsed settings, even if other faults were reported already.
 
     Args:
-        settings: the configuration; an invalid value is None and reported already.
-        steps: the steps that could be built from it.
-        registry: the installed backends, executors and commands.
+        settings: The configuration; an invalid value is None and reported already.
+        steps: The steps that could be built from it.
+        registry: The installed backends, executors and commands.
 
     """
     yield from validate_selection(settings)

@@ -27,13 +27,13 @@ def resolve(
     """Validate the configuration and build the flow.
 
     Args:
-        data: the composed configuration as plain data.
-        registry: the installed backends, executors and commands.
-        sweep: the trial, if the flow is one. It registers no model unless ``stages`` says so: a registry is permanent.
-        command: the command line that repeats this run.
+        data: The composed configuration as plain data.
+        registry: The installed backends, executors and commands.
+        sweep: The trial, if the flow is one. It registers no model unless ``stages`` says so: a registry is permanent.
+        command: The command line that repeats this run.
 
     Raises:
-        ConfigError: with all faults.
+        ConfigError: With all faults.
 
     """
     faults: list[Fault] = []
@@ -116,7 +116,7 @@ def resolve_store(data: Any) -> Store:
     """Validate the settings of a store alone; the rest of a configuration may be incomplete.
 
     Raises:
-        ConfigError: with all faults of the group.
+        ConfigError: With all faults of the group.
 
     """
     faults: list[Fault] = []

@@ -48,8 +48,8 @@ def plan(flow: Flow, since: str) -> Iterator[PlannedStep]:
     """Decide for each step of a flow, in order, whether it is reused.
 
     Args:
-        flow: the steps, and the models that are forced.
-        since: start of this run, or of the sweep that it belongs to: a forced step is run again unless its record
+        flow: The steps, and the models that are forced.
+        since: Start of this run, or of the sweep that it belongs to: a forced step is run again unless its record
             was started after that.
 
     """

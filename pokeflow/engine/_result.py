@@ -26,9 +26,9 @@ class RunResult:
     """Result of a run.
 
     Attributes:
-        flow: the flow that was run.
-        records: the record of each finished or reused task, by the task's name, such as ``train:some-model``.
-        ran: the names of the tasks that ran, in order.
+        flow: The flow that was run.
+        records: The record of each finished or reused task, by the task's name, such as ``train:some-model``.
+        ran: The names of the tasks that ran, in order.
 
     """
 
@@ -61,7 +61,7 @@ class RunResult:
         """Return the folder with the files of a task; files that exist only in the bucket are downloaded.
 
         Raises:
-            KeyError: if this run has no such task.
+            KeyError: If this run has no such task.
 
         """
         return store.open_for_flow(self.flow).fetch(self.records[task])

@@ -32,17 +32,17 @@ def run(
     """Run the missing tasks in order; a failed task blocks only the tasks that need it.
 
     Args:
-        flow: the steps.
-        registry: the backends and executors that are installed.
-        hook: the hooks to call for each finished task.
-        since: start of this run, or of the sweep it belongs to: a forced task is run again unless its record was
+        flow: The steps.
+        registry: The backends and executors that are installed.
+        hook: The hooks to call for each finished task.
+        since: Start of this run, or of the sweep it belongs to: a forced task is run again unless its record was
             started after that.
-        planned: the plan of this flow for the same ``since``. Whether a task runs is decided again once this process
+        planned: The plan of this flow for the same ``since``. Whether a task runs is decided again once this process
             holds the lock of the task.
 
     Raises:
-        ConfigError: the tasks that would run exceed the budget; nothing was started.
-        TaskError: tasks failed or need something unavailable; it names them, and finished tasks are kept.
+        ConfigError: The tasks that would run exceed the budget; nothing was started.
+        TaskError: Tasks failed or need something unavailable; it names them, and finished tasks are kept.
 
     """
     planned = tuple(planned)

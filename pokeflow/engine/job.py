@@ -44,7 +44,7 @@ UNBILLED = "the cost is known once the job has ended: the next run that reads th
 
 
 def dump(task: Task) -> bytes:
-    """Serialise a task for ``main``, without this machine's folders, because a job has its own."""
+    """Serialize a task for ``main``, without this machine's folders, because a job has its own."""
     anywhere = Path("-")
     inputs = tuple(replace(item, folder=anywhere) for item in task.inputs)
     return worker.dump(replace(task, inputs=inputs, work=anywhere, output=anywhere))

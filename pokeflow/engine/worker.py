@@ -81,7 +81,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def dump(task: Task) -> bytes:
-    """Serialise a task as JSON, for another process or machine."""
+    """Serialize a task as JSON, for another process or machine."""
     return msgspec.json.encode(task, enc_hook=_path)
 
 
@@ -92,7 +92,7 @@ def _path(value: object) -> str:
 
 
 def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
-    """Deserialise a task that ``dump`` wrote; return it with the backend that runs it."""
+    """Deserialize a task that ``dump`` wrote; return it with the backend that runs it."""
     raw = json.loads(text)
     backend = registry.backends.get((raw["stage"], raw["backend"]))
     if backend is None:

@@ -51,7 +51,7 @@ def update(objects: ObjectStore, key: str, change: Rebuild, schema: Schema | Non
 
 
 def encode(document: Mapping[str, Any], location: str) -> bytes:
-    """Serialise a document as JSON; equal documents give equal bytes."""
+    """Serialize a document as JSON; equal documents give equal bytes."""
     try:
         return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except (ValueError, TypeError, RecursionError) as error:

@@ -77,7 +77,7 @@ def _cut(text: str) -> str:
 
 
 def check_bytes(data: bytes, schema: Schema) -> list[str]:
-    """Return all faults of a serialised JSON document, each with its path; empty if it is valid."""
+    """Return all faults of a serialized JSON document, each with its path; empty if it is valid."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -75,6 +75,6 @@ def has_schema(name: str) -> bool:
 
 
 def check(name: str, data: bytes) -> list[str]:
-    """Return the faults of a serialised document of the named kind, each with its path; empty if it is valid."""
+    """Return the faults of a serialized document of the named kind, each with its path; empty if it is valid."""
     schema = schema_of(document_kinds()[name])
     return [] if schema is None else validation.check_bytes(data, schema)

@@ -68,7 +68,7 @@ def parse(data: bytes, location: str) -> Link:
 
 
 def encode(link: Link) -> bytes:
-    """Serialise a link as JSON, as it is stored in the tree."""
+    """Serialize a link as JSON, as it is stored in the tree."""
     return msgspec.json.format(msgspec.json.encode(link), indent=2) + b"\n"
 
 

@@ -97,7 +97,7 @@ def _read_claim(text: bytes) -> dict[str, Any]:
 
 
 def claim_of(label: str, by: str, *, host: str | None = None, pid: int | None = None) -> bytes:
-    """Serialise a claim with its process and machine; the bytes differ each time, so that each write has a new ETag."""
+    """Serialize a claim with its process and machine; the bytes differ each time, so that each write has a new ETag."""
     holder = {"host": host or socket.gethostname(), "pid": pid or os.getpid(), "boot": _boot()}
     return msgspec.json.encode({"what": label, "by": by, "renewal": uuid.uuid4().hex, **holder})
 

@@ -86,7 +86,7 @@ def amend(objects: ObjectStore, path: str, record: Record) -> None:
 
 
 def encode_record(record: Record) -> bytes:
-    """Serialise a record as JSON, in the form that every store holds."""
+    """Serialize a record as JSON, in the form that every store holds."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 

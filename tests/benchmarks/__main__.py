@@ -116,7 +116,7 @@ def rounds(size: int | None, repeat: int, folder: Path) -> dict[str, list[Pair]]
 
 
 def figure(what: str, unit: str, values: Sequence[float], goal: float | None = None) -> Figure:
-    """Summarise the same figure of all pairs."""
+    """Summarize the same figure of all pairs."""
     return Figure(what, unit, statistics.median(values), min(values), max(values), goal)
 
 

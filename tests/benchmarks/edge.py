@@ -1,4 +1,4 @@
-"""A device's recogniser over HTTP against the bare runtime: ``python -m tests.benchmarks.edge [-n 7] [--bundle FILE]``.
+"""A device's recognizer over HTTP against the bare runtime: ``python -m tests.benchmarks.edge [-n 7] [--bundle FILE]``.
 
 The bundle is an edge-bundle.tar.gz for ONNX Runtime, or one that is built here: an untrained EfficientNet-Lite0 of
 224 pixels (weights do not change the time), in INT8, with a gallery of drawn cards, packed as by the stage

@@ -1,4 +1,4 @@
-"""Run the shipped lineage end to end on small networks: from drawn cards to a recognised picture."""
+"""Run the shipped lineage end to end on small networks: from drawn cards to a recognized picture."""
 
 import json
 import signal
@@ -168,7 +168,7 @@ def test_every_task_is_tracked_and_every_model_registered(finished_run) -> None:
     assert {m.name for m in client.search_registered_models()} == {TEACHER, STAGE1, STAGE2, TINY}
 
 
-def test_a_reference_is_recognised(finished_run) -> None:
+def test_a_reference_is_recognized(finished_run) -> None:
     folder = finished_run[0]
     (prepared,) = (folder / "store" / "tasks" / "prepare" / "data").iterdir()
     data = dataset.read(prepared)

@@ -90,7 +90,7 @@ def test_the_release_carries_the_very_file(followed) -> None:
 
 
 @pytest.mark.slow
-def test_compiled_model_recognises_a_picture(followed) -> None:
+def test_compiled_model_recognizes_a_picture(followed) -> None:
     reader, _ = followed
     (data,) = (reader.home / "store" / "tasks" / "prepare").glob("*/*")
     Image.fromarray(np.load(data / "queries.npy", mmap_mode="r")[0]).save(reader.home / "photo.png")

@@ -87,7 +87,7 @@ def test_composed_card_is_within_its_corners() -> None:
     assert abs(y.max() - expected[:, 1].max()) < 6
 
 
-def test_capture_remains_recognisable(make_picture) -> None:
+def test_capture_remains_recognizable(make_picture) -> None:
     """Check that most captures have coarse colours nearest to their own card."""
     cards = [np.asarray(make_picture(seed, (103, 144))) for seed in range(12)]
     small = [module.Image.fromarray(card).resize((6, 8)) for card in cards]

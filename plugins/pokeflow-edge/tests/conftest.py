@@ -1,4 +1,4 @@
-"""A small bundle, and its recogniser in a separate process."""
+"""A small bundle, and its recognizer in a separate process."""
 
 import contextlib
 import hashlib

@@ -65,7 +65,7 @@ def test_opened_network_follows_the_network_protocol(here):
     assert rows.shape == (48, 32)
 
 
-def test_a_chip_in_this_machine_recognises_a_picture(here):
+def test_a_chip_in_this_machine_recognizes_a_picture(here):
     model, data = here.compiled(), draw_dataset()
     gallery, picture = here.root / "gallery", here.root / "card.png"
     gallery.mkdir()

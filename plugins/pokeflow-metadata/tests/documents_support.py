@@ -20,7 +20,7 @@ TEACHER, STAGE1, STAGE2, TINY = (
 MODELS = (TEACHER, STAGE1, STAGE2, TINY)
 LOCAL = About(
     "pokemon-card-recognition",
-    description="Cards, recognised",
+    description="Cards, recognized",
     models=MODELS,
 )
 CLOUD = replace(

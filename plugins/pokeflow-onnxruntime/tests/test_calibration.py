@@ -42,7 +42,7 @@ def test_description_explains_the_array(compiled, make_data):
     assert (config["shape"], config["dtype"], config["layout"]) == (list(array.shape), "uint8", "NHWC RGB")
     assert config["range"] == [0, 255]
     assert (config["count"], config["preprocessing"]) == (32, make_data().preprocessing.hash)
-    assert "(x / 255 - mean) / std" in config["normalised_by"]
+    assert "(x / 255 - mean) / std" in config["normalized_by"]
     assert config["network_input"]["from"] == pytest.approx([-2.1179, -2.0357, -1.8044], abs=1e-3)
     assert config["network_input"]["to"] == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-3)
 

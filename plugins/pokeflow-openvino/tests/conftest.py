@@ -88,7 +88,7 @@ def compiled_model(tmp_path_factory: pytest.TempPathFactory, backends: dict[str,
 
 
 def quantized() -> onnx.ModelProto:
-    """Return a network whose input is quantised and dequantised, as a quantiser does."""
+    """Return a network whose input is quantized and dequantized, as a quantizer does."""
     model = network.model()
     for value, name, kind in ((0.02, "scale", TensorProto.FLOAT), (128, "zero", TensorProto.UINT8)):
         model.graph.initializer.append(helper.make_tensor(name, kind, [], [value]))
@@ -126,8 +126,8 @@ def with_weight(name: str, value: float) -> onnx.ModelProto:
 def spoilt() -> dict[str, onnx.ModelProto]:
     """Return networks that must not be compiled, by the expected message."""
     return {
-        "already quantised": quantized(),
-        "has no operator to quantise; it needs one of Convolution, GroupConvolution, MatMul": averaging(),
+        "already quantized": quantized(),
+        "has no operator to quantize; it needs one of Convolution, GroupConvolution, MatMul": averaging(),
         "'conv1.weight' contains NaN or infinity": with_weight("conv1.weight", float("nan")),
         "'linear.weight' contains NaN or infinity": with_weight("linear.weight", float("inf")),
     }

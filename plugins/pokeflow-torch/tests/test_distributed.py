@@ -64,7 +64,7 @@ def attempt(case):
         raise ValueError("no room")
     augment.views = shown
     train.write_model = refused if "fails" in case else write
-    # Batch normalisation sees a process's own part. Without it nothing depends on the number of processes.
+    # Batch normalization sees a process's own part. Without it nothing depends on the number of processes.
     step.Learner.train = (lambda self, on=True: mode(self, False)) if "even" in case else mode
     name = case.partition("+")[0]
     params, stage = PARAMS[name], distill if isinstance(PARAMS[name], DistillParams) else train

@@ -87,7 +87,7 @@ def test_gradient_under_the_limit_is_unchanged(stepper):
     assert (10 * moments(trainer)).norm().item() == pytest.approx(result.norm.item(), rel=1e-4)
 
 
-def test_views_are_normalised_cards_of_the_batch(stepper, cards):
+def test_views_are_normalized_cards_of_the_batch(stepper, cards):
     learner = Recorder()
     trainer = stepper(learner)
     learner.eval()  # as a validation leaves it

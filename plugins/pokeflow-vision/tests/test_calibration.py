@@ -75,7 +75,7 @@ def test_captures_of_train_cards_are_in_domain(data, tmp_path):
         (lambda rng: np.zeros((40, SIZE, SIZE, 3)), "red_mean"),
         (lambda rng: rng.normal(0, 1, (40, SIZE, SIZE, 3)).clip(0, 4), "mean"),
     ],
-    ids=["noise", "black", "normalised and cut to bytes"],
+    ids=["noise", "black", "normalized and cut to bytes"],
 )
 def test_pictures_unlike_captures_are_refused(data, own, tmp_path, pictures, statistic):
     file = own(pictures(np.random.default_rng(1)).astype(np.uint8))
@@ -142,7 +142,7 @@ def test_own_pictures_are_sampled_evenly(data, own, tmp_path):
 
 def test_description_states_the_source_of_the_pictures(data, own, tmp_path):
     file = own(data.query_images[:40])
-    settings = {"normalised_by": "the chip", "network_input": {}, "domain": {"red_mean": 0.1}, "level": 2}
+    settings = {"normalized_by": "the chip", "network_input": {}, "domain": {"red_mean": 0.1}, "level": 2}
     theirs = calibration.config(tmp_path, data, calibration.write(tmp_path, data, None, file), file=file, **settings)
     ours = calibration.config(tmp_path, data, calibration.write(tmp_path, data, 40), **settings)
     assert theirs["source"] == "the user's own pictures (calibration_file)"

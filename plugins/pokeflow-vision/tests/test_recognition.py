@@ -142,7 +142,7 @@ def test_unreadable_pictures_are_refused_by_name(recognize, tmp_path, make):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(["png", "jpeg", "gif", "webp", "bmp", "tiff"]), damage=st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_damaged_picture_is_recognised_or_refused(recognize, tmp_path, kind, damage):
+def test_damaged_picture_is_recognized_or_refused(recognize, tmp_path, kind, damage):
     file = tmp_path / f"damaged.{kind}"
     Image.fromarray(data.draw_dataset().references[0]).save(file, kind)
     content = bytearray(file.read_bytes())

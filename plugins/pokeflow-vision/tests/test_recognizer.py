@@ -1,4 +1,4 @@
-"""Test the recogniser: the images it accepts, its answers, and the models it refuses."""
+"""Test the recognizer: the images it accepts, its answers, and the models it refuses."""
 
 import io
 import json
@@ -227,7 +227,7 @@ print(json.dumps([recognizer.recognize(pathlib.Path(name))[0].card_id for name i
 """
 
 
-def test_bundled_library_recognises_without_pokeflow_installed(copy, tmp_path):
+def test_bundled_library_recognizes_without_pokeflow_installed(copy, tmp_path):
     pytest.importorskip("onnxruntime")
     lib = tmp_path / "code"
     for name, content in on_device.library("code").items():

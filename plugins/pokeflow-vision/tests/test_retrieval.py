@@ -31,7 +31,7 @@ def test_search_is_exact_and_ordered(queries: np.ndarray, gallery: np.ndarray) -
     assert all(len(set(row)) == len(row) for row in indices)
 
 
-def test_rows_are_normalised_and_zero_rows_stay_zero() -> None:
+def test_rows_are_normalized_and_zero_rows_stay_zero() -> None:
     rows = retrieval.normalize_rows(np.array([[3, 4], [0, 0], [1e-12, 0]]))
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-5)

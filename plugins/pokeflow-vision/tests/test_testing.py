@@ -221,7 +221,7 @@ def test_unknown_target_is_reported_once_and_skips_the_rest(tmp_path: Path) -> N
     assert "no option 'acme'" in said["test_configuration_composes_and_resolves"]
 
 
-def test_network_recognises_every_drawn_card() -> None:
+def test_network_recognizes_every_drawn_card() -> None:
     cards = data.draw_dataset()
     rows = cards.queries_of("test")
     known, queries = (

@@ -196,13 +196,13 @@ def test_simulated_figures_are_left_out_of_tables(cli) -> None:
     ] * 2
 
 
-def test_nothing_is_recognised_by_a_simulated_model(flow_of, tmp_path: Path) -> None:
+def test_nothing_is_recognized_by_a_simulated_model(flow_of, tmp_path: Path) -> None:
     run(flow_of(SIMULATED, UNREGISTERED))
     with pytest.raises(PokeflowError, match="none of the compiled models has been benchmarked"):
         newest(Store(tmp_path / "store"))
 
 
-def test_model_with_a_simulated_benchmark_recognises_nothing(flow_of, tmp_path: Path) -> None:
+def test_model_with_a_simulated_benchmark_recognizes_nothing(flow_of, tmp_path: Path) -> None:
     double = "lineage.models.tiny.post_stages.benchmark={backend: toy, params: {simulated: true}}"
     run(flow_of(double, UNREGISTERED))
     with pytest.raises(PokeflowError, match="none of the compiled models has been benchmarked"):

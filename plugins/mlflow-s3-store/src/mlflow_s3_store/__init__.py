@@ -13,7 +13,7 @@ _working_copy   the SQLite file; _triggers record every unit that a transaction 
 _rows           reads and writes the rows of a unit
 _forks          closes all databases before a fork
 _layout         keys of every unit in the bucket
-_document       serialises a unit, and merges two states of it that were changed separately
+_document       serializes a unit, and merges two states of it that were changed separately
 _schema         groups rows of MLflow's tables into *units*, such as a run with its tags and parameters
 _address        validates URIs
 _settings       reads the environment variables

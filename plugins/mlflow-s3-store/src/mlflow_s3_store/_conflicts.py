@@ -12,8 +12,8 @@ def warn_of_conflicts(path: UnitPath, refused: Sequence[tuple[str, tuple[object,
     """Warn of parameters that another machine had logged with another value first.
 
     Args:
-        path: the location of the run.
-        refused: table and key of each row that lost.
+        path: The location of the run.
+        refused: Table and key of each row that lost.
 
     """
     for _, key in refused:

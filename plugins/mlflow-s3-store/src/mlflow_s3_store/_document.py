@@ -1,4 +1,4 @@
-"""Documents: the serialised form of units, and the merge of two states that were changed separately."""
+"""Documents: the serialized form of units, and the merge of two states that were changed separately."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -25,11 +25,11 @@ class Document:
     """State of a unit: its rows.
 
     Attributes:
-        kind: the name of the head table.
-        id: the id of the unit.
-        rows: the rows by table and key; without rows the unit was deleted.
-        histories: the number of points in the history of each metric of a run.
-        rest: entries that another version of MLflow wrote and this one does not know; they are kept unchanged.
+        kind: The name of the head table.
+        id: The id of the unit.
+        rows: The rows by table and key; without rows the unit was deleted.
+        histories: The number of points in the history of each metric of a run.
+        rest: Entries that another version of MLflow wrote and this one does not know; they are kept unchanged.
 
     """
 
@@ -51,7 +51,7 @@ class Document:
 
 
 def encode(document: Document, schema: Schema) -> bytes:
-    """Serialise a document as JSON, which is also YAML and is parsed fifty times as fast: a search reads thousands."""
+    """Serialize a document as JSON, which is also YAML and is parsed fifty times as fast: a search reads thousands."""
     metadata: dict[str, Any] = {"kind": document.kind, "format": FORMAT, "id": document.id}
     if not document.alive:
         metadata["deleted"] = True
@@ -67,7 +67,7 @@ def encode(document: Document, schema: Schema) -> bytes:
 
 
 def decode(data: bytes, schema: Schema, location: str) -> Document:
-    """Deserialise a document that ``encode`` returned in this or another version.
+    """Deserialize a document that ``encode`` returned in this or another version.
 
     Raises:
         PokeflowError: If the data are no such document; the message names ``location``.

@@ -20,7 +20,7 @@ def publish_history(replica: Replica, mark: Mark, path: UnitPath) -> Mark:
     Points that others have added since are merged first, so that the file only grows.
 
     Raises:
-        PokeflowError: others wrote to the file in all ``ATTEMPTS`` attempts.
+        PokeflowError: Others wrote to the file in all ``ATTEMPTS`` attempts.
 
     """
     copy, key = replica.copy, path.part("metrics", mark.part)

@@ -30,7 +30,7 @@ def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> None:
     before the runs that refer to them.
 
     Raises:
-        PokeflowError: the first error, raised at the end.
+        PokeflowError: The first error, raised at the end.
 
     """
     work = _Round(replica, replica.copy.marks() if marks is None else list(marks))
@@ -124,7 +124,7 @@ def _publish_document(replica: Replica, kind: str, identity: str) -> UnitPath | 
     """Write a unit's document, and return its location; None for a unit that was deleted before it was published.
 
     Raises:
-        PokeflowError: the unit has no known experiment, or others wrote to it in all ``ATTEMPTS`` attempts.
+        PokeflowError: The unit has no known experiment, or others wrote to it in all ``ATTEMPTS`` attempts.
 
     """
     copy = replica.copy
@@ -227,10 +227,10 @@ def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, 
     """Create an experiment in the bucket, with a folder and an id of its own; return None if its name is taken.
 
     Args:
-        replica: the replica of the tracking URI.
-        head: the row of the experiment, without its id.
-        tags: the tags of the experiment.
-        root: the URI below which its artifacts are stored, unless ``head`` has an artifact location.
+        replica: The replica of the tracking URI.
+        head: The row of the experiment, without its id.
+        tags: The tags of the experiment.
+        root: The URI below which its artifacts are stored, unless ``head`` has an artifact location.
 
     Raises:
         PokeflowError: If other experiments occupy all folders for this name.

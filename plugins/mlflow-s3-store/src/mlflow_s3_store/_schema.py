@@ -49,14 +49,14 @@ class Table:
     """A table of MLflow's, and the units that its rows belong to.
 
     Attributes:
-        name: the name of the table.
-        columns: its columns, without generated ones.
-        key: the columns of its primary key.
-        head: the table whose row represents the unit; for such a table its own name.
-        link: the columns that identify the unit; a document of the unit does not repeat them.
-        owner: an SQL expression for the unit's id of a row ``{r}``.
-        where: an SQL condition for the rows of the unit ``:id``.
-        types: the Python types of the columns whose declared type is known.
+        name: The name of the table.
+        columns: Its columns, without generated ones.
+        key: The columns of its primary key.
+        head: The table whose row represents the unit; for such a table its own name.
+        link: The columns that identify the unit; a document of the unit does not repeat them.
+        owner: An SQL expression for the unit's id of a row ``{r}``.
+        where: An SQL condition for the rows of the unit ``:id``.
+        types: The Python types of the columns whose declared type is known.
 
     """
 

@@ -48,8 +48,8 @@ class Synchronizer:
         An item that takes long to refresh counts as fresh for ten times as long.
 
         Args:
-            item: the key under which the item's freshness is remembered.
-            refresh_item: the function that refreshes the item.
+            item: The key under which the item's freshness is remembered.
+            refresh_item: The function that refreshes the item.
 
         Raises:
             MlflowException: If the bucket is unreachable, and the working copy is empty.

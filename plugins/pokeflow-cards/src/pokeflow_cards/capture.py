@@ -28,7 +28,7 @@ def capture(image: np.ndarray, rng: np.random.Generator, strength: float, height
         height: Height of the photo in pixels.
 
     Returns:
-        uint8 height × round(height·63/88) × 3 RGB.
+        Uint8 height × round(height·63/88) × 3 RGB.
 
     """
     width = round(height * ASPECT)

@@ -22,11 +22,11 @@ def codes(images: "np.ndarray", label: str = "perceptual hashes") -> "np.ndarray
     neighbours.
 
     Args:
-        images: uint8 N×H×W×3 RGB.
+        images: Uint8 N×H×W×3 RGB.
         label: Label of the progress bar.
 
     Returns:
-        float32 N×256 of +1 (bit set) and −1.
+        Float32 N×256 of +1 (bit set) and −1.
 
     """
     import imagehash

@@ -75,7 +75,7 @@ def test_same_parameters_give_identical_bytes(prepare, folder) -> None:
         assert figures == again
 
 
-def test_clean_queries_are_all_recognised(prepare, folder) -> None:
+def test_clean_queries_are_all_recognized(prepare, folder) -> None:
     output, result = prepare(folder.params(queries=Queries(views=1, calibration=0, strength=0.0)))
     assert result.metrics["phash256_top1_accuracy"] == 1.0
     assert dataset.read(output).about["queries"] == "the clean references themselves"

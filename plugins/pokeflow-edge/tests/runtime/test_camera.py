@@ -1,4 +1,4 @@
-"""Camera frames are recognised, and a card is reported once enough frames agree. Picamera2 is a double."""
+"""Camera frames are recognized, and a card is reported once enough frames agree. Picamera2 is a double."""
 
 import itertools
 import sys
@@ -72,7 +72,7 @@ def test_crop_has_the_proportions_of_a_card(height, width):
     assert abs(crop.shape[1] - crop.shape[0] * camera.CARD) <= 1
 
 
-def test_frames_of_any_source_are_recognised(numpy_bundle):
+def test_frames_of_any_source_are_recognized(numpy_bundle):
     opened = recognizer.open_bundle(numpy_bundle.folder, 1)
     frames = (scene(card) for card in [5] * 4 + [9] * 4)
     answers = list(camera.steady(camera.recognize_frames(frames, opened.recognize), 3, 0.5))
@@ -101,7 +101,7 @@ def test_opencv_frames_are_rgb(video):
     assert np.abs(frames[13].astype(int) - scene(23)).mean() < 4
 
 
-def test_cards_of_a_video_are_recognised(video, numpy_bundle):
+def test_cards_of_a_video_are_recognized(video, numpy_bundle):
     opened = recognizer.open_bundle(numpy_bundle.folder, 1)
     answers = list(camera.steady(camera.recognize_frames(camera.frames(video), opened.recognize), 3, 0.5))
     assert [a.matches[0].card_id for a in answers] == ["set-11", "set-23"]

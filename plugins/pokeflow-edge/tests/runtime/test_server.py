@@ -1,4 +1,4 @@
-"""The recogniser's server as a device runs it: a separate process with the bundle's code, asked over HTTP."""
+"""The recognizer's server as a device runs it: a separate process with the bundle's code, asked over HTTP."""
 
 import contextlib
 import http.client
@@ -86,7 +86,7 @@ def test_metrics_count_requests_and_describe_the_machine(numpy_bundle):
         before = ask(server.port, "GET", "/metrics")[1]
         assert (before["count"], before["under_way"]) == (0, 0)
         assert before["milliseconds"] is None
-        assert before["reasons"]["milliseconds"] == "nothing has been recognised yet"
+        assert before["reasons"]["milliseconds"] == "nothing has been recognized yet"
         for body in (PICTURE, PICTURE, b"garbage"):
             ask(server.port, body=body)
         after = ask(server.port, "GET", "/metrics")[1]
@@ -360,7 +360,7 @@ def test_model_failure_is_500_without_internal_details(numpy_bundle, raised, mes
 def test_stop_finishes_running_requests_and_accepts_no_new_ones(numpy_bundle, gate, number):
     with serving(numpy_bundle, gate.code) as server, ThreadPoolExecutor(2) as two:
         gate.shut()
-        held = [two.submit(ask, server.port, body=PICTURE) for _ in range(2)]  # one is being recognised, one waits
+        held = [two.submit(ask, server.port, body=PICTURE) for _ in range(2)]  # one is being recognized, one waits
         gate.wait(1)
         wait_until(lambda: ask(server.port, "GET", "/metrics")[1]["under_way"] == 2)
         server.process.send_signal(number)

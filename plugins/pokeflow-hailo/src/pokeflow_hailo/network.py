@@ -1,6 +1,6 @@
 """Inference of a HEF on the chip with HailoRT 4.20 to 4.23, which schedules it and returns float32 embeddings.
 
-The edge bundle ships this file unchanged: of pokeflow it imports only errors and preprocessing. The HEF normalises its
+The edge bundle ships this file unchanged: of pokeflow it imports only errors and preprocessing. The HEF normalizes its
 input on the chip, so pictures are passed as raw bytes.
 """
 
@@ -53,7 +53,7 @@ def explain_error(label: str, error: object, needs: str = INSTALL) -> PokeflowEr
 
 
 class HailoNetwork:
-    """A HEF on the chip: uint8 N×size×size×3 to float32 N×``dim``, not normalised. Holds the chip until ``close``."""
+    """A HEF on the chip: uint8 N×size×size×3 to float32 N×``dim``, not normalized. Holds the chip until ``close``."""
 
     def __init__(self, hailo: Any, file: Path, spec: Preprocessing) -> None:
         import numpy as np
@@ -93,7 +93,7 @@ class HailoNetwork:
         return np.ascontiguousarray(squares, np.uint8)
 
     def __call__(self, prepared: "np.ndarray") -> "np.ndarray":
-        """Return the embeddings of prepared pictures; a lock serialises calls from several threads."""
+        """Return the embeddings of prepared pictures; a lock serializes calls from several threads."""
         import numpy as np
 
         embeddings = np.empty((len(prepared), self.dim), np.float32)

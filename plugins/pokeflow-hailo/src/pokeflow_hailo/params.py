@@ -17,14 +17,14 @@ ELSEWHERE = {"digest": False}
 LAYER = re.compile(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?")
 """Layer name in model script syntax, ``conv1`` or ``network/conv1``; ``*`` matches any characters."""
 MIN_IMAGES = 1024
-"""Minimum size of the calibration set; with fewer images the compiler lowers the optimisation level."""
+"""Minimum size of the calibration set; with fewer images the compiler lowers the optimization level."""
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.hef")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Optimisation level, compression level and compiler effort of a preset; see ``Script``."""
+    """Optimization level, compression level and compiler effort of a preset; see ``Script``."""
 
     optimization: int
     compression: int
@@ -40,7 +40,7 @@ PRESETS: Mapping[Preset, Levels] = {
 
 @dataclass(frozen=True, slots=True)
 class Algorithms:
-    """Switches for single optimisation algorithms that override the optimisation level; null leaves it to the level."""
+    """Switches for single optimization algorithms that override the optimization level; null leaves it to the level."""
 
     bias_correction: Policy | None = None
     finetune: Policy | None = None
@@ -55,7 +55,7 @@ class Script:
         preset: Source of the three levels below wherever they are null.
         optimization_level: 0 to 4: none, bias correction, fine-tuning on 1,024 images, AdaRound of some or of all
             layers. A CUDA GPU is needed above 0.
-        compression_level: 0 to 5: how many weights are quantised to 4 bits.
+        compression_level: 0 to 5: how many weights are quantized to 4 bits.
         compiler_effort: With ``max`` the allocator searches longest.
         batch_size: Images per calibration batch; it bounds the memory of calibration.
         precision: Precision mode per layer, by name or with ``*``; all other layers have 8 bits.
@@ -110,7 +110,7 @@ class CompileParams:
         script: Content of the model script.
         calibration_images: Size of the calibration set in captures of train cards; null uses all.
         calibration_file: ``.npy`` file that replaces the captures as calibration set.
-        allow_downgrade: Accept a network that the compiler optimised less than requested.
+        allow_downgrade: Accept a network that the compiler optimized less than requested.
         operators: ONNX operators that the installed compiler supports in addition to the known ones.
         compiler: Location of the compiler.
 
@@ -201,7 +201,7 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
         yield (
             "calibration_images",
             (
-                f"{images} are too few for optimisation level {script.levels.optimization}, which needs "
+                f"{images} are too few for optimization level {script.levels.optimization}, which needs "
                 f"{MIN_IMAGES:,}; script.preset=fast accepts any number"
             ),
         )

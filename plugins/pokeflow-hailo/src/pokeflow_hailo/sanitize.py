@@ -1,4 +1,4 @@
-"""Sanitising of output from other machines and programs: a terminal would execute the control codes in it."""
+"""Sanitizing of output from other machines and programs: a terminal would execute the control codes in it."""
 
 import re
 

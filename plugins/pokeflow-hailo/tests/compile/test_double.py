@@ -117,7 +117,7 @@ def test_calls_in_a_wrong_order_are_refused(sdk, parsed, calls, tmp_path):
 WRONG = {
     "channels first": PICTURES.transpose(0, 3, 1, 2),
     "another size": PICTURES[:, :8],
-    "normalised, with normalization in the script": (PICTURES / 127.5 - 1).astype(np.float32),
+    "normalized, with normalization in the script": (PICTURES / 127.5 - 1).astype(np.float32),
     "wider numbers": PICTURES.astype(np.float64),
     "fewer than calibset_size": PICTURES[:3],
     "a list": [*PICTURES],
@@ -134,7 +134,7 @@ def test_wrong_calibration_data_is_refused(sdk, parsed, name):
 def test_pictures_for_another_stage_are_refused(sdk, parsed):
     with (
         parsed.infer_context(sdk.InferenceContext.SDK_NATIVE) as context,
-        pytest.raises(sdk.BackendValueError, match="normalised for SDK_NATIVE"),
+        pytest.raises(sdk.BackendValueError, match="normalized for SDK_NATIVE"),
     ):
         parsed.infer(context=context, dataset=PICTURES)
     with pytest.raises(sdk.BackendValueError, match="while it is open"):

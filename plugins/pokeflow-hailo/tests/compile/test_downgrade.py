@@ -31,7 +31,7 @@ def test_allowed_downgrade_is_reported(flow, backend, plenty):
     assert (report["requested"]["optimization_level"], report["effective"]["optimization_level"]) == (2, 0)
     assert report["lowered_because"] == "there's no available GPU"
     assert any("Reducing optimization level" in line for line in report["warnings"])
-    assert result.facts["quantization"] == "INT8, Hailo optimisation level 0"
+    assert result.facts["quantization"] == "INT8, Hailo optimization level 0"
 
 
 def test_gpu_and_enough_images_reach_the_requested_level(flow, backend, plenty, interpreter):

@@ -57,7 +57,7 @@ def test_changed_inputs_are_quantized_again(compiled, backend, interpreter):
         assert len(list(task.work.glob("optimized-*"))) == 1
 
 
-def test_incomplete_optimisation_is_repeated(compiled, backend):
+def test_incomplete_optimization_is_repeated(compiled, backend):
     again = compiled.task(attempt=2)
     (kept,) = again.work.glob("optimized-*")
     (kept / "done.json").unlink()
@@ -69,7 +69,7 @@ def test_incomplete_optimisation_is_repeated(compiled, backend):
 
 @pytest.mark.parametrize("file", ["optimized.har", "quantized.npy", "done.json"])
 @pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda content: bytes(len(content))])
-def test_damaged_optimisation_is_repeated(done, compiled, backend, file, damaged):
+def test_damaged_optimization_is_repeated(done, compiled, backend, file, damaged):
     again = compiled.task(attempt=2)
     (kept,) = again.work.glob("optimized-*")
     (kept / file).write_bytes(damaged((kept / file).read_bytes()))

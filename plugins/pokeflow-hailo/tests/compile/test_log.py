@@ -50,7 +50,7 @@ def test_reduced_level_is_parsed_with_its_reason():
     assert parsed.algorithms["Mixed Precision"] == "done"
     assert len(parsed.warnings) == 2
     assert log.downgrades(OptimizationLevels(2, 0, 1024), parsed) == [
-        "optimisation level 0 instead of 2, because there's less data than the recommended amount (1024), and there's "
+        "optimization level 0 instead of 2, because there's less data than the recommended amount (1024), and there's "
         "no available GPU",
         "calibrated on 64 images instead of 1024",
     ]

@@ -72,7 +72,7 @@ NUMBER = re.compile(r"\d+(\.\d*[1-9])?")
 
 
 @given(st.tuples(*[st.floats(1e-6, 10)] * 3), st.tuples(*[st.floats(1e-6, 10)] * 3))
-def test_normalisation_is_255_times_the_spec_without_exponents(mean, std):
+def test_normalization_is_255_times_the_spec_without_exponents(mean, std):
     line = script.render_script(Script(), Preprocessing(224, mean, std), 1).splitlines()[0]
     match = re.fullmatch(r"normalization1 = normalization\(\[(.*)\], \[(.*)\]\)", line)
     numbers = [number for group in match.groups() for number in group.split(", ")]

@@ -24,7 +24,7 @@ def _queries(version: Version) -> Iterator[str]:
     if data.query_kind == SIMULATED:
         yield (
             "The queries are simulated captures of pictures that are among the references: the figures state how well "
-            "a capture of a known picture is recognised, not how well a user's photo is."
+            "a capture of a known picture is recognized, not how well a user's photo is."
         )
     if data.query_kind is None:
         yield "Whether the queries are photos or simulated captures is not recorded."
@@ -60,7 +60,7 @@ def _chance(version: Version) -> Iterator[str]:
 def _loss(producer: Record) -> Iterator[str]:
     drop, least = producer.metrics.get("accuracy_drop"), producer.metrics.get("cosine_to_parent_min")
     if drop is not None:
-        yield f"On the validation queries, the compiled model recognises {_describe_drop(drop)} its parent."
+        yield f"On the validation queries, the compiled model recognizes {_describe_drop(drop)} its parent."
     if least is not None:
         yield f"The embedding that compilation changed most has a cosine similarity of {least:.3f} to its parent's."
 

@@ -106,7 +106,7 @@ def _use(version: Version) -> Lines:
         return
     yield (
         f"It converts a picture of {formats.square(size)} pixels to an embedding of {length} numbers. A picture is "
-        "recognised as the reference whose embedding has the highest cosine similarity; the references must be "
+        "recognized as the reference whose embedding has the highest cosine similarity; the references must be "
         "embedded by this exact version."
     )
     yield ""

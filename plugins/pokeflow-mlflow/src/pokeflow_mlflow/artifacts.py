@@ -60,13 +60,13 @@ def send(
     """Upload the artifacts of a run; a repeated call replaces them by the same content.
 
     Args:
-        client: the client of the tracking store.
-        run_id: the run.
-        record: the record of the task.
-        folder: the task's folder.
-        uri: the task's URI in a bucket, or None.
-        note: the provenance of the task.
-        params: the parameters of the stage.
+        client: The client of the tracking store.
+        run_id: The run.
+        record: The record of the task.
+        folder: The task's folder.
+        uri: The task's URI in a bucket, or None.
+        note: The provenance of the task.
+        params: The parameters of the stage.
 
     """
     uploads, links_to_list = sort(record, folder, params)

@@ -50,7 +50,7 @@ class Connection:
         """Return the id of an experiment; create the experiment if it does not exist.
 
         Raises:
-            PokeflowError: the experiment was deleted in MLflow.
+            PokeflowError: The experiment was deleted in MLflow.
 
         """
         from mlflow.exceptions import MlflowException
@@ -88,11 +88,11 @@ def connect(
     writing. A server must respond within ``RESPONSE_SECONDS``.
 
     Args:
-        uri: the tracking store.
-        registry_uri: the model registry, if it is not at ``uri``.
-        endpoint: the endpoint of the S3 server that keeps the artifacts or the store itself. It is set as an
+        uri: The tracking store.
+        registry_uri: The model registry, if it is not at ``uri``.
+        endpoint: The endpoint of the S3 server that keeps the artifacts or the store itself. It is set as an
             environment variable, unless that variable is already set.
-        region: the region of the S3 server; set in the same way.
+        region: The region of the S3 server; set in the same way.
 
     Raises:
         PokeflowError: If MLflow reports an error, the server does not respond, or another process holds the lock for

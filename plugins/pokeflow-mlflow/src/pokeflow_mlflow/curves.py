@@ -42,12 +42,12 @@ class Curves:
     """Rows of a finished task's files.
 
     Attributes:
-        record: the record of the task.
-        steps: all rows of the training steps, by step.
-        history: the rows of the epochs.
-        system: the samples of the machine's load to log, each with its number.
-        logged_steps: the training steps to log.
-        thinned: by file of which only some rows are logged, their number: "100 of 2,000 rows".
+        record: The record of the task.
+        steps: All rows of the training steps, by step.
+        history: The rows of the epochs.
+        system: The samples of the machine's load to log, each with its number.
+        logged_steps: The training steps to log.
+        thinned: By file of which only some rows are logged, their number: "100 of 2,000 rows".
 
     """
 

@@ -36,10 +36,10 @@ def tags_of(record: Record, folder: Path, uri: str | None, note: Note) -> dict[s
     """Return the tags of a run: the record's fields except parameters and figures, and its provenance.
 
     Args:
-        record: the record of the task.
-        folder: the task's folder on the machine that executed it.
-        uri: the task's URI in a bucket, or None.
-        note: the provenance of the task.
+        record: The record of the task.
+        folder: The task's folder on the machine that executed it.
+        uri: The task's URI in a bucket, or None.
+        note: The provenance of the task.
 
     """
     environment = record.environment

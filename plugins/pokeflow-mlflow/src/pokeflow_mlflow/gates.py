@@ -31,11 +31,11 @@ def settle(client: "MlflowClient", name: str, version: int, alias: str, passed: 
     alias fails, the alias moves to the newest version that passed, or is deleted if there is no such version.
 
     Args:
-        client: the client of the registry.
-        name: the registered model.
-        version: the version that was evaluated; its tags must be written already.
-        alias: the alias of the approved version.
-        passed: whether the version passed all gates; None means that there are no gates, and the alias does not move.
+        client: The client of the registry.
+        name: The registered model.
+        version: The version that was evaluated; its tags must be written already.
+        alias: The alias of the approved version.
+        passed: Whether the version passed all gates; None means that there are no gates, and the alias does not move.
 
     Raises:
         MlflowException: MLflow refused to set the alias ``TRIES`` times.

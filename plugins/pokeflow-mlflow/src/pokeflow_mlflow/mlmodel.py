@@ -23,11 +23,11 @@ def files(model_id: str, location: str, run_id: str | None, record: Record, *, o
     They are written without MLflow's own code, which needs pandas. YAML is written as its subset JSON.
 
     Args:
-        model_id: the id of the logged model.
-        location: the artifact URI of the logged model.
-        run_id: the run that produced the model, or None.
-        record: the record of the task that produced the model.
-        output: the default output of ``predict``: ``matches`` or ``embedding``.
+        model_id: The id of the logged model.
+        location: The artifact URI of the logged model.
+        run_id: The run that produced the model, or None.
+        record: The record of the task that produced the model.
+        output: The default output of ``predict``: ``matches`` or ``embedding``.
 
     """
     needs = requirements()

@@ -14,16 +14,16 @@ class TrackParams:
     """Parameters of the stage ``track``: the tracking store, the experiments and the files to log.
 
     Attributes:
-        uri: the tracking store: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a server's ``http(s)://``,
+        uri: The tracking store: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a server's ``http(s)://``,
             ``s3://bucket/prefix`` or the ARN of SageMaker's managed MLflow.
-        project: the experiment of all runs that ``experiments`` does not assign.
-        experiments: the experiment by model; it holds the runs of the tasks that produce this model.
-        log_artifacts: log every file. By default small text files, embeddings and TensorBoard's files are logged;
+        project: The experiment of all runs that ``experiments`` does not assign.
+        experiments: The experiment by model; it holds the runs of the tasks that produce this model.
+        log_artifacts: Log every file. By default small text files, embeddings and TensorBoard's files are logged;
             all other files are only listed in ``links.json``.
-        file_mb: largest size, in MB, of an embeddings file or a TensorBoard file that is logged by default.
-        rows: largest number of rows logged from each file of a task's telemetry, spread evenly; None means all.
-        endpoint: the endpoint of an S3 server other than AWS's.
-        region: the region of the S3 server.
+        file_mb: Largest size, in MB, of an embeddings file or a TensorBoard file that is logged by default.
+        rows: Largest number of rows logged from each file of a task's telemetry, spread evenly; None means all.
+        endpoint: The endpoint of an S3 server other than AWS's.
+        region: The region of the S3 server.
 
     """
 
@@ -42,17 +42,17 @@ class RegisterParams:
     """Parameters of the stage ``register``: the model registry, the files to upload and the gates.
 
     Attributes:
-        uri: the tracking store that holds the logged model with its files.
-        registry_uri: the model registry, if it is not at ``uri``.
-        experiment: the experiment of logged models whose producing task was not tracked.
-        description: text in front of the description that is generated from the records.
-        without: patterns of files that are not uploaded. Checkpoints, calibration pictures and a compiler's archive
+        uri: The tracking store that holds the logged model with its files.
+        registry_uri: The model registry, if it is not at ``uri``.
+        experiment: The experiment of logged models whose producing task was not tracked.
+        description: Text in front of the description that is generated from the records.
+        without: Patterns of files that are not uploaded. Checkpoints, calibration pictures and a compiler's archive
             are of no use to anyone who loads a model.
-        alias: the alias of the newest version whose figures pass all gates. Without gates no version is approved,
+        alias: The alias of the newest version whose figures pass all gates. Without gates no version is approved,
             and the alias does not change.
-        gates: the gates by the names of figures.
-        endpoint: the endpoint of an S3 server other than AWS's.
-        region: the region of the S3 server.
+        gates: The gates by the names of figures.
+        endpoint: The endpoint of an S3 server other than AWS's.
+        region: The region of the S3 server.
 
     """
 

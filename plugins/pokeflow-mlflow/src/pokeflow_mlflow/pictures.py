@@ -27,7 +27,7 @@ def pictures(model_input: Any) -> Iterator["np.ndarray"]:
     """Yield every picture as uint8 RGB, H×W×3; each is decoded only when it is requested.
 
     Raises:
-        PokeflowError: an item is no valid picture; the message names the item and the reason.
+        PokeflowError: An item is no valid picture; the message names the item and the reason.
 
     """
     for number, item in enumerate(_items(model_input), start=1):

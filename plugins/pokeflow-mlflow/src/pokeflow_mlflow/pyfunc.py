@@ -41,16 +41,16 @@ class PythonModel:
         """Return the best matches of every picture, or its embedding; the whole frame is taken as the card.
 
         Args:
-            model_input: one or more pictures in a form that the module ``pictures`` accepts.
+            model_input: One or more pictures in a form that the module ``pictures`` accepts.
             params: ``top``, the number of matches per picture (1 to 1000, default 5), and ``output``, ``matches`` or
                 ``embedding``. The default output is ``matches``, without a gallery ``embedding``.
 
         Returns:
             For ``matches`` one ``{"matches": [...]}`` per picture: cards, best first, each with its cosine similarity
-            as ``score``. For ``embedding`` a float32 array N×D as the network computes it, not normalised.
+            as ``score``. For ``embedding`` a float32 array N×D as the network computes it, not normalized.
 
         Raises:
-            MlflowException: a picture or a parameter is invalid.
+            MlflowException: A picture or a parameter is invalid.
 
         """
         from mlflow.exceptions import MlflowException

@@ -90,7 +90,7 @@ def test_tags_have_label_type_parent_and_benchmark_metrics(job, uri):
     }
 
 
-def test_description_summarises_the_records(job, uri):
+def test_description_summarizes_the_records(job, uri):
     register.run(job(description="For the phone."))
 
     assert versions_in(uri)[0].description == (

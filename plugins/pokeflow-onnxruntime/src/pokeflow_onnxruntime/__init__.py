@@ -1,4 +1,4 @@
-"""The cpu target: static INT8 quantisation, benchmark, profile and recognition with ONNX Runtime."""
+"""The cpu target: static INT8 quantization, benchmark, profile and recognition with ONNX Runtime."""
 
 from collections.abc import Iterable
 

@@ -9,12 +9,12 @@ from pokeflow_vision import calibration
 
 @dataclass(frozen=True, slots=True)
 class CompileParams:
-    """Parameters of static INT8 quantisation: QDQ, uint8 activations, int8 weights, ranges from calibration images.
+    """Parameters of static INT8 quantization: QDQ, uint8 activations, int8 weights, ranges from calibration images.
 
     Attributes:
         method: How activation ranges are derived from the calibration images.
         percentile: Percentage of a tensor's values inside its range; read by the method of that name only.
-        per_channel: Whether weights are quantised per output channel instead of per tensor.
+        per_channel: Whether weights are quantized per output channel instead of per tensor.
         reduce_range: Limit weights to 7 bits, for x86 CPUs without VNNI, on which 8-bit products can saturate.
         calibration_images: Number of captures of train cards; None uses all in the data set, and requires at least 32.
         calibration_file: ``.npy`` file of your own pictures instead (``pokeflow_vision.calibration``).

@@ -191,7 +191,7 @@ def test_old_opset_is_refused(flow, backends, make_network):
 def test_quantized_network_is_refused(flow, backends):
     task = flow.compile()
     backends["compile"](task)
-    with pytest.raises(PokeflowError, match="already quantised"):
+    with pytest.raises(PokeflowError, match="already quantized"):
         compile.require_quantizable(task.output / "model.onnx")
 
 
@@ -204,7 +204,7 @@ def test_network_with_nothing_to_quantize_is_refused(tmp_path):
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 3])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
-    with pytest.raises(PokeflowError, match="no operator to quantise; it needs one of Conv, Gemm, MatMul"):
+    with pytest.raises(PokeflowError, match="no operator to quantize; it needs one of Conv, Gemm, MatMul"):
         compile.require_quantizable(tmp_path / "m.onnx")
 
 

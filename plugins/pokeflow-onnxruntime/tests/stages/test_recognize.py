@@ -10,7 +10,7 @@ from pokeflow_vision.recognition import RecognizeParams
 
 @pytest.fixture
 def recognize(flow, backends, tmp_path):
-    """Benchmark the student, then recognise a picture in its gallery."""
+    """Benchmark the student, then recognize a picture in its gallery."""
     student = flow.student()
     benchmark = flow.benchmark(student, flow.prepared())
     backends["benchmark"](benchmark)

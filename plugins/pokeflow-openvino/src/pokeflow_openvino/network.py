@@ -46,7 +46,7 @@ class OpenvinoNetwork:
     _free: Lock = field(default_factory=Lock)
 
     def prepare(self, squares: "np.ndarray") -> "np.ndarray":
-        """Convert uint8 N×size×size×3 RGB to the network's input, float32 N×3×size×size, normalised."""
+        """Convert uint8 N×size×size×3 RGB to the network's input, float32 N×3×size×size, normalized."""
         return normalize(squares, self.spec)
 
     def __call__(self, prepared: "np.ndarray") -> "np.ndarray":

@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class CompileParams:
-    """Parameters of INT8 quantisation: NNCF's post-training quantisation, int8 weights per channel.
+    """Parameters of INT8 quantization: NNCF's post-training quantization, int8 weights per channel.
 
     Attributes:
-        preset: ``performance`` quantises activations symmetrically, ``mixed`` asymmetrically.
-        bias_correction: Correction of the shift that quantising causes: ``fast``, from statistics of single layers, or
+        preset: ``performance`` quantizes activations symmetrically, ``mixed`` asymmetrically.
+        bias_correction: Correction of the shift that quantizing causes: ``fast``, from statistics of single layers, or
             ``accurate``: slower, by running the network layer by layer, for networks that lose too much accuracy.
         calibration_images: Number of captures of train cards; None uses all in the data set.
         calibration_file: ``.npy`` file of your own pictures instead (``pokeflow_vision.calibration``).

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Request to quantise ``source``: ``folder`` holds the pictures and their preprocessing and receives the result."""
+    """Request to quantize ``source``: ``folder`` holds the pictures and their preprocessing and receives the result."""
 
     source: str
     folder: str
@@ -38,7 +38,7 @@ class Request:
 
 
 def main(request: Request) -> None:
-    """Quantise and save a network; the output that NNCF prints goes to stderr."""
+    """Quantize and save a network; the output that NNCF prints goes to stderr."""
     progress = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.modules["torch"] = None  # type: ignore[assignment]  # None is how an import is barred

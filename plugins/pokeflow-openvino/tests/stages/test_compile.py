@@ -104,7 +104,7 @@ def test_unsuitable_networks_are_refused_with_the_reason(spoilt, tmp_path):
 
 
 def test_compiled_network_is_not_compiled_again(compiled_model):
-    with pytest.raises(PokeflowError, match="already quantised"):
+    with pytest.raises(PokeflowError, match="already quantized"):
         compile.require_quantizable(compiled_model.folder / "model.xml")
 
 
@@ -120,13 +120,13 @@ def test_file_that_is_no_network_is_refused(tmp_path, content):
     [
         (
             "echo reading >&2; echo 'ValueError: no such layer' >&2; exit 3",
-            r"cannot quantise it \(ValueError: no such layer\)",
+            r"cannot quantize it \(ValueError: no such layer\)",
         ),
-        ("exit 3", r"cannot quantise it \(exit code 3\)"),
+        ("exit 3", r"cannot quantize it \(exit code 3\)"),
         ("kill -9 $$", "signal 9 ended NNCF"),
     ],
 )
-def test_failed_quantiser_is_reported(flow, monkeypatch, tmp_path, program, sentence):
+def test_failed_quantizer_is_reported(flow, monkeypatch, tmp_path, program, sentence):
     file = tmp_path / "python"
     file.write_text(f"#!/bin/sh\n{program}\n")
     file.chmod(0o755)
@@ -137,7 +137,7 @@ def test_failed_quantiser_is_reported(flow, monkeypatch, tmp_path, program, sent
     assert list(task.work.iterdir()) == []
 
 
-def test_quantiser_ends_when_its_caller_is_interrupted(flow, monkeypatch, tmp_path):
+def test_quantizer_ends_when_its_caller_is_interrupted(flow, monkeypatch, tmp_path):
     file = tmp_path / "python"
     file.write_text("#!/bin/sh\necho 0\nexec sleep 600\n")
     file.chmod(0o755)

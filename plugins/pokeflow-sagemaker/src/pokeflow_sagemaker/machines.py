@@ -22,10 +22,10 @@ class Account:
     """The project, region, execution role and KMS key that jobs run with.
 
     Attributes:
-        project: name of the project; it is part of role names and tags.
+        project: Name of the project; it is part of role names and tags.
         region: AWS region; None: the one in AWS's own settings.
         role: ARN of the execution role; None: the role that ``pokeflow provision`` creates for ``project``.
-        kms_key: key that encrypts the instances' volumes and the output that SageMaker itself writes.
+        kms_key: Key that encrypts the instances' volumes and the output that SageMaker itself writes.
 
     """
 

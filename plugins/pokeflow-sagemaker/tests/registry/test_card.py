@@ -235,10 +235,10 @@ def test_merge_keeps_peoples_entries_and_replaces_pokeflows():
     there["evaluation_details"].append({"name": "by hand"})
     there["additional_information"]["custom_details"] |= {"team": "cards", "pokeflow old": "gone"}
     newer = dataclasses.replace(BENCH, metrics={"top1_accuracy": 0.5})
-    after = valid(card.merge(there, card.build(model(MODEL, newer, description="Recognises cards."))))
+    after = valid(card.merge(there, card.build(model(MODEL, newer, description="Recognizes cards."))))
 
     assert after["business_details"] == {"business_problem": "cards"}
-    assert after["intended_uses"] == {"risk_rating": "Low", "purpose_of_model": "Recognises cards."}
+    assert after["intended_uses"] == {"risk_rating": "Low", "purpose_of_model": "Recognizes cards."}
     assert [e["name"] for e in after["evaluation_details"]] == ["pokeflow benchmark", "by hand"]
     assert after["evaluation_details"][0]["metric_groups"][0]["metric_data"][0]["value"] == 0.5
     details = after["additional_information"]["custom_details"]

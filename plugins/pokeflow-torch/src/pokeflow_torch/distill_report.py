@@ -11,7 +11,7 @@ from pokeflow_torch.params import DistillParams, Network
 
 FILE = "distillation_report.json"
 HISTORY = (
-    "one row an epoch: train_loss is the weighted sum that was minimised, each train_<term>_loss the term before its "
+    "one row an epoch: train_loss is the weighted sum that was minimized, each train_<term>_loss the term before its "
     "weight, both means over the epoch's batches; other figures are of the val queries"
 )
 

@@ -125,7 +125,7 @@ def batch_share(accelerator: Accelerator, batch: int) -> float:
     processes = accelerator.num_processes
     if batch < 2 * processes:
         raise PokeflowError(
-            f"loop.batch_size: {batch} views per step for {processes} processes; batch normalisation needs at least "
+            f"loop.batch_size: {batch} views per step for {processes} processes; batch normalization needs at least "
             f"two per process. Set {2 * processes} or more, or use fewer devices."
         )
     return len(range(accelerator.process_index, batch, processes)) / batch

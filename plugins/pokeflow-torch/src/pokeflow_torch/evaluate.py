@@ -17,7 +17,7 @@ BATCH = 64
 
 
 def batches(images: np.ndarray, rows: Sequence[int], spec: Preprocessing, device: torch.device) -> Iterator[Tensor]:
-    """Yield normalised inputs [≤64, 3, S, S] on ``device`` from the chosen ``rows`` of uint8 images [N, H, W, 3]."""
+    """Yield normalized inputs [≤64, 3, S, S] on ``device`` from the chosen ``rows`` of uint8 images [N, H, W, 3]."""
     for start in range(0, len(rows), BATCH):
         squares = preprocessing.to_square(images[np.asarray(rows[start : start + BATCH])], spec)
         yield torch.from_numpy(preprocessing.normalize(squares, spec)).to(device)

@@ -26,7 +26,7 @@ class MarginLearner(Learner):
         self.margin_loss = losses.arcface(margin, proxies)
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the loss of normalised views ``images`` [B, 3, S, S] of the cards ``labels`` [B] as term "loss"."""
+        """Return the loss of normalized views ``images`` [B, 3, S, S] of the cards ``labels`` [B] as term "loss"."""
         embedding, _ = self.network(images)
         return {"loss": self.margin_loss(embedding.float(), labels)}
 
@@ -63,7 +63,7 @@ class DistillLearner(Learner):
         """Compute all terms and their weighted sum.
 
         Args:
-            images: Normalised views [B, 3, S, S].
+            images: Normalized views [B, 3, S, S].
             labels: Training cards [B].
 
         Returns:
@@ -81,7 +81,7 @@ class DistillLearner(Learner):
 
         Args:
             student: The student.
-            images: Normalised views [B, 3, S, S].
+            images: Normalized views [B, 3, S, S].
             labels: Cards [B], as rows of the centres of ``criterion``.
             criterion: The margin loss; None if no term needs it.
 

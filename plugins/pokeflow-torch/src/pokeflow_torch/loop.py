@@ -58,7 +58,7 @@ def fit(
         task: The running task.
         learner: The network to train, with its loss.
         cards: The training cards.
-        optim: Parameters of the optimiser.
+        optim: Parameters of the optimizer.
         loop: Parameters of the loop; ``keep_checkpoint`` writes the last state to ``task.output``.
         strength: Strength of the augmentation.
         validate: Returns metrics of the averaged network for the history. It is called after every

@@ -1,6 +1,6 @@
 """Distillation losses between the embeddings and token maps of a teacher and a student, with their sources.
 
-The teacher's tokens are standardised per channel, with mean 0 and variance 1 over its training cards, so that no
+The teacher's tokens are standardized per channel, with mean 0 and variance 1 over its training cards, so that no
 channel outweighs the others (PHI-S, Ranzinger et al. 2024, arXiv:2410.01680). Every term is a mean over the batch. A
 term that cannot be computed raises an error, because a value of 0 would look like a success.
 
@@ -120,7 +120,7 @@ def kl(student: Tensor, teacher: Tensor, bank: Tensor, temperature: float, scale
         teacher: Embeddings z_t [B, D] of the teacher.
         bank: The teacher's embeddings G [N, D] of the training cards, N at least 2.
         temperature: T, positive.
-        scale: s, the scale of the cosines.
+        scale: S, the scale of the cosines.
 
     Returns:
         A scalar, the mean over the batch.
@@ -216,9 +216,9 @@ def task(student: Tensor, labels: Tensor, margin_loss: Callable[[Tensor, Tensor]
 
 
 def arcface(margin: Margin, proxies: Tensor) -> SubCenterArcFaceLoss:
-    """Create a sub-centre ArcFace loss whose centres are initialised from ``proxies``.
+    """Create a sub-centre ArcFace loss whose centres are initialized from ``proxies``.
 
-    Further centres of a card are initialised near its first one, with noise from a fixed seed. Sources: Deng et al.
+    Further centres of a card are initialized near its first one, with noise from a fixed seed. Sources: Deng et al.
     2020, Sub-center ArcFace (ECCV); Deng et al. 2019, arXiv:1801.07698.
 
     Args:

@@ -20,7 +20,7 @@ STRIDE = 16
 
 
 class Embedder(nn.Module):
-    """A timm backbone under a linear head: normalised images [B, 3, S, S] → embedding [B, D], tokens [B, C, h, w].
+    """A timm backbone under a linear head: normalized images [B, 3, S, S] → embedding [B, D], tokens [B, C, h, w].
 
     The embedding is not scaled to length 1. The tokens are the deepest feature map whose stride is at most 16
     pixels: a CNN's stride-16 stage, or a ViT's last block after its norm and without the prefix tokens. The head is a
@@ -51,7 +51,7 @@ class Embedder(nn.Module):
         self.head = nn.Sequential(nn.Linear(self.features, embedding_dim, bias=False), nn.BatchNorm1d(embedding_dim))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings [B, D] and tokens [B, C, h, w] of normalised images [B, 3, S, S]."""
+        """Return embeddings [B, D] and tokens [B, C, h, w] of normalized images [B, 3, S, S]."""
         final, tokens = self._maps(images)
         return self.head(self._head_input(final, tokens)), tokens
 

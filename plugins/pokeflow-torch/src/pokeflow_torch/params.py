@@ -27,7 +27,7 @@ class Network:
             preprocessing.
         embedding_dim: Number of values of an embedding.
         grid: 1: the head reads the pooled features. Above 1 it also reads the token map averaged to ``grid`` × ``grid``
-            cells, because the position of something on a card helps to recognise the card.
+            cells, because the position of something on a card helps to recognize the card.
 
     """
 
@@ -198,7 +198,7 @@ def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
         yield "optim.ema", f"{optim.ema} is not between 0 and 1."
     yield from _outside("network", network, embedding_dim=(1, 65536), grid=(1, 64))
     yield from _outside("optim", optim, lr=(0, 1), weight_decay=(0, 10), warmup=(0, 1), clip=(0, math.inf))
-    # Batch normalisation needs at least two samples in a batch.
+    # Batch normalization needs at least two samples in a batch.
     yield from _outside("loop", params.loop, epochs=(1, math.inf), batch_size=(2, math.inf), views=(1, math.inf))
     yield from _outside("loop", params.loop, seed=(0, math.inf), validate_every=(0, math.inf))
     yield from _outside("margin", params.margin, angle=(0, 1.5), scale=(1, 1000), centers=(1, 16))

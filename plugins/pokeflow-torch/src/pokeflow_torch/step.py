@@ -23,7 +23,7 @@ PHASES = ("load", "augment", "forward", "backward", "optimizer", "average")
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """Training cards: one uint8 image each [N, S, S, 3], and the mean and std that normalise the input."""
+    """Training cards: one uint8 image each [N, S, S, 3], and the mean and std that normalize the input."""
 
     images: np.ndarray
     mean: tuple[float, float, float]
@@ -33,8 +33,8 @@ class Cards:
 class Learner(nn.Module):
     """Base class of trainable modules: ``network`` is shipped, further modules of the loss are not.
 
-    ``forward`` takes normalised views [B, 3, S, S] and their labels [B] (positions in ``Cards.images``) and returns
-    the terms of the loss by name; the term "loss" is minimised.
+    ``forward`` takes normalized views [B, 3, S, S] and their labels [B] (positions in ``Cards.images``) and returns
+    the terms of the loss by name; the term "loss" is minimized.
     """
 
     network: Embedder
@@ -42,7 +42,7 @@ class Learner(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class StepSettings:
-    """Settings common to all steps: cards, optimiser, augmentation strength, seed and total number of steps."""
+    """Settings common to all steps: cards, optimizer, augmentation strength, seed and total number of steps."""
 
     cards: Cards
     optim: Optim
@@ -65,7 +65,7 @@ class StepResult:
 
 
 class Stepper:
-    """A learner on its device with its optimiser, and the averaged network that is shipped.
+    """A learner on its device with its optimizer, and the averaged network that is shipped.
 
     The context manager ``phase`` is entered around each of ``PHASES``. Only the first process updates the average.
     """

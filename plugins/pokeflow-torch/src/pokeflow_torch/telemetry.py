@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SYSTEM_EVERY = 5.0
 """Seconds between two samples of the system metrics."""
 MIN_INTERVAL = 0.1
-"""Shortest interval, in seconds, over which the utilisation of the processor is measured."""
+"""Shortest interval, in seconds, over which the utilization of the processor is measured."""
 
 
 class Telemetry:
@@ -216,7 +216,7 @@ def _watch(folder: Path, device: torch.device, stop: threading.Event) -> None:
 
 
 def machine(folder: Path, seconds: float | None) -> dict[str, float]:
-    """Return the utilisation of processor, memory and disk as ``system/`` metrics; unknown ones are left out.
+    """Return the utilization of processor, memory and disk as ``system/`` metrics; unknown ones are left out.
 
     Args:
         folder: A folder on the disk to measure.

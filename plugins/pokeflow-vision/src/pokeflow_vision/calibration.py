@@ -93,7 +93,7 @@ def write(folder: Path, data: Dataset, images: int | None, file: str | None = No
         file: An .npy of the user's own pictures, which replace the captures of the data set.
 
     Returns:
-        The pictures, uint8 N×size×size×3 RGB, 0 to 255, resized and not yet normalised.
+        The pictures, uint8 N×size×size×3 RGB, 0 to 255, resized and not yet normalized.
 
     """
     import numpy as np
@@ -109,11 +109,11 @@ def write(folder: Path, data: Dataset, images: int | None, file: str | None = No
 def save_squares(
     file: Path, pictures: "np.ndarray", rows: Sequence[int], spec: preprocessing.Preprocessing, label: str
 ) -> None:
-    """Write rows of an array of pictures as an .npy of uint8 n×size×size×3, resized and not yet normalised.
+    """Write rows of an array of pictures as an .npy of uint8 n×size×size×3, resized and not yet normalized.
 
     Args:
         file: The .npy to write.
-        pictures: uint8 N×H×W×3 RGB.
+        pictures: Uint8 N×H×W×3 RGB.
         rows: The n rows of ``pictures`` to write, in this order.
         spec: Preprocessing that sets the size.
         label: Label of the progress bar.
@@ -144,7 +144,7 @@ def _read_own_pictures(
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (spec.size, spec.size, 3):
         raise PokeflowError(
             f"{file}: contains {pictures.dtype}{list(pictures.shape)}; a calibration set is uint8 [N, {spec.size}, "
-            f"{spec.size}, 3], RGB, 0 to 255, not normalised."
+            f"{spec.size}, 3], RGB, 0 to 255, not normalized."
         )
     least = images or MIN_CAPTURES
     if len(pictures) < least:
@@ -193,7 +193,7 @@ def require_in_domain(
         raise PokeflowError(
             f"calibration: these {len(pictures)} pictures are not like the val captures: {listing} standard "
             f"deviations apart; {MAX_DISTANCE:g} is the limit. Their ranges would not fit the camera. Calibrate on "
-            "captures of cards, RGB, not normalised."
+            "captures of cards, RGB, not normalized."
         )
     return {name: round(value, 4) for name, value in distances.items()}
 
@@ -222,16 +222,16 @@ def _cohens_d(first: "np.ndarray", second: "np.ndarray") -> list[float]:
 
 
 def host_normalization(spec: preprocessing.Preprocessing) -> dict[str, Any]:
-    """Return the arguments of ``config`` for a target whose network takes floats that the host normalises.
+    """Return the arguments of ``config`` for a target whose network takes floats that the host normalizes.
 
-    They name who normalises, and the network's input for the channel values 0 and 255.
+    They name who normalizes, and the network's input for the channel values 0 and 255.
     """
     import numpy as np
 
     dark, light = (np.full((1, 1, 1, 3), grey, np.uint8) for grey in (0, 255))
     ends = {name: preprocessing.normalize(end, spec).ravel().tolist() for name, end in (("from", dark), ("to", light))}
     return {
-        "normalised_by": "the host, before the graph: (x / 255 - mean) / std with preprocessing.json",
+        "normalized_by": "the host, before the graph: (x / 255 - mean) / std with preprocessing.json",
         "network_input": {"layout": "NCHW float32 RGB", **ends},
     }
 
@@ -241,7 +241,7 @@ def config(
     data: Dataset,
     pictures: "np.ndarray",
     *,
-    normalised_by: str,
+    normalized_by: str,
     network_input: Mapping[str, Any],
     domain: Mapping[str, float],
     file: str | None = None,
@@ -256,7 +256,7 @@ def config(
         folder: Folder that holds the calibration set's file.
         data: The data set.
         pictures: The calibration set, uint8 N×size×size×3 RGB.
-        normalised_by: Who normalises the pictures, and by which formula.
+        normalized_by: Who normalizes the pictures, and by which formula.
         network_input: The network's input that the array is converted to: layout, dtype and range.
         domain: Distances from the val captures, of ``require_in_domain``.
         file: File of the user's own pictures; None for captures of the data set.
@@ -278,7 +278,7 @@ def config(
         "range": [0, 255],
         "sha256": _sha256(folder / FILE),
         "resized_by": "pokeflow, to the network's input; the array needs no further resizing",
-        "normalised_by": normalised_by,
+        "normalized_by": normalized_by,
         "network_input": dict(network_input),
         "source": "the user's own pictures (calibration_file)"
         if file

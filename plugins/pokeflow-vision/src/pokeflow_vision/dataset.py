@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "val", "test")
-# Split of query views of train cards: quantisers calibrate on pictures like those of a camera.
+# Split of query views of train cards: quantizers calibrate on pictures like those of a camera.
 CALIBRATION = "calibration"
 
 

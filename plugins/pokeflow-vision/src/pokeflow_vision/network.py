@@ -40,7 +40,7 @@ INHERITED = ("architecture", "parameters")
 class Network(Protocol):
     """Interface of an opened model of any target, in two steps so that each can be timed.
 
-    ``prepare`` converts uint8 N×size×size×3 RGB to the runtime's input: normalised floats, or the bytes unchanged.
+    ``prepare`` converts uint8 N×size×size×3 RGB to the runtime's input: normalized floats, or the bytes unchanged.
     A call computes embeddings from it, float32 N×``dim``, not scaled to length 1.
     """
 
@@ -88,14 +88,14 @@ def embed(
 
     Args:
         network: The opened network.
-        images: uint8 N×H×W×3 RGB.
+        images: Uint8 N×H×W×3 RGB.
         rows: The n rows of ``images`` to embed.
         spec: Preprocessing that sets the size.
         label: Label of the progress bar and of error messages.
         batch: Number of pictures in a batch.
 
     Returns:
-        float32 n×dim, not scaled to length 1.
+        Float32 n×dim, not scaled to length 1.
 
     Raises:
         PokeflowError: An embedding is not finite.

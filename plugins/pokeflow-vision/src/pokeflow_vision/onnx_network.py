@@ -1,6 +1,6 @@
 """The contract of an ONNX graph, and the only function that opens a network with ONNX Runtime.
 
-A graph takes ``image``, float32 N×3×size×size, normalised, and returns ``embedding``, float32 N×D, not scaled to
+A graph takes ``image``, float32 N×3×size×size, normalized, and returns ``embedding``, float32 N×D, not scaled to
 length 1. Devices and servers get this file unchanged. The runtime is a parameter, because most of them have another
 one.
 """
@@ -29,7 +29,7 @@ class OnnxNetwork:
     spec: Preprocessing
 
     def prepare(self, squares: "np.ndarray") -> "np.ndarray":
-        """Convert uint8 N×size×size×3 RGB to the network's input, float32 N×3×size×size, normalised."""
+        """Convert uint8 N×size×size×3 RGB to the network's input, float32 N×3×size×size, normalized."""
         return normalize(squares, self.spec)
 
     def __call__(self, prepared: "np.ndarray") -> "np.ndarray":

@@ -47,7 +47,7 @@ class ImageError(PokeflowError):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Conversion of a picture to a network's input: resize to a square, scale to [0, 1], normalise per channel.
+    """Conversion of a picture to a network's input: resize to a square, scale to [0, 1], normalize per channel.
 
     Attributes:
         size: Side of the square input in pixels.
@@ -166,7 +166,7 @@ def _unreadable(name: str, error: Exception) -> str:
 
 
 def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing) -> "np.ndarray":
-    """Resize RGB pictures to uint8 N×size×size×3, the step before normalising that all targets share.
+    """Resize RGB pictures to uint8 N×size×size×3, the step before normalizing that all targets share.
 
     Args:
         images: Pictures of any height and width: uint8 H×W×3 arrays or RGB images of Pillow.
@@ -186,14 +186,14 @@ def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing)
 
 
 def normalize(squares: "np.ndarray", spec: Preprocessing) -> "np.ndarray":
-    """Normalise resized pictures to the network's input: (x / 255 - mean) / std for each channel.
+    """Normalize resized pictures to the network's input: (x / 255 - mean) / std for each channel.
 
     Args:
-        squares: uint8 N×size×size×3 RGB, 0 to 255.
+        squares: Uint8 N×size×size×3 RGB, 0 to 255.
         spec: Preprocessing with the mean and the standard deviation of each channel.
 
     Returns:
-        float32 N×3×size×size, contiguous.
+        Float32 N×3×size×size, contiguous.
 
     """
     import numpy as np

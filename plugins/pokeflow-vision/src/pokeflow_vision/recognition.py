@@ -45,7 +45,7 @@ def fingerprint(params: RecognizeParams) -> str:
 
 
 def run(task: Task, open_network: Opener) -> Result:
-    """Recognise one picture and write ``matches.json``, best match first.
+    """Recognize one picture and write ``matches.json``, best match first.
 
     The whole frame is taken for the card, even if the picture shows much around it. ``score`` is the cosine between
     embeddings; ``seconds`` is the time from opening the picture to the answer.

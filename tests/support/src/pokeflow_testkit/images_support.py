@@ -15,7 +15,7 @@ from pokeflow_vision.testing import data, network
 
 @dataclass(frozen=True)
 class Numpy:
-    """The small network, opened; pictures stay bytes until inference, as on a chip that normalises."""
+    """The small network, opened; pictures stay bytes until inference, as on a chip that normalizes."""
 
     spec: Preprocessing
     dim: int = network.DIM

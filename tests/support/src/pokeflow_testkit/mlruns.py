@@ -82,7 +82,7 @@ def make(uri: str) -> None:
     gone = client.create_run(students, START + 30, {}, "deleted").info.run_id
     client.delete_run(gone)
     client.delete_experiment(client.create_experiment("thrown away", base and f"{base}/gone"))
-    client.create_registered_model("card-net", {"owner": "ada"}, "recognises cards")
+    client.create_registered_model("card-net", {"owner": "ada"}, "recognizes cards")
     source = client.get_run(parent).info.artifact_uri
     for number in range(1, 4):
         about = ({"n": str(number)}, None, f"version {number}")

@@ -72,7 +72,7 @@ def _open(model: Input, data: Dataset, adapter: str) -> tuple[Any, str]:
 
 
 def _npz(squares: "np.ndarray", embeddings: "np.ndarray") -> bytes:
-    """Serialise both arrays uncompressed; the bytes are reproducible, since numpy writes a constant time."""
+    """Serialize both arrays uncompressed; the bytes are reproducible, since numpy writes a constant time."""
     import numpy as np
 
     out = io.BytesIO()

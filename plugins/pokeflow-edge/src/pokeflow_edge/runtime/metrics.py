@@ -36,7 +36,7 @@ class Tally:
             "rss_bytes": f"{MEMORY} has no such entry" if rss is None else None,
             "peak_rss_bytes": f"{MEMORY} has no such entry" if peak is None else None,
             "temperature_c": f"{TEMPERATURE} cannot be read" if temperature is None else None,
-            "milliseconds": None if self.steps else "nothing has been recognised yet",
+            "milliseconds": None if self.steps else "nothing has been recognized yet",
         }
         return {
             "count": self.answers.total(),

@@ -1,4 +1,4 @@
-"""The recogniser of a bundle, which opens only after its files, adapter and self-test are verified."""
+"""The recognizer of a bundle, which opens only after its files, adapter and self-test are verified."""
 
 import importlib.util
 import io
@@ -88,7 +88,7 @@ class BundleRecognizer:
 
 
 def open_bundle(folder: Path, threads: int = 0, **limits: int | None) -> BundleRecognizer:
-    """Open the recogniser of an unpacked bundle, and run its self-test.
+    """Open the recognizer of an unpacked bundle, and run its self-test.
 
     Args:
         folder: The unpacked bundle.

@@ -1,10 +1,10 @@
-"""The recogniser over HTTP.
+"""The recognizer over HTTP.
 
 POST /recognize   image/jpeg or image/png → matches
 GET  /health      200 if the model is open and answers
 GET  /metrics     counts, latencies, memory, temperature
 
-One event loop handles all connections, so that slow clients block no thread; one thread recognises, so that memory is
+One event loop handles all connections, so that slow clients block no thread; one thread recognizes, so that memory is
 that of one picture. The number of waiting pictures and the bytes being received are bounded.
 """
 
@@ -45,7 +45,7 @@ class ServerLimits:
         stop: Timeout for open connections to finish when the service stops.
         linger: Time during which the rest of a rejected request is read: else the client would get a broken pipe
             instead of the response.
-        waiting: Maximum number of pictures that wait in addition to the one being recognised.
+        waiting: Maximum number of pictures that wait in addition to the one being recognized.
         held: Maximum bytes of all pictures, including those being received; a single one may exceed it.
         connections: Maximum number of connections.
 
@@ -63,7 +63,7 @@ class ServerLimits:
 
 @dataclass(slots=True)
 class Server:
-    """A recogniser with its single thread, its connections and its pictures in progress."""
+    """A recognizer with its single thread, its connections and its pictures in progress."""
 
     recognizer: BundleRecognizer
     limits: ServerLimits = field(default_factory=ServerLimits)
@@ -84,7 +84,7 @@ class Server:
 
     @property
     def under_way(self) -> int:
-        """Number of pictures being recognised or waiting."""
+        """Number of pictures being recognized or waiting."""
         self.busy = {future for future in self.busy if not future.done()}
         return len(self.busy)
 
@@ -207,7 +207,7 @@ class Server:
             log.error("%s", error)
             return 500, {"error": str(error)}, {}
         except Exception as error:  # every request gets a response
-            log.exception("a picture could not be recognised")
+            log.exception("a picture could not be recognized")
             return 500, {"error": f"the model failed ({type(error).__name__})."}, {}
         return 200, {**answer.as_dict(), **self.recognizer.bundle.describe}, {}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def calibration_config(
     folder: Path, data: Dataset, images: "np.ndarray", domain: Mapping[str, float], params: CompileParams
 ) -> dict[str, Any]:
-    """Return the description of the calibration set: raw pictures, which the chip normalises.
+    """Return the description of the calibration set: raw pictures, which the chip normalizes.
 
     Args:
         folder: Folder of the data set.
@@ -29,7 +29,7 @@ def calibration_config(
         folder,
         data,
         images,
-        normalised_by="the chip: normalization(mean, std) of the model script, on values from 0 to 255",
+        normalized_by="the chip: normalization(mean, std) of the model script, on values from 0 to 255",
         network_input={"layout": "NHWC uint8 RGB", "from": [0, 0, 0], "to": [255, 255, 255]},
         domain=domain,
         file=params.calibration_file,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pokeflow_vision.comparison import Embeddings
 
 STAGES = ("native", "fp_optimized", "quantized")
-"""Stages of the network: as parsed, optimised in floating point, and quantised to the chip's integers."""
+"""Stages of the network: as parsed, optimized in floating point, and quantized to the chip's integers."""
 HEADER = 128
 """Bytes of the header of an ``.npy`` file."""
 

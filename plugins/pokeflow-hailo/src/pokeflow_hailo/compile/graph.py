@@ -29,10 +29,10 @@ INSTEAD = {
     "Gelu": "Export with an opset that expresses it with Erf, or use HardSwish.",
     "If": "Export one branch.",
     "Loop": "Unroll it.",
-    "LpNormalization": "Leave normalisation to the host, which scales embeddings.",
+    "LpNormalization": "Leave normalization to the host, which scales embeddings.",
     "NonMaxSuppression": "Run it on the host.",
-    "QuantizeLinear": "Use the float32 network: the compiler quantises it.",
-    "DequantizeLinear": "Use the float32 network: the compiler quantises it.",
+    "QuantizeLinear": "Use the float32 network: the compiler quantizes it.",
+    "DequantizeLinear": "Use the float32 network: the compiler quantizes it.",
 }
 MAX_FAULTS = 12
 """Maximum number of faults in a message; a wrong graph often has hundreds of the same kind."""

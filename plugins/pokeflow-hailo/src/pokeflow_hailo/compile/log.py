@@ -1,4 +1,4 @@
-"""Parser of the Dataflow Compiler's log, the only source for a reduced optimisation level."""
+"""Parser of the Dataflow Compiler's log, the only source for a reduced optimization level."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -30,11 +30,11 @@ class LogSummary:
     """The relevant content of a log.
 
     Attributes:
-        optimization_level: Reduced optimisation level, None if the log reports no reduction.
+        optimization_level: Reduced optimization level, None if the log reports no reduction.
         compression_level: Reduced compression level, None if the log reports no reduction.
-        because: Reason for the reduced optimisation level.
+        because: Reason for the reduced optimization level.
         calibration_images: Number of images that statistics were collected on.
-        algorithms: Optimisation algorithms by name, each ``done`` or ``skipped``.
+        algorithms: Optimization algorithms by name, each ``done`` or ``skipped``.
         version: Version of the compiler.
         warnings: Distinct warnings, at most ``MAX_WARNINGS``.
 
@@ -87,7 +87,7 @@ def downgrades(requested: OptimizationLevels, summary: LogSummary, off: Iterable
     if summary.optimization_level is not None and summary.optimization_level < requested.optimization_level:
         because = f", because {summary.because}" if summary.because else ""
         clauses.append(
-            f"optimisation level {summary.optimization_level} instead of {requested.optimization_level}{because}"
+            f"optimization level {summary.optimization_level} instead of {requested.optimization_level}{because}"
         )
     elif requested.optimization_level in _NEEDED:
         names, switch = _NEEDED[requested.optimization_level]

@@ -19,7 +19,7 @@ _ERRORS = (
 
 
 class Reference:
-    """A float32 network: normalises uint8 squares on the host, and returns float32 N×``dim`` embeddings."""
+    """A float32 network: normalizes uint8 squares on the host, and returns float32 N×``dim`` embeddings."""
 
     def __init__(self, folder: Path, spec: Preprocessing, dim: int) -> None:
         self.file, self.spec, self.dim = folder / ONNX, spec, dim
@@ -34,7 +34,7 @@ class Reference:
             ) from error
 
     def prepare(self, squares: "np.ndarray") -> Any:
-        """Normalise squares to float32 N×3×S×S."""
+        """Normalize squares to float32 N×3×S×S."""
         return normalize(squares, self.spec)
 
     def __call__(self, prepared: Any) -> "np.ndarray":

@@ -63,7 +63,7 @@ def write_config(work: PreparedModel, compiler: "Toolchain | None", reason: str)
         "output": {
             "name": "embedding",
             "layout": "NC",
-            "dtype": "float32, dequantised by HailoRT",
+            "dtype": "float32, dequantized by HailoRT",
             "shape": [1, work.graph.dim],
             "scaled_to_length_1_by": "the host",
         },
@@ -92,7 +92,7 @@ def write_report(
         work: The prepared model, its task and parameters.
         compiler: The compiler.
         header: Header of the compiled HEF.
-        runs: Results of the optimisation and of the compilation.
+        runs: Results of the optimization and of the compilation.
         embeddings: Embeddings by stage of the emulator.
 
     """
@@ -108,8 +108,8 @@ def write_report(
         "calibration_images": log_summary.calibration_images,
     }
     facts: dict[str, Any] = {
-        "quantization": f"INT8, Hailo optimisation level {effective['optimization_level']}",
-        "calibration": f"{work.requested.calibration_images} pictures, normalised on the chip",
+        "quantization": f"INT8, Hailo optimization level {effective['optimization_level']}",
+        "calibration": f"{work.requested.calibration_images} pictures, normalized on the chip",
         "calibration_images": work.requested.calibration_images,
         "format": "HEF",
         "framework": f"{COMPILER} {compiler.version}" if compiler.version else COMPILER,
@@ -173,9 +173,9 @@ def write_profile(work: PreparedModel, compiler: "Toolchain", file: Path) -> Non
 
 
 def figures(work: PreparedModel, embeddings: "Mapping[str, Embeddings]") -> dict[str, float]:
-    """Return the quantised network's figures, and those of the stages before it prefixed with the stage's name."""
+    """Return the quantized network's figures, and those of the stages before it prefixed with the stage's name."""
     metrics: dict[str, float] = {}
-    for stage in reversed(emulation.STAGES):  # the quantised network, which runs on the chip, comes first
+    for stage in reversed(emulation.STAGES):  # the quantized network, which runs on the chip, comes first
         comparison_metrics = comparison.compare(work.before, embeddings[stage], work.data, work.queries)
         if stage == "quantized":
             metrics |= comparison_metrics

@@ -11,7 +11,7 @@ from pokeflow_vision.preprocessing import Preprocessing
 
 @dataclass(frozen=True, slots=True)
 class OptimizationLevels:
-    """Requested optimisation: the levels of the model script, and the size of the calibration set."""
+    """Requested optimization: the levels of the model script, and the size of the calibration set."""
 
     optimization_level: int
     compression_level: int
@@ -28,14 +28,14 @@ def require_enough(level: int, images: int, allow_downgrade: bool) -> None:
     """Raise a PokeflowError for too few images for the level, which the compiler would report only after its start."""
     if level and images < MIN_IMAGES and not allow_downgrade:
         raise PokeflowError(
-            f"target.compile.params: optimisation level {level} needs {MIN_IMAGES:,} calibration images, but "
+            f"target.compile.params: optimization level {level} needs {MIN_IMAGES:,} calibration images, but "
             f"there are {images:,}; the compiler would use a lower level. Raise data.queries.calibration, use "
             "script.preset=fast, or set allow_downgrade."
         )
 
 
 def render_script(script: Script, spec: Preprocessing, images: int) -> str:
-    """Render the model script; the chip normalises values from 0 to 255 with the checkpoint's mean and std."""
+    """Render the model script; the chip normalizes values from 0 to 255 with the checkpoint's mean and std."""
     return "".join(f"{line}\n" for line in _lines(script, spec, images))
 
 

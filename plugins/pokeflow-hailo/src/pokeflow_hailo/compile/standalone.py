@@ -65,9 +65,9 @@ class Steps:
 
 
 def optimize(request: dict[str, Any], folder: Path, steps: Steps) -> None:
-    """Translate ONNX to a quantised HAR, and write the embeddings of the pictures at each of three emulated stages.
+    """Translate ONNX to a quantized HAR, and write the embeddings of the pictures at each of three emulated stages.
 
-    The native network is emulated before the model script is loaded: until then it does not normalise its input.
+    The native network is emulated before the model script is loaded: until then it does not normalize its input.
     """
     import numpy as np
     from hailo_sdk_client import ClientRunner, InferenceContext
@@ -145,11 +145,11 @@ def rows(outputs: Any, count: int, dim: int) -> Any:
 
 
 def compile(request: dict[str, Any], folder: Path, steps: Steps) -> None:
-    """Compile a quantised HAR to a HEF, and write the compiler's own performance estimate."""
+    """Compile a quantized HAR to a HEF, and write the compiler's own performance estimate."""
     from hailo_sdk_client import ClientRunner
 
     with steps.step("load"):
-        # The HAR contains the model script of the optimisation, which also configures the allocator.
+        # The HAR contains the model script of the optimization, which also configures the allocator.
         runner = ClientRunner(hw_arch=request["hw_arch"], har=str(folder / "optimized.har"))
     with steps.step("compile"):
         hef = runner.compile()

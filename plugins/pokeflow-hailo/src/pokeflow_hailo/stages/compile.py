@@ -1,4 +1,4 @@
-"""Stage ``compile``: optimise and compile in two runs, resume after a kill between them, and write the results."""
+"""Stage ``compile``: optimize and compile in two runs, resume after a kill between them, and write the results."""
 
 import contextlib
 import json
@@ -33,12 +33,12 @@ def run(task: Task) -> Result:
     """Compile the task's first model to a HEF.
 
     Returns:
-        The figures of ``pokeflow_vision.comparison`` for the quantised network in the compiler's emulator; cosine and
+        The figures of ``pokeflow_vision.comparison`` for the quantized network in the compiler's emulator; cosine and
         accuracy against the float32 references for the two stages before it; sizes in 10^6 bytes.
 
     Raises:
         UnavailableError: If no usable Dataflow Compiler is installed.
-        PokeflowError: If the compiler fails, or optimised less than requested without ``allow_downgrade``.
+        PokeflowError: If the compiler fails, or optimized less than requested without ``allow_downgrade``.
 
     """
     work = prepare_model(task)
@@ -64,7 +64,7 @@ def run(task: Task) -> Result:
 def _optimize(
     work: PreparedModel, compiler: Toolchain, record: Callable[[str], None]
 ) -> tuple[Path, CompilerOutput, bool]:
-    """Return the folder of a finished optimisation, the compiler's answer, and whether it ran just now.
+    """Return the folder of a finished optimization, the compiler's answer, and whether it ran just now.
 
     The folder is named by a digest of all inputs, so that a run that was killed afterwards resumes from it. A result
     at a lower level than requested is not kept, unless ``allow_downgrade`` is set.
@@ -97,7 +97,7 @@ def _optimize(
     folder = work.task.work / f"{OPTIMIZED}-{key}"
     finished = _load_finished(folder)
     if finished is not None:
-        log.info("  hailo: resuming from the network quantised earlier")
+        log.info("  hailo: resuming from the network quantized earlier")
         return folder, finished, False
     for old in work.task.work.glob(f"{OPTIMIZED}-*"):
         shutil.rmtree(old)
@@ -128,7 +128,7 @@ def _load_finished(folder: Path) -> CompilerOutput | None:
 
 
 def _require_requested(work: PreparedModel, summary: LogSummary) -> None:
-    """Raise a PokeflowError if the compiler optimised less than requested: it writes a valid HEF in any case."""
+    """Raise a PokeflowError if the compiler optimized less than requested: it writes a valid HEF in any case."""
     off = [name for name, policy in asdict(work.params.script.algorithms).items() if policy == "disabled"]
     shortfalls = reading.downgrades(work.requested, summary, off)
     if shortfalls and not work.params.allow_downgrade:
@@ -141,11 +141,11 @@ def _require_requested(work: PreparedModel, summary: LogSummary) -> None:
 def _compile(
     work: PreparedModel, compiler: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]
 ) -> CompilerOutput:
-    """Compile the quantised HAR, and write HEF, HARs and profile to the task's output."""
+    """Compile the quantized HAR, and write HEF, HARs and profile to the task's output."""
     into = work.task.work / "compiled"
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir()
-    # After a fresh optimisation its HAR is still in the host's folder.
+    # After a fresh optimization its HAR is still in the host's folder.
     files = {} if fresh else {"optimized.har": optimized / "optimized.har"}
     request = {"step": "compile", "hw_arch": work.params.hw_arch}
     makes = {"model.hef": MAX_HEF, "compiled.har": MAX_HAR, "profile.json": MAX_PROFILE}

@@ -71,8 +71,8 @@ class Played:
         return ARCHITECTURES[message[3] if message[2] == 0x08 else 0]
 
     def answer(self, pictures: np.ndarray) -> np.ndarray:
-        normalised = (pictures.astype(np.float32) / 255 - self.mean) / self.std
-        feed = {"image": np.ascontiguousarray(normalised.transpose(0, 3, 1, 2), np.float32)}
+        normalized = (pictures.astype(np.float32) / 255 - self.mean) / self.std
+        feed = {"image": np.ascontiguousarray(normalized.transpose(0, 3, 1, 2), np.float32)}
         return np.asarray(self.session.run(["embedding"], feed)[0])
 
 

@@ -1,7 +1,7 @@
 """A double of the Dataflow Compiler for another interpreter, as strict as what is publicly known of the real one.
 
 It can only be checked against that knowledge, which the signatures of its classes record. ``SIMULATED`` marks all of
-its results. The emulator runs the real ONNX with onnxruntime, rounded to 8 bits where it is quantised, so that
+its results. The emulator runs the real ONNX with onnxruntime, rounded to 8 bits where it is quantized, so that
 accuracies mean something; HEFs hold a true header and noise.
 
 ``HAILO_DOUBLE`` names a failure to simulate, ``<call>:<how>``; ``HAILO_DOUBLE_GPU`` set: there is a GPU.

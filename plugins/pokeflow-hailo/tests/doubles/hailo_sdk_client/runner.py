@@ -136,7 +136,7 @@ class ClientRunner:
             raise BackendValueError(f"calibset_size={script['calibset_size']} of {len(data)} images")
         raw = data.dtype in (np.uint8, np.float32) and data.min() >= 0 and data.max() > 2
         if (script["mean"] is not None) != raw:
-            raise BackendValueError("Raw images go with normalization() in the script, normalised float32 ones without")
+            raise BackendValueError("Raw images go with normalization() in the script, normalized float32 ones without")
 
     def _layers(self) -> set[str]:
         import onnx
@@ -174,11 +174,11 @@ class ClientRunner:
         size = self._size()
         if not isinstance(dataset, np.ndarray) or dataset.ndim != 4 or dataset.shape[1:] != (size, size, 3):
             raise BackendValueError(f"Pictures must be an ndarray [N, {size}, {size}, 3]")
-        normalised = dataset.dtype == np.float32 and dataset.min() < 0
-        if (context is InferenceContext.SDK_NATIVE) != normalised:
-            raise BackendValueError("Pictures must be normalised for SDK_NATIVE, whose graph has no normalization yet")
+        normalized = dataset.dtype == np.float32 and dataset.min() < 0
+        if (context is InferenceContext.SDK_NATIVE) != normalized:
+            raise BackendValueError("Pictures must be normalized for SDK_NATIVE, whose graph has no normalization yet")
         pictures = dataset.astype(np.float64)
-        if not normalised:
+        if not normalized:
             script = modelscript.read(self._script.partition("\n#")[0])
             pictures = (pictures - script["mean"]) / script["std"]
         outputs = self._run(pictures.astype(np.float32).transpose(0, 3, 1, 2))
@@ -199,7 +199,7 @@ class ClientRunner:
         return np.concatenate([session.run(None, {name: np.ascontiguousarray(image[None])})[0] for image in images])
 
     def _rounded(self, outputs: Any) -> Any:
-        """Round as with 8 bits, or 6 without optimisation, and add a little repeatable noise."""
+        """Round as with 8 bits, or 6 without optimization, and add a little repeatable noise."""
         steps = 31 if self._script.endswith("# level 0") else 127
         scale = np.abs(outputs).max() / steps
         noise = np.random.default_rng(zlib.crc32(outputs.tobytes())).normal(0, scale / 4, outputs.shape)

@@ -55,16 +55,16 @@ class Copier:
     """A copier from one source into one target.
 
     Attributes:
-        name: the URI of the source, as tags contain it.
-        source: the store to read.
-        target: the store to write to, for reading back.
-        connection: the connection to the target, for writing.
-        work: a folder for downloads.
-        report: the report to fill.
-        experiments: ids of experiments in the target, by their ids in the source.
-        runs: ids of runs in the target, by experiment and id in the source.
-        models: ids of logged models in the target, by their ids in the source.
-        locations: the locations of copied runs and logged models, by experiment and id in the source.
+        name: The URI of the source, as tags contain it.
+        source: The store to read.
+        target: The store to write to, for reading back.
+        connection: The connection to the target, for writing.
+        work: A folder for downloads.
+        report: The report to fill.
+        experiments: Ids of experiments in the target, by their ids in the source.
+        runs: Ids of runs in the target, by experiment and id in the source.
+        models: Ids of logged models in the target, by their ids in the source.
+        locations: The locations of copied runs and logged models, by experiment and id in the source.
 
     """
 
@@ -272,8 +272,8 @@ class Copier:
         """Report an error of one entity under its name, and continue with the others.
 
         Raises:
-            PokeflowError: the source or the target is unreachable, or the report has ``PROBLEMS`` problems.
-            MlflowException: the report has ``PROBLEMS`` problems.
+            PokeflowError: The source or the target is unreachable, or the report has ``PROBLEMS`` problems.
+            MlflowException: The report has ``PROBLEMS`` problems.
 
         """
         from mlflow.exceptions import MlflowException

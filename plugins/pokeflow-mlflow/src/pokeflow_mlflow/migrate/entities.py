@@ -60,14 +60,14 @@ class Run:
     """A run with all of its contents.
 
     Attributes:
-        experiment: the id of its experiment.
-        start: milliseconds since 1970.
-        end: milliseconds since 1970.
-        points: the history of every metric.
-        inputs: ids of the logged models that it read.
-        outputs: ids of the logged models that it produced, each with the step.
-        artifact_uri: its artifact URI in the store.
-        files: its artifacts.
+        experiment: The id of its experiment.
+        start: Milliseconds since 1970.
+        end: Milliseconds since 1970.
+        points: The history of every metric.
+        inputs: Ids of the logged models that it read.
+        outputs: Ids of the logged models that it produced, each with the step.
+        artifact_uri: Its artifact URI in the store.
+        files: Its artifacts.
 
     """
 

@@ -125,10 +125,10 @@ class ArtifactResolver:
     from outside could name any file.
 
     Attributes:
-        tracking_uri: the URI of the store.
-        base: the folder that relative paths refer to.
-        new_prefixes: new beginnings of artifact URIs, by their old beginnings.
-        roots: the folders that may be read; None for a trusted store, which may name any folder.
+        tracking_uri: The URI of the store.
+        base: The folder that relative paths refer to.
+        new_prefixes: New beginnings of artifact URIs, by their old beginnings.
+        roots: The folders that may be read; None for a trusted store, which may name any folder.
 
     """
 

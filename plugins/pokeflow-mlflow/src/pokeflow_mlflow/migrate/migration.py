@@ -26,15 +26,15 @@ class Migration:
     """A migration of one store's experiments into another store.
 
     Attributes:
-        source: a folder, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``; it is never written to.
-        destination: the URI of the store to copy into.
-        base: the folder that relative paths of sources refer to.
-        experiments: new names by id or name; None leaves an experiment out.
-        artifacts: new beginnings of artifact URIs, by their old beginnings.
-        source_endpoint: the endpoint of the source's S3 server, if it is not AWS's.
-        source_region: the region of the source.
-        endpoint: the endpoint of the destination's S3 server, if it is not AWS's.
-        region: the region of the destination.
+        source: A folder, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``; it is never written to.
+        destination: The URI of the store to copy into.
+        base: The folder that relative paths of sources refer to.
+        experiments: New names by id or name; None leaves an experiment out.
+        artifacts: New beginnings of artifact URIs, by their old beginnings.
+        source_endpoint: The endpoint of the source's S3 server, if it is not AWS's.
+        source_region: The region of the source.
+        endpoint: The endpoint of the destination's S3 server, if it is not AWS's.
+        region: The region of the destination.
 
     """
 
@@ -72,8 +72,8 @@ class Migration:
         After a kill at any moment, the same call completes the migration.
 
         Args:
-            work: a folder for temporary copies.
-            dry_run: write nothing to the destination.
+            work: A folder for temporary copies.
+            dry_run: Write nothing to the destination.
 
         """
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -23,13 +23,13 @@ class Report:
     """Report of a migration, filled while it runs.
 
     Attributes:
-        source: the URI of the source, without passwords.
-        target: the URI of the target, without passwords.
-        rows: a row per entity.
-        left: everything that was left out, each with the reason.
-        problems: everything that could not be copied, each with the reason.
-        in_source: counts by kind in the source.
-        in_target: counts by kind in the target, of entities that came from this source.
+        source: The URI of the source, without passwords.
+        target: The URI of the target, without passwords.
+        rows: A row per entity.
+        left: Everything that was left out, each with the reason.
+        problems: Everything that could not be copied, each with the reason.
+        in_source: Counts by kind in the source.
+        in_target: Counts by kind in the target, of entities that came from this source.
 
     """
 

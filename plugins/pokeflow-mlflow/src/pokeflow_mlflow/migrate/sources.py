@@ -25,11 +25,11 @@ def faults(source: "Source", experiments: Iterable[str]) -> Iterator[tuple[str, 
     """Open a source, and yield (setting, error) for every error in it and in its settings.
 
     Args:
-        source: the store to read.
-        experiments: ids or names of experiments that must exist.
+        source: The store to read.
+        experiments: Ids or names of experiments that must exist.
 
     Raises:
-        PokeflowError: the source cannot be read.
+        PokeflowError: The source cannot be read.
 
     """
     for old, new in source.new_prefixes.items():
@@ -51,11 +51,11 @@ class Source:
     """A store to read.
 
     Attributes:
-        at: a URI or a folder.
-        base: the folder that relative paths refer to.
-        new_prefixes: new beginnings of artifact URIs, by their old beginnings.
-        endpoint: the endpoint of the S3 server, if it is not AWS's.
-        region: the region of the S3 server.
+        at: A URI or a folder.
+        base: The folder that relative paths refer to.
+        new_prefixes: New beginnings of artifact URIs, by their old beginnings.
+        endpoint: The endpoint of the S3 server, if it is not AWS's.
+        region: The region of the S3 server.
 
     """
 

@@ -32,10 +32,10 @@ def write_run(client: "MlflowClient", expected: Run, actual: Run, *, incomplete:
     """Write the parameters, tags, histories, data sets and links to logged models that a run lacks.
 
     Args:
-        client: the client of the target.
-        expected: the run as it should be.
-        actual: the run as it is.
-        incomplete: an earlier attempt was killed while it copied the run; its tags are overwritten.
+        client: The client of the target.
+        expected: The run as it should be.
+        actual: The run as it is.
+        incomplete: An earlier attempt was killed while it copied the run; its tags are overwritten.
 
     """
     from mlflow import entities
@@ -94,11 +94,11 @@ def send(
     """Upload the artifacts that are missing, and compare checksums where these are cheap to read.
 
     Args:
-        source: the artifacts to upload.
-        target: the artifacts in the target.
-        put: uploads a local file to an artifact folder.
-        work: a folder for downloads.
-        incomplete: an earlier attempt was killed while it copied the entity; artifacts that differ are uploaded again.
+        source: The artifacts to upload.
+        target: The artifacts in the target.
+        put: Uploads a local file to an artifact folder.
+        work: A folder for downloads.
+        incomplete: An earlier attempt was killed while it copied the entity; artifacts that differ are uploaded again.
 
     Raises:
         PokeflowError: If an artifact arrived with another checksum.

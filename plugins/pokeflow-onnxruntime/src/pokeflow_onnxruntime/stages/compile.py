@@ -44,7 +44,7 @@ WEIGHTED = {"Conv", "Gemm", "MatMul"}
 
 
 def run(task: Task) -> Result:
-    """Quantise the task's first model.
+    """Quantize the task's first model.
 
     ``size_mb`` and ``fp32_size_mb`` are the sizes of the networks' files, in 10^6 bytes; ``size_ratio`` is the parent's
     size divided by the new one. ``cosine_to_parent`` (mean), ``cosine_to_parent_min`` and ``top1_agreement`` compare
@@ -92,7 +92,7 @@ def run(task: Task) -> Result:
 
 
 def require_quantizable(file: Path) -> int:
-    """Return a network's opset; raise a PokeflowError unless it is valid float32 ONNX that can be quantised."""
+    """Return a network's opset; raise a PokeflowError unless it is valid float32 ONNX that can be quantized."""
     if not file.is_file():
         raise PokeflowError(f"{file}: no such network. Create its model again.")
     try:
@@ -107,9 +107,9 @@ def require_quantizable(file: Path) -> int:
         )
     kinds = {node.op_type for node in model.graph.node}
     if "QuantizeLinear" in kinds:
-        raise PokeflowError(f"{file}: is already quantised. Set its float32 parent instead.")
+        raise PokeflowError(f"{file}: is already quantized. Set its float32 parent instead.")
     if not kinds & WEIGHTED:
-        raise PokeflowError(f"{file}: has no operator to quantise; it needs one of {', '.join(sorted(WEIGHTED))}.")
+        raise PokeflowError(f"{file}: has no operator to quantize; it needs one of {', '.join(sorted(WEIGHTED))}.")
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor, base_dir=str(file.parent))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -118,7 +118,7 @@ def require_quantizable(file: Path) -> int:
 
 
 class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
-    """Reader of calibration pictures for the quantiser: in ranges of batches, one batch in memory at a time.
+    """Reader of calibration pictures for the quantizer: in ranges of batches, one batch in memory at a time.
 
     The batches of a range must be of equal length, because histograms of unequal ones fail; so a shorter last batch
     is in a range of its own.
@@ -148,7 +148,7 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
 
 
 def quantize(source: Path, target: Path, pictures: Pictures, params: CompileParams, work: Path) -> None:
-    """Quantise a network to static INT8.
+    """Quantize a network to static INT8.
 
     Args:
         source: The float32 network, an ONNX file.
@@ -158,7 +158,7 @@ def quantize(source: Path, target: Path, pictures: Pictures, params: CompilePara
         work: Folder for intermediate files, which are removed afterwards.
 
     Raises:
-        PokeflowError: If no operator was quantised.
+        PokeflowError: If no operator was quantized.
 
     """
     with tempfile.TemporaryDirectory(dir=work) as name, _third_party(Path(name)):
@@ -180,7 +180,7 @@ def quantize(source: Path, target: Path, pictures: Pictures, params: CompilePara
         )
     if not operators(target).get("QuantizeLinear"):
         raise PokeflowError(
-            f"{source}: no operator was quantised, because its shapes cannot be inferred. Export it again."
+            f"{source}: no operator was quantized, because its shapes cannot be inferred. Export it again."
         )
 
 

@@ -25,7 +25,7 @@ QUANTIZED, WEIGHTED = "FakeQuantize", {"Convolution", "GroupConvolution", "MatMu
 
 
 def run(task: Task) -> Result:
-    """Quantise the task's first model; the float32 metrics are the parent's, which OpenVINO runs as well.
+    """Quantize the task's first model; the float32 metrics are the parent's, which OpenVINO runs as well.
 
     ``size_mb`` and ``fp32_size_mb`` are the sizes of the networks' files, in 10^6 bytes; ``size_ratio`` is the parent's
     size divided by the new one. The others are those of ``pokeflow_vision.comparison``.
@@ -78,13 +78,13 @@ def run(task: Task) -> Result:
 
 
 def require_quantizable(file: Path) -> None:
-    """Raise a PokeflowError for a network that is quantised, cannot be quantised or has weights that are not finite."""
+    """Raise a PokeflowError for a network that is quantized, cannot be quantized or has weights that are not finite."""
     nodes = read(file).get_ops()
     kinds = {op.get_type_name() for op in nodes}
     if QUANTIZED in kinds:
-        raise PokeflowError(f"{file}: is already quantised. Set its float32 parent instead.")
+        raise PokeflowError(f"{file}: is already quantized. Set its float32 parent instead.")
     if not kinds & WEIGHTED:
-        raise PokeflowError(f"{file}: has no operator to quantise; it needs one of {', '.join(sorted(WEIGHTED))}.")
+        raise PokeflowError(f"{file}: has no operator to quantize; it needs one of {', '.join(sorted(WEIGHTED))}.")
     for op in nodes:
         if op.get_type_name() == "Constant" and op.get_element_type().is_real() and not np.isfinite(op.data).all():
             raise PokeflowError(f"{file}: weight {op.get_friendly_name()!r} contains NaN or infinity. Train it again.")
@@ -126,9 +126,9 @@ def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, w
             f"{source}: signal {-code} ended NNCF; the machine may be out of memory. Run the same command again."
         )
     if code:
-        raise PokeflowError(f"{source}: NNCF cannot quantise it ({lines[-1] if lines else f'exit code {code}'}).")
+        raise PokeflowError(f"{source}: NNCF cannot quantize it ({lines[-1] if lines else f'exit code {code}'}).")
     if not operators(folder / FILE).get(QUANTIZED):
-        raise PokeflowError(f"{source}: no operator was quantised. Export it again.")
+        raise PokeflowError(f"{source}: no operator was quantized. Export it again.")
 
 
 def operators(file: Path) -> dict[str, int]:

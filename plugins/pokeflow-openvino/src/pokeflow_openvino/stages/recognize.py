@@ -6,5 +6,5 @@ from pokeflow_vision import recognition
 
 
 def run(task: Task) -> Result:
-    """Recognise one picture and write ``matches.json``."""
+    """Recognize one picture and write ``matches.json``."""
     return recognition.run(task, network.open_network)

@@ -68,13 +68,13 @@ def ask(call: Callable[..., Any], resource: str, **parameters: Any) -> Any:
     """Call a method of a client and translate botocore's errors.
 
     Args:
-        call: the client's method.
-        resource: the resource, such as ``training job pokeflow-…``; the messages of errors begin with it.
-        parameters: the parameters of the request.
+        call: The client's method.
+        resource: The resource, such as ``training job pokeflow-…``; the messages of errors begin with it.
+        parameters: The parameters of the request.
 
     Raises:
-        RefusedError: if AWS refused the request; the subclass says why.
-        PokeflowError: if the request is malformed or AWS could not be reached.
+        RefusedError: If AWS refused the request; the subclass says why.
+        PokeflowError: If the request is malformed or AWS could not be reached.
 
     """
     from botocore.exceptions import BotoCoreError, ClientError

@@ -24,14 +24,14 @@ def until_settled(
     An interrupted wait loses nothing: the operation continues at AWS, and the same command waits for it again.
 
     Args:
-        look: returns the current description, or None if the resource does not exist.
-        key: the description's key of the status.
-        moving: the statuses of an operation in progress.
-        resource: the resource, for messages.
-        patience: timeout in seconds.
+        look: Returns the current description, or None if the resource does not exist.
+        key: The description's key of the status.
+        moving: The statuses of an operation in progress.
+        resource: The resource, for messages.
+        patience: Timeout in seconds.
 
     Raises:
-        PokeflowError: on timeout.
+        PokeflowError: On timeout.
 
     """
     began, pause, logged, due = time.monotonic(), FIRST_INTERVAL, "", 0.0

@@ -22,12 +22,12 @@ def write(target: Path, content: Mapping[str, Content], advance: Callable[[float
     """Write files as a reproducible ``.tar.gz``: the same content gives the same bytes.
 
     Args:
-        target: the archive to write.
-        content: the files by their names in the archive.
-        advance: called with the number of bytes after each read, for a progress bar.
+        target: The archive to write.
+        content: The files by their names in the archive.
+        advance: Called with the number of bytes after each read, for a progress bar.
 
     Raises:
-        PokeflowError: if a name is not a safe relative path, or a file cannot be read.
+        PokeflowError: If a name is not a safe relative path, or a file cannot be read.
 
     """
     for name in content:

@@ -53,7 +53,7 @@ def model_fn(model_dir: str) -> Model:
     """Open the bundle that was unpacked into a folder.
 
     Raises:
-        ValueError: if a part cannot be read, or network, gallery and labels do not belong together.
+        ValueError: If a part cannot be read, or network, gallery and labels do not belong together.
 
     """
     folder = Path(model_dir)
@@ -78,10 +78,10 @@ def input_fn(request_body: Any, content_type: str) -> np.ndarray:
     """Decode the image of a request.
 
     Returns:
-        uint8 array of shape H×W×3, RGB, rotated upright.
+        Uint8 array of shape H×W×3, RGB, rotated upright.
 
     Raises:
-        RequestError: if the content type, the size or the content of the request is not accepted.
+        RequestError: If the content type, the size or the content of the request is not accepted.
 
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
@@ -102,8 +102,8 @@ def predict_fn(input_data: np.ndarray, model: Model) -> dict[str, Any]:
     """Return the cards most similar to an image.
 
     Args:
-        input_data: uint8 array of shape H×W×3, RGB.
-        model: the open bundle.
+        input_data: Uint8 array of shape H×W×3, RGB.
+        model: The open bundle.
 
     Returns:
         ``matches``, best first (of equal scores the earlier card first), and the digest of the ``model`` and the hash
@@ -119,7 +119,7 @@ def predict_fn(input_data: np.ndarray, model: Model) -> dict[str, Any]:
 
 
 def output_fn(prediction: dict[str, Any], accept: str) -> str:
-    """Serialise the prediction as JSON; raise a RequestError (406) if the client does not accept JSON."""
+    """Serialize the prediction as JSON; raise a RequestError (406) if the client does not accept JSON."""
     kinds = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
     if not kinds & {JSON, "application/*", "*/*"}:
         raise RequestError(f"accept {accept!r}: responses are {JSON} only. Accept it, or */*.", 406)
@@ -127,7 +127,7 @@ def output_fn(prediction: dict[str, Any], accept: str) -> str:
 
 
 def respond(body: bytes, content_type: str, accept: str, model: Model) -> tuple[int, str]:
-    """Answer a request: decode, predict and serialise.
+    """Answer a request: decode, predict and serialize.
 
     Args:
         body: The request's body.

@@ -12,9 +12,9 @@ class BundleParams:
     """Limits of a deployed model's requests and responses.
 
     Attributes:
-        top: number of matches in a response.
-        max_bytes: largest body of a request, in bytes.
-        max_pixels: most pixels of an image, checked before it is decoded.
+        top: Number of matches in a response.
+        max_bytes: Largest body of a request, in bytes.
+        max_pixels: Most pixels of an image, checked before it is decoded.
 
     """
 

@@ -45,15 +45,15 @@ class OpenModel:
     """An open model, its thread pool, and its health.
 
     Attributes:
-        inference: the module ``inference``.
-        model: the open model.
-        threads: number of threads that run the model.
-        read_s: timeout in seconds to read a request.
-        answer_s: timeout in seconds to answer it.
-        reading: number of requests being read.
+        inference: The module ``inference``.
+        model: The open model.
+        threads: Number of threads that run the model.
+        read_s: Timeout in seconds to read a request.
+        answer_s: Timeout in seconds to answer it.
+        reading: Number of requests being read.
         doubted: True after a failed response, until the model has answered a test image.
-        busy: the calls that run or wait in the pool.
-        pool: the threads.
+        busy: The calls that run or wait in the pool.
+        pool: The threads.
 
     """
 
@@ -168,11 +168,11 @@ def open_model(folder: Path, **seconds: float) -> OpenModel:
     """Open the bundle in a folder and have it answer a test image.
 
     Args:
-        folder: the unpacked bundle.
+        folder: The unpacked bundle.
         seconds: ``read_s`` and ``answer_s`` of ``OpenModel``.
 
     Raises:
-        ValueError: if the bundle does not open or does not answer.
+        ValueError: If the bundle does not open or does not answer.
 
     """
     inference = importlib.import_module("inference")

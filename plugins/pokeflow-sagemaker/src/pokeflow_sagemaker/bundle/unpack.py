@@ -22,15 +22,15 @@ def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES) -> dict[str, An
     """Unpack an archive into a new folder and validate it.
 
     Args:
-        file: the archive.
-        folder: the folder to create.
-        max_bytes: largest total size of the unpacked files, in bytes.
+        file: The archive.
+        folder: The folder to create.
+        max_bytes: Largest total size of the unpacked files, in bytes.
 
     Returns:
         The content of ``bundle.json``.
 
     Raises:
-        PokeflowError: if the archive is not a valid bundle, or the disk cannot hold it.
+        PokeflowError: If the archive is not a valid bundle, or the disk cannot hold it.
 
     """
     folder.mkdir(parents=True)

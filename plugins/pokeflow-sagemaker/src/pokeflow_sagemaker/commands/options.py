@@ -24,7 +24,7 @@ def with_options(
     """Return parameters overridden by options of the command line; options that are None change nothing.
 
     Raises:
-        ConfigError: if ``check`` yields faults.
+        ConfigError: If ``check`` yields faults.
 
     """
     values = {name: value for name, value in options.items() if value is not None}

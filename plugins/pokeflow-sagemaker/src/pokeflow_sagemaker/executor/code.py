@@ -56,7 +56,7 @@ def distributions_of(package: str) -> list[metadata.Distribution]:
     These are uploaded as they are installed here; pip installs all other requirements in the container.
 
     Raises:
-        PokeflowError: if no installed plugin provides the package.
+        PokeflowError: If no installed plugin provides the package.
 
     """
     always = {name: metadata.distribution(name) for name in (CORE, STORE)}

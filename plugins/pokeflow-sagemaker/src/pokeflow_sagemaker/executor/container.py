@@ -24,7 +24,7 @@ def main(args: list[str]) -> None:
     """Replace this process by the job.
 
     Args:
-        args: path of ``task.json``; number of processes per instance or ``auto`` (one per GPU); file for the message of
+        args: Path of ``task.json``; number of processes per instance or ``auto`` (one per GPU); file for the message of
             a failure; optionally the file for the verdicts of the model's gates.
 
     """

@@ -96,8 +96,8 @@ def attempts(kind: Kind, base: str, region: str) -> list[tuple[int, Job, str]]:
     """Return all attempts at a task so far.
 
     Args:
-        kind: training or processing.
-        base: the name of the first attempt; see ``attempt_name``.
+        kind: Training or processing.
+        base: The name of the first attempt; see ``attempt_name``.
         region: AWS region.
 
     Returns:

@@ -26,8 +26,8 @@ class Container:
 
     Attributes:
         image: URI of the image; None: AWS's PyTorch image.
-        install: whether pip installs the requirements that the image lacks when the job starts.
-        processes: training processes on each instance; None: one per GPU.
+        install: Whether pip installs the requirements that the image lacks when the job starts.
+        processes: Training processes on each instance; None: one per GPU.
 
     """
 
@@ -41,9 +41,9 @@ class Client:
     """Settings of the local process that waits for a job.
 
     Attributes:
-        at_once: most jobs of pokeflow that may run in this account and region; None: no limit.
-        interrupted: effect of Ctrl-C on the job: ask the user, leave it running, or stop it.
-        poll_seconds: polling interval in seconds.
+        at_once: Most jobs of pokeflow that may run in this account and region; None: no limit.
+        interrupted: Effect of Ctrl-C on the job: ask the user, leave it running, or stop it.
+        poll_seconds: Polling interval in seconds.
 
     """
 
@@ -57,19 +57,19 @@ class JobParams:
     """Parameters of a training or processing job.
 
     Attributes:
-        instance_type: such as ``ml.m5.xlarge``.
-        instance_count: instances of a training stage; every other stage runs on one.
-        volume_gb: size of each instance's volume in GB.
-        time_limit_seconds: longest run time of the job.
-        spot_wait_seconds: uses managed spot instances (training jobs only), with so many seconds to wait for them in
+        instance_type: Such as ``ml.m5.xlarge``.
+        instance_count: Instances of a training stage; every other stage runs on one.
+        volume_gb: Size of each instance's volume in GB.
+        time_limit_seconds: Longest run time of the job.
+        spot_wait_seconds: Uses managed spot instances (training jobs only), with so many seconds to wait for them in
             addition to the time limit; None: on demand.
-        job: kind of the job; None: a training job for training stages, a processing job for all others.
-        container: image, installation, processes.
-        network: the VPC; None: no VPC.
-        account: project, region, execution role, KMS key.
-        client: how the local process waits.
+        job: Kind of the job; None: a training job for training stages, a processing job for all others.
+        container: Image, installation, processes.
+        network: The VPC; None: no VPC.
+        account: Project, region, execution role, KMS key.
+        client: How the local process waits.
         prices: US dollars per hour by instance type; they take precedence over the plugin's table.
-        profiler: refused by ``check``, since AWS ends SageMaker's profiler.
+        profiler: Refused by ``check``, since AWS ends SageMaker's profiler.
 
     """
 

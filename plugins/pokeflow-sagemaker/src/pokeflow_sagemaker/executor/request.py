@@ -94,11 +94,11 @@ def files_of(remote_store: RemoteStore, task: TaskId, run: str, code: str, task_
     """Return the URIs of a job's files.
 
     Args:
-        remote_store: the store.
-        task: the task.
-        run: key of the run; see ``run_key``.
-        code: key prefix of the uploaded code.
-        task_file: key of ``task.json``.
+        remote_store: The store.
+        task: The task.
+        run: Key of the run; see ``run_key``.
+        code: Key prefix of the uploaded code.
+        task_file: Key of ``task.json``.
 
     """
     key = f"{task.stage}-{task.model}-{task.digest}/{run}"

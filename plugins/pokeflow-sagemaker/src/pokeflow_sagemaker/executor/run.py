@@ -29,7 +29,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     """Run a task as a job: attach to a running one or start a new one, and wait for its end.
 
     Raises:
-        PokeflowError: if the job fails, is stopped, or cannot be started; UnavailableError if its instance lacks what
+        PokeflowError: If the job fails, is stopped, or cannot be started; UnavailableError if its instance lacks what
             the task needs.
 
     """
@@ -159,8 +159,8 @@ def _require_completed(job: Job, described: Mapping[str, Any], params: JobParams
     """Raise a PokeflowError unless the job completed, with its failure reason and a remedy.
 
     Raises:
-        UnavailableError: if its instance lacks what the task needs.
-        PokeflowError: if it failed otherwise, was stopped, or reached a limit.
+        UnavailableError: If its instance lacks what the task needs.
+        PokeflowError: If it failed otherwise, was stopped, or reached a limit.
 
     """
     status = described[NAMES[job.kind].status]

@@ -96,11 +96,11 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
     """Wait until a job has ended, log its output and statuses, and return its last description.
 
     Args:
-        job: the job.
-        poll: polling interval in seconds.
+        job: The job.
+        poll: Polling interval in seconds.
 
     Raises:
-        PokeflowError: if AWS refuses the requests or is unreachable for too long; the job itself continues.
+        PokeflowError: If AWS refuses the requests or is unreachable for too long; the job itself continues.
 
     """
     logs, unreachable_since, late = Logs(job), 0.0, False

@@ -63,9 +63,9 @@ def _text(value: Any, indent: int, offset: int = 0) -> str:
     """Format a value as Python: on one line if it fits, else one part per line.
 
     Args:
-        value: the value.
-        indent: indentation of its line, in columns.
-        offset: columns of the line that precede the value.
+        value: The value.
+        indent: Indentation of its line, in columns.
+        offset: Columns of the line that precede the value.
 
     """
     opening, parts, closing = _parts(value)

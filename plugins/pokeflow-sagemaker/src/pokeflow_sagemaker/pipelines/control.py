@@ -31,8 +31,8 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
     """Run the command line of a generated file: print the definition, ``upsert`` or ``start`` the pipeline.
 
     Args:
-        pipeline: the pipeline.
-        args: arguments; None: those of the process. An action (default: print), and ``KEY=VALUE`` for each parameter
+        pipeline: The pipeline.
+        args: Arguments; None: those of the process. An action (default: print), and ``KEY=VALUE`` for each parameter
             of a started execution.
 
     """
@@ -116,10 +116,10 @@ def start(pipeline: Pipeline, objects: ObjectStore, settings: RunSettings, argum
     change of the definition.
 
     Args:
-        pipeline: the pipeline.
-        objects: the store.
-        settings: the result of ``prepare``.
-        arguments: parameters of the execution.
+        pipeline: The pipeline.
+        objects: The store.
+        settings: The result of ``prepare``.
+        arguments: Parameters of the execution.
 
     """
     values = parameters(pipeline, arguments)

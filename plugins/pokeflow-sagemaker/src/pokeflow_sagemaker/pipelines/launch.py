@@ -33,10 +33,10 @@ def bring(
     """Create or update a pipeline on SageMaker, and start it if ``start`` is not None.
 
     Args:
-        params: parameters of the pipelines; ``budget_usd`` limits the cost of a start.
-        generated: all pipelines, with the task files of their jobs.
-        pipeline: the pipeline to create or update.
-        start: the parameters of the execution; None starts no execution.
+        params: Parameters of the pipelines; ``budget_usd`` limits the cost of a start.
+        generated: All pipelines, with the task files of their jobs.
+        pipeline: The pipeline to create or update.
+        start: The parameters of the execution; None starts no execution.
 
     Returns:
         ``pipeline``, ``arn``, ``change`` and ``console``; of a start also ``execution`` and ``at_most_usd``.

@@ -90,7 +90,7 @@ class _Writer:
         return self._model_pipeline(PACKAGING, models, description, (BENCHMARK, BUNDLE))
 
     def batch(self) -> Pipeline | None:
-        """Return the pipeline that recognises the images below a prefix; None if no model has a bundle."""
+        """Return the pipeline that recognizes the images below a prefix; None if no model has a bundle."""
         bundle, params = self._bundle_to_serve(), self.params.transform
         if bundle is None:
             return None
@@ -99,7 +99,7 @@ class _Writer:
         steps: tuple[Step, ...] = (
             CreateModel("model", f"{key}/model.tar.gz", params.image, params.network),
             Transform(
-                name="recognise",
+                name="recognize",
                 model="model",
                 source=SOURCE,
                 destination=DESTINATION,
@@ -109,7 +109,7 @@ class _Writer:
                 payload_mb=payload_mb,
             ),
         )
-        description = f"recognises every image below a prefix with {model}"
+        description = f"recognizes every image below a prefix with {model}"
         parameters = (Parameter(SOURCE), Parameter(DESTINATION))
         return self._pipeline(BATCH, description, steps, parameters, (("bundle:" + model, key),))
 

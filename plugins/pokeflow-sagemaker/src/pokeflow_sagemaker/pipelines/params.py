@@ -18,17 +18,17 @@ class PipelineParams:
     """Parameters of the six pipelines of a lineage.
 
     Attributes:
-        project: name of the project; it is part of names and tags.
+        project: Name of the project; it is part of names and tags.
         region: AWS region; None: the one in AWS's own settings.
         role: ARN of the role of the pipelines; None: the one that ``pokeflow provision`` creates.
-        machine: job parameters of tasks that the lineage does not run on SageMaker itself.
-        gates: conditions by name; a model is packed and registered only if it passes them.
-        serve: model that the inference pipelines serve; None: the last one with a bundle.
-        deploy: parameters of the endpoint.
-        transform: parameters of the batch transform job.
-        cache_days: days for which SageMaker may reuse a step's result.
-        budget_usd: limit for the cost of a start in US dollars.
-        tasks: the tasks of the lineage; the flow adds them.
+        machine: Job parameters of tasks that the lineage does not run on SageMaker itself.
+        gates: Conditions by name; a model is packed and registered only if it passes them.
+        serve: Model that the inference pipelines serve; None: the last one with a bundle.
+        deploy: Parameters of the endpoint.
+        transform: Parameters of the batch transform job.
+        cache_days: Days for which SageMaker may reuse a step's result.
+        budget_usd: Limit for the cost of a start in US dollars.
+        tasks: The tasks of the lineage; the flow adds them.
 
     """
 

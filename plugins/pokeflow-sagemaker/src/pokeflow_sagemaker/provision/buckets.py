@@ -26,7 +26,7 @@ def exists(location: AccountRegion, bucket: str) -> bool:
     """Return whether the bucket exists in this account.
 
     Raises:
-        ConfigError: if it belongs to another account or is in another region.
+        ConfigError: If it belongs to another account or is in another region.
 
     """
     s3 = aws.client("s3", location.region)
@@ -88,10 +88,10 @@ def gaps(location: AccountRegion, bucket: str, resources: Tree, exclusive: bool)
     """Return the settings of a bucket that differ from the template; additional settings of others are kept.
 
     Args:
-        location: account and region.
-        bucket: name of the bucket.
-        resources: the template's resources.
-        exclusive: whether the whole bucket is the project's; otherwise no lifecycle rule is set that would affect
+        location: Account and region.
+        bucket: Name of the bucket.
+        resources: The template's resources.
+        exclusive: Whether the whole bucket is the project's; otherwise no lifecycle rule is set that would affect
             objects of others.
 
     """
@@ -159,7 +159,7 @@ def _public_access(current: Tree | None, desired: Tree) -> list[Gap]:
 def _lifecycle(current: list[Tree] | None, desired: list[Tree]) -> list[Gap]:
     rules = {rule["Id"]: _rule(rule) for rule in desired}
     existing = {rule.get("ID", ""): rule for rule in current or ()}
-    differing = [name for name, rule in rules.items() if _normalise_rule(existing.get(name)) != _normalise_rule(rule)]
+    differing = [name for name, rule in rules.items() if _normalize_rule(existing.get(name)) != _normalize_rule(rule)]
     if not differing:
         return []
     foreign = [rule for rule in current or () if rule.get("ID") not in rules]
@@ -182,8 +182,8 @@ def _rule(rule: Tree) -> Tree:
     return converted
 
 
-def _normalise_rule(rule: Tree | None) -> Tree | None:
-    """Normalise a lifecycle rule for comparison: the older form has its prefix outside the filter."""
+def _normalize_rule(rule: Tree | None) -> Tree | None:
+    """Normalize a lifecycle rule for comparison: the older form has its prefix outside the filter."""
     if rule is None:
         return None
     prefix = rule.get("Prefix") or rule.get("Filter", {}).get("Prefix", "")
@@ -203,16 +203,16 @@ def _policy(current: str | None, desired: Tree) -> list[Gap]:
 
 
 def _same(left: Tree, right: Tree) -> bool:
-    return bool(_normalise(left) == _normalise(right))
+    return bool(_normalize(left) == _normalize(right))
 
 
-def _normalise(part: Any) -> Any:
-    """Normalise a part of a policy for comparison: AWS unwraps lists of one element and reorders lists."""
+def _normalize(part: Any) -> Any:
+    """Normalize a part of a policy for comparison: AWS unwraps lists of one element and reorders lists."""
     if isinstance(part, Mapping):
-        return {key: _normalise(value) for key, value in part.items()}
+        return {key: _normalize(value) for key, value in part.items()}
     if isinstance(part, list):
         items = sorted(
-            (_normalise(item) for item in part), key=lambda item: json.dumps(item, sort_keys=True, default=str)
+            (_normalize(item) for item in part), key=lambda item: json.dumps(item, sort_keys=True, default=str)
         )
         return items[0] if len(items) == 1 else items
     return part if isinstance(part, bool) else str(part)
@@ -220,4 +220,4 @@ def _normalise(part: Any) -> Any:
 
 def same_policy(left: Any, right: Any) -> bool:
     """Return whether two policy documents are equivalent."""
-    return bool(_normalise(left) == _normalise(right))
+    return bool(_normalize(left) == _normalize(right))

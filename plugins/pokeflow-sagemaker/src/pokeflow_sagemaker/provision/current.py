@@ -20,16 +20,16 @@ class CurrentState:
     """Current state of a project on AWS.
 
     Attributes:
-        bucket: whether the bucket exists.
-        stack: the foundation's stack, if it exists.
-        text: text of the stack's template.
-        project: the SageMaker Project, if it exists.
-        group: whether the model package group exists.
+        bucket: Whether the bucket exists.
+        stack: The foundation's stack, if it exists.
+        text: Text of the stack's template.
+        project: The SageMaker Project, if it exists.
+        group: Whether the model package group exists.
         roles: ARNs by kind of the roles that the stack does not own.
-        gaps: settings of the bucket that differ from the template.
-        drifted: desired policy documents of the stack's roles whose policy differs, by role name.
-        deleted_roles: names of the stack's roles that were deleted.
-        unknown: reasons by part for the parts that the credentials have no right to read.
+        gaps: Settings of the bucket that differ from the template.
+        drifted: Desired policy documents of the stack's roles whose policy differs, by role name.
+        deleted_roles: Names of the stack's roles that were deleted.
+        unknown: Reasons by part for the parts that the credentials have no right to read.
 
     """
 

@@ -22,13 +22,13 @@ class DesiredState:
     """Desired account, region, names and settings of a project.
 
     Attributes:
-        location: account and region.
-        name: name of the SageMaker Project.
-        project: prefix of all other names.
-        bucket: name of the bucket.
-        prefix: prefix of the store in the bucket, with a slash at its end, or empty.
+        location: Account and region.
+        name: Name of the SageMaker Project.
+        project: Prefix of all other names.
+        bucket: Name of the bucket.
+        prefix: Prefix of the store in the bucket, with a slash at its end, or empty.
         key: ``own``, the ARN of a KMS key, or empty for no KMS key.
-        params: the parameters of ``pokeflow provision``.
+        params: The parameters of ``pokeflow provision``.
 
     """
 
@@ -91,7 +91,7 @@ def desired_state(params: ProvisionParams, remote_store: RemoteStore | None) -> 
     """Return the desired state for parameters and store.
 
     Raises:
-        ConfigError: if the store has no bucket or is not on AWS, or a name or key is not usable in policies.
+        ConfigError: If the store has no bucket or is not on AWS, or a name or key is not usable in policies.
 
     """
     if remote_store is None:

@@ -16,14 +16,14 @@ class ProvisionParams:
     """Parameters of ``pokeflow provision``; bucket, region and encryption are those of the store.
 
     Attributes:
-        project: name of the project.
-        group: model package group; None: ``<project>-models``.
-        tree: path of the project's tree below the store.
-        description: description of the SageMaker Project.
+        project: Name of the project.
+        group: Model package group; None: ``<project>-models``.
+        tree: Path of the project's tree below the store.
+        description: Description of the SageMaker Project.
         roles: ARNs of existing roles by kind (job, pipeline, launcher, edge, template); these are not created.
         boundary: ARN of the permissions boundary of the roles, if the account requires one.
-        old_version_days: days for which overwritten or deleted objects in the bucket can be restored.
-        network: whether jobs may run in a VPC of the account.
+        old_version_days: Days for which overwritten or deleted objects in the bucket can be restored.
+        network: Whether jobs may run in a VPC of the account.
 
     """
 

@@ -100,17 +100,17 @@ def put(
 
     Args:
         region: AWS region.
-        name: name of the project.
-        description: its description.
-        provider: the template's URL, parameters and role.
-        project: value of the project's tag.
-        planned: the project that the plan is based on, or None.
+        name: Name of the project.
+        description: Its description.
+        provider: The template's URL, parameters and role.
+        project: Value of the project's tag.
+        planned: The project that the plan is based on, or None.
 
     Returns:
         The project; None if it differs from ``planned`` by now, and nothing was done.
 
     Raises:
-        PokeflowError: if creation or update failed.
+        PokeflowError: If creation or update failed.
 
     """
     sagemaker = aws.client("sagemaker", region)

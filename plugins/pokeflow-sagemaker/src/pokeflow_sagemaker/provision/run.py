@@ -16,9 +16,9 @@ def run(params: ProvisionParams, remote_store: RemoteStore | None, *, apply: boo
     """Plan the changes that the project needs, and apply them if ``apply`` is set.
 
     Args:
-        params: name and settings of the project.
-        remote_store: the store; its bucket, region and encryption are those of the project.
-        apply: whether to apply the changes; False changes nothing.
+        params: Name and settings of the project.
+        remote_store: The store; its bucket, region and encryption are those of the project.
+        apply: Whether to apply the changes; False changes nothing.
 
     Returns:
         ``changes`` and ``left``, each a list of mappings; and ids, ARNs and names of the project's current resources.
@@ -53,7 +53,7 @@ def _apply(
         The applied changes, the current state, and the reasons for the denied steps by key.
 
     Raises:
-        PokeflowError: if an applied step is still necessary afterwards.
+        PokeflowError: If an applied step is still necessary afterwards.
 
     """
     done: dict[str, tuple[Change, ...]] = {}

@@ -110,17 +110,17 @@ def put(
 
     Args:
         region: AWS region.
-        name: name of the stack.
-        text: the template.
-        parameters: its parameters.
-        tags: tags of the stack.
-        planned: the stack that the plan is based on, or None.
+        name: Name of the stack.
+        text: The template.
+        parameters: Its parameters.
+        tags: Tags of the stack.
+        planned: The stack that the plan is based on, or None.
 
     Returns:
         The stack; None if it differs from ``planned`` by now, and nothing was done.
 
     Raises:
-        StackError: if the operation failed and was rolled back.
+        StackError: If the operation failed and was rolled back.
 
     """
     cloudformation = aws.client("cloudformation", region)
@@ -178,13 +178,13 @@ def wait_for_stack(region: str, name: str, resources: int = 1, token: str = "") 
 
     Args:
         region: AWS region.
-        name: name of the stack.
-        resources: number of its resources, for the progress bar.
-        token: token of a request to check the result of; empty: no check.
+        name: Name of the stack.
+        resources: Number of its resources, for the progress bar.
+        token: Token of a request to check the result of; empty: no check.
 
     Raises:
-        StackError: if the request with this token failed.
-        PokeflowError: if the stack vanishes, or on timeout.
+        StackError: If the request with this token failed.
+        PokeflowError: If the stack vanishes, or on timeout.
 
     """
     with bar(f"stack {name}", resources) as advance:

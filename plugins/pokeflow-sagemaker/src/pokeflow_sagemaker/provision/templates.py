@@ -55,12 +55,12 @@ def resources_of(
 
     Args:
         name: ``foundation`` or ``project``.
-        parameters: parameters; the template's defaults apply to all others.
-        location: account and region.
-        attributes: attributes that only AWS knows, such as ``OwnKey.Arn``; an unknown one is kept as its own name.
+        parameters: Parameters; the template's defaults apply to all others.
+        location: Account and region.
+        attributes: Attributes that only AWS knows, such as ``OwnKey.Arn``; an unknown one is kept as its own name.
 
     Raises:
-        ValueError: if the template lacks one of the parameters.
+        ValueError: If the template lacks one of the parameters.
 
     """
     template = parse_template(read_template(name))

@@ -30,18 +30,18 @@ class Registration:
     """Input for the registration of a finished model: records, URIs, and the verdicts of its gates.
 
     Attributes:
-        group: model package group.
-        model: name of the model.
-        version: version label.
-        type: type of the model, such as teacher.
-        record: key of the record of the registration itself.
-        model_record: record of the model.
-        benchmark: record of its benchmark, if there is one.
-        bundle: record of its bundle, if there is one.
+        group: Model package group.
+        model: Name of the model.
+        version: Version label.
+        type: Type of the model, such as teacher.
+        record: Key of the record of the registration itself.
+        model_record: Record of the model.
+        benchmark: Record of its benchmark, if there is one.
+        bundle: Record of its bundle, if there is one.
         uri: URI of the bundle's archive; without a bundle, of the folder of ``model_record``.
         image: URI of the image that serves the bundle; None without a bundle.
-        verdicts: results of the gates, by name.
-        description: purpose of the model, for the model card.
+        verdicts: Results of the gates, by name.
+        description: Purpose of the model, for the model card.
         data: URIs of the data sets that it was trained on.
 
     """
@@ -104,9 +104,9 @@ def properties(registration: Registration, artifact: str, approval: str) -> dict
     """Return the properties to find and judge a model package by, within SageMaker's limits.
 
     Args:
-        registration: the model; its figures are those of the benchmark.
+        registration: The model; its figures are those of the benchmark.
         artifact: ARN of its lineage artifact.
-        approval: approval status that pokeflow sets.
+        approval: Approval status that pokeflow sets.
 
     """
     record, benchmark = registration.model_record, registration.benchmark
@@ -175,5 +175,5 @@ def without_userinfo(text: str) -> str:
 
 
 def encode_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
-    """Serialise as JSON with sorted keys, so that equal values give equal text."""
+    """Serialize as JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, indent=indent, ensure_ascii=False, sort_keys=True, allow_nan=False)

@@ -34,8 +34,8 @@ def merge(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str
     """Replace pokeflow's part of an existing card by a new one and keep what people wrote.
 
     Args:
-        existing: the existing card.
-        generated: pokeflow's new card.
+        existing: The existing card.
+        generated: The new card.
 
     """
     card = {name: section for name, section in existing.items() if name != "evaluation_details"}

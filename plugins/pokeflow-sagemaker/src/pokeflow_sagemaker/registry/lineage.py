@@ -35,12 +35,12 @@ class Walk:
     """Writer of a model's lineage: creates artifacts and associations for it and its ancestors.
 
     Attributes:
-        client: client of SageMaker.
-        objects: the bucket.
-        project: name of the project, for tags.
-        records: records that need not be read from the bucket.
+        client: Client of SageMaker.
+        objects: The bucket.
+        project: Name of the project, for tags.
+        records: Records that need not be read from the bucket.
         arns: ARNs of the artifacts so far, by URI.
-        gaps: names of the ancestors whose records are not in the bucket.
+        gaps: Names of the ancestors whose records are not in the bucket.
 
     """
 

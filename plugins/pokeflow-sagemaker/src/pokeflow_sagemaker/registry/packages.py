@@ -64,13 +64,13 @@ def settle(client: Any, registration: Registration, artifact: str, extra: Mappin
     """Create or update the single model package of this model, version label and content.
 
     Args:
-        client: client of SageMaker.
-        registration: the model.
+        client: Client of SageMaker.
+        registration: The model.
         artifact: ARN of its lineage artifact.
-        extra: parts of the request that can be set at creation only.
+        extra: Parts of the request that can be set at creation only.
 
     Raises:
-        PokeflowError: if SageMaker's check of the package fails.
+        PokeflowError: If SageMaker's check of the package fails.
 
     """
     package, failed = _find(client, registration)
@@ -150,7 +150,7 @@ def _wait_until_checked(client: Any, registration: Registration, arn: str) -> di
     """Wait for SageMaker's check of a model package and return its description.
 
     Raises:
-        PokeflowError: if the check failed.
+        PokeflowError: If the check failed.
 
     """
 
@@ -207,9 +207,9 @@ def _approval(package: Mapping[str, Any], registration: Registration, last_appro
     """Return the approval status to set: that of the gates, or the current one if a person decided or without gates.
 
     Args:
-        package: description of the model package.
-        registration: the model.
-        last_approval: status that pokeflow set last. A person has decided if the current status differs from it, or if
+        package: Description of the model package.
+        registration: The model.
+        last_approval: Status that pokeflow set last. A person has decided if the current status differs from it, or if
             its description does not begin with ``GATES``.
 
     """

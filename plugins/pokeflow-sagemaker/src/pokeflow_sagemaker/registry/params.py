@@ -17,16 +17,16 @@ class RegisterParams:
     """Parameters of the stage ``register``.
 
     Attributes:
-        project: name of the project; model package group and lineage are tagged with it.
-        group: model package group; None: ``<project>-models``.
+        project: Name of the project; model package group and lineage are tagged with it.
+        group: Model package group; None: ``<project>-models``.
         remote: URI of the bucket with the bundle.
         region: AWS region; None: the one in AWS's own settings.
-        project_id: id of the SageMaker project.
-        image: image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
-        realtime: instance types offered for endpoints.
-        transform: instance types offered for batch transform jobs.
-        description: purpose of the model, for its card.
-        gates: conditions that decide between Approved and Rejected; without gates a person decides.
+        project_id: Id of the SageMaker project.
+        image: Image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
+        realtime: Instance types offered for endpoints.
+        transform: Instance types offered for batch transform jobs.
+        description: Purpose of the model, for its card.
+        gates: Conditions that decide between Approved and Rejected; without gates a person decides.
 
     """
 

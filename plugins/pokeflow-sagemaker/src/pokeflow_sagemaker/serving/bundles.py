@@ -31,8 +31,8 @@ def newest(flow: Flow, model: str | None) -> Record:
     """Return the newest real bundle in the store, or the newest of a model.
 
     Raises:
-        ConfigError: if no model with a bundle has this name.
-        PokeflowError: if there is no bundle, or only simulated ones.
+        ConfigError: If no model with a bundle has this name.
+        PokeflowError: If there is no bundle, or only simulated ones.
 
     """
     records = sorted(pokeflow.open_store(flow).shared_records(BUNDLE), key=lambda record: record.finished, reverse=True)
@@ -56,7 +56,7 @@ def in_bucket(flow: Flow, model: str | None) -> Bundle:
     """Return the newest bundle with its registration, after checking that the bucket has it, since AWS reads it there.
 
     Raises:
-        PokeflowError: if there is no bundle, the bucket lacks it, or it or its registration is simulated.
+        PokeflowError: If there is no bundle, the bucket lacks it, or it or its registration is simulated.
 
     """
     record, store = newest(flow, model), pokeflow.open_store(flow)

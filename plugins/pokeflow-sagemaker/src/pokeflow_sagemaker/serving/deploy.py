@@ -23,7 +23,7 @@ def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
         ``price`` (a sentence about it), ``answer_ms`` and ``best_score``.
 
     Raises:
-        PokeflowError: if the endpoint does not respond correctly; an update is then rolled back.
+        PokeflowError: If the endpoint does not respond correctly; an update is then rolled back.
 
     """
     at = model.account_region(bundle.remote_store, params.account)

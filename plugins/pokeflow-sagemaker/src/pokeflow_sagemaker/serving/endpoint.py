@@ -108,13 +108,13 @@ def update(
 
     Args:
         region: AWS region.
-        name: the endpoint.
-        configuration: name of the new endpoint configuration.
-        before: state before the update.
-        deployment: deployment configuration with the rollback alarms; None: none.
+        name: The endpoint.
+        configuration: Name of the new endpoint configuration.
+        before: State before the update.
+        deployment: Deployment configuration with the rollback alarms; None: none.
 
     Raises:
-        PokeflowError: if the update failed, with AWS's reason and whether the old configuration serves again.
+        PokeflowError: If the update failed, with AWS's reason and whether the old configuration serves again.
 
     """
     sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"

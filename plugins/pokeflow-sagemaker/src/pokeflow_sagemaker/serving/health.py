@@ -31,7 +31,7 @@ def measure_answer(name: str, region: str, bundle: Record) -> dict[str, float]:
         ``answer_ms`` (milliseconds) and ``best_score`` (cosine of the best match).
 
     Raises:
-        PokeflowError: if the response contains no valid matches, or is that of another bundle.
+        PokeflowError: If the response contains no valid matches, or is that of another bundle.
 
     """
     resource, body = f"endpoint {name}", picture()

@@ -25,9 +25,9 @@ def serve(params: ServeParams, record: Record, files: Path) -> None:
     Only data of the archive is used; the code is that of this installation.
 
     Args:
-        params: host and port to listen on.
-        record: record of the bundle.
-        files: folder with the bundle's files.
+        params: Host and port to listen on.
+        record: Record of the bundle.
+        files: Folder with the bundle's files.
 
     """
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:

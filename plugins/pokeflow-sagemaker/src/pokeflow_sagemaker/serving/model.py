@@ -113,7 +113,7 @@ def _deployable(arn: str, at: AccountRegion, source: Source) -> bool:
     """Return whether a model package can be deployed; False: use the bundle instead.
 
     Raises:
-        PokeflowError: if the package exists and is not approved.
+        PokeflowError: If the package exists and is not approved.
 
     """
     resource = f"model package {arn.rpartition('model-package/')[2]}"

@@ -41,8 +41,8 @@ class Rollback:
     """Automatic rollback of an update if a CloudWatch alarm goes off.
 
     Attributes:
-        alarms: names of the alarms; None: one that pokeflow creates, for server errors; empty: no rollback.
-        bake_seconds: seconds for which the alarms are watched after the traffic shift.
+        alarms: Names of the alarms; None: one that pokeflow creates, for server errors; empty: no rollback.
+        bake_seconds: Seconds for which the alarms are watched after the traffic shift.
 
     """
 
@@ -55,17 +55,17 @@ class DeployParams:
     """Parameters of an endpoint.
 
     Attributes:
-        account: project, region, execution role, KMS key.
-        name: name of the endpoint; None: built from project and model.
-        source: the deployed object: the model package in the registry, which must be approved; the bundle itself; or
+        account: Project, region, execution role, KMS key.
+        name: Name of the endpoint; None: built from project and model.
+        source: The deployed object: the model package in the registry, which must be approved; the bundle itself; or
             (``auto``) the model package if there is one, else the bundle.
-        image: image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
-        instance_type: such as ``ml.m5.large``.
-        instances: number of instances.
-        serverless: whether the endpoint is serverless; instance type and number then have no effect.
-        serverless_config: memory and concurrency of a serverless endpoint.
-        rollback: automatic rollback of an update.
-        network: the VPC; None: no VPC.
+        image: Image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
+        instance_type: Such as ``ml.m5.large``.
+        instances: Number of instances.
+        serverless: Whether the endpoint is serverless; instance type and number then have no effect.
+        serverless_config: Memory and concurrency of a serverless endpoint.
+        rollback: Automatic rollback of an update.
+        network: The VPC; None: no VPC.
         prices: US dollars per hour by instance type; they take precedence over the plugin's table.
 
     """
@@ -90,12 +90,12 @@ class TransformParams:
     Attributes:
         source: URI prefix of the images.
         destination: URI prefix of the responses.
-        account: project, region, execution role, KMS key.
-        image: image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
-        instance_type: such as ``ml.m5.xlarge``.
-        instances: number of instances.
-        at_once: concurrent requests to each instance.
-        network: the VPC; None: no VPC.
+        account: Project, region, execution role, KMS key.
+        image: Image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
+        instance_type: Such as ``ml.m5.xlarge``.
+        instances: Number of instances.
+        at_once: Concurrent requests to each instance.
+        network: The VPC; None: no VPC.
         prices: US dollars per hour by instance type; they take precedence over the plugin's table.
 
     """

@@ -40,10 +40,10 @@ def list_pictures(region: str, uri: str, max_bytes: int) -> list[S3Object]:
     Args:
         region: AWS region.
         uri: ``s3://bucket/prefix``.
-        max_bytes: largest image in bytes.
+        max_bytes: Largest image in bytes.
 
     Raises:
-        ConfigError: if there are none, or one of the objects would make the whole job fail.
+        ConfigError: If there are none, or one of the objects would make the whole job fail.
 
     """
     objects = list(list_objects(region, uri))

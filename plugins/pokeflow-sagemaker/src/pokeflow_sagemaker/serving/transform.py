@@ -1,4 +1,4 @@
-"""Batch transform job that recognises every image below a prefix, once."""
+"""Batch transform job that recognizes every image below a prefix, once."""
 
 import itertools
 import logging
@@ -33,7 +33,7 @@ class TransformRequest:
 
 
 def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
-    """Recognise every image below the source; each response is an object of its own that ends in ``.out``.
+    """Recognize every image below the source; each response is an object of its own that ends in ``.out``.
 
     The same images, model and instances lead to the same job: if it exists it is waited for or reused.
 
@@ -102,7 +102,7 @@ def _complete(
         The job's name, AWS's description of it, and "created" or "nothing" for the change.
 
     Raises:
-        PokeflowError: if the job fails, or leaves images without a response.
+        PokeflowError: If the job fails, or leaves images without a response.
 
     """
     for number in itertools.count(1):

@@ -72,11 +72,11 @@ def metadata(
     """Build ``bundle.json`` without model name and version label, so that renaming changes no byte.
 
     Args:
-        task: the task of this stage.
-        model_input: the model.
-        benchmark: its benchmark.
-        cards: number of cards in the gallery.
-        sums: size in bytes and sha256 of every other file, by its name in the archive.
+        task: The task of this stage.
+        model_input: The model.
+        benchmark: Its benchmark.
+        cards: Number of cards in the gallery.
+        sums: Size in bytes and sha256 of every other file, by its name in the archive.
 
     """
     record, benchmark_record = model_input.record, benchmark.record
@@ -106,7 +106,7 @@ def network_files(model_input: Input) -> dict[str, Path]:
     """Return the network and its external data files, by their names in the archive.
 
     Raises:
-        PokeflowError: if the input has no ONNX network, it cannot be read, or a data file is missing or unsafe.
+        PokeflowError: If the input has no ONNX network, it cannot be read, or a data file is missing or unsafe.
 
     """
     import onnx
@@ -169,7 +169,7 @@ def _gallery(task: Task, model_input: Input, benchmark: Input) -> tuple[Card, ..
     """Return the gallery's cards.
 
     Raises:
-        PokeflowError: if model, gallery and data set differ in preprocessing or cards.
+        PokeflowError: If model, gallery and data set differ in preprocessing or cards.
 
     """
     data = dataset.read(task.input(stage=PREPARE).folder)

@@ -1,4 +1,4 @@
-"""Timing of the phases of training steps, synchronised with the device."""
+"""Timing of the phases of training steps, synchronized with the device."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

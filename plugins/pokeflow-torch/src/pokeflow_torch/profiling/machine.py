@@ -100,7 +100,7 @@ def largest(rows: Iterable[Mapping[str, float]], name: str) -> float | None:
 
 
 def utilization(rows: Sequence[Mapping[str, float]], device: torch.device) -> float | None:
-    """Return the mean utilisation of the GPU, or of the processor without one, in per cent; None if unknown."""
+    """Return the mean utilization of the GPU, or of the processor without one, in per cent; None if unknown."""
     name = f"gpu_{device.index or 0}_utilization_percentage" if device.type == "cuda" else "cpu_utilization_percentage"
     return mean(rows, name)
 

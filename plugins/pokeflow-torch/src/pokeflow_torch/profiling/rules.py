@@ -66,7 +66,7 @@ def _utilization(evidence: Evidence) -> Finding:
         return Finding(
             "low-utilization",
             "unknown",
-            f"The utilisation of the {evidence.device} is unknown; on a GPU it needs the package nvidia-ml-py.",
+            f"The utilization of the {evidence.device} is unknown; on a GPU it needs the package nvidia-ml-py.",
             {},
         )
     return _finding(

@@ -149,7 +149,7 @@ def _last_state(training: Input, learner: Learner, *, complete: bool) -> tuple[d
     """
     file = training.folder / checkpoint.FILE
     if not file.is_file():
-        return None, "the shipped weights, with a new optimiser: the training's last state was not kept"
+        return None, "the shipped weights, with a new optimizer: the training's last state was not kept"
     # weights_only: loading a file must never run code.
     state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     if complete:
@@ -157,7 +157,7 @@ def _last_state(training: Input, learner: Learner, *, complete: bool) -> tuple[d
     current = learner.state_dict()
     fitting = {k: v for k, v in state["learner"].items() if k in current and current[k].shape == v.shape}
     learner.load_state_dict(fitting, strict=False)
-    return None, "the training's last weights, with a new optimiser"
+    return None, "the training's last weights, with a new optimizer"
 
 
 def accelerator(task: Task) -> Accelerator:

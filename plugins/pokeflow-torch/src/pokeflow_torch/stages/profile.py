@@ -237,7 +237,7 @@ def _write(
 
 def _reason(name: str) -> str:
     return {
-        "utilization_percentage": "a GPU's utilisation needs the package nvidia-ml-py, which is not installed",
+        "utilization_percentage": "a GPU's utilization needs the package nvidia-ml-py, which is not installed",
         "training_step_ms_p50": "the training has no telemetry on this machine",
     }.get(name, "it could not be sampled")
 

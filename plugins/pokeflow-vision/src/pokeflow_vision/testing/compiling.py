@@ -160,7 +160,7 @@ def index_is_the_gallery(harness: TargetHarness) -> None:
         raise ContractViolationError(
             f"{rule}; an embedding's cosine to the float32 network's is {SIMILAR} or more",
             f"the smallest cosine is {min_cosine:.2f}",
-            "check the colour order (RGB), the layout and the normalisation: prepare and the network must agree.",
+            "check the colour order (RGB), the layout and the normalization: prepare and the network must agree.",
         )
 
 

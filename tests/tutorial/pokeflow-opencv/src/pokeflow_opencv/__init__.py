@@ -1,4 +1,4 @@
-"""Compiles, measures and recognises with OpenCV's module dnn."""
+"""Compiles, measures and recognizes with OpenCV's module dnn."""
 
 from pokeflow import Backend, NoParams, hookimpl
 

@@ -99,7 +99,7 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
         return Result()
     shown = calibration.write(task.output, data, task.params.calibration_images)
     described = calibration.config(
-        task.output, data, shown, normalised_by="the host", network_input={}, domain={}, reasons={}
+        task.output, data, shown, normalized_by="the host", network_input={}, domain={}, reasons={}
     )
     if fault == "wrong checksum":
         described["sha256"] = "0" * 64
