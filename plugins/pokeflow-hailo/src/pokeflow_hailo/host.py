@@ -115,7 +115,9 @@ class Host:
                     "faster machine."
                 )
             if code == 255 and not self.local:
-                _fail(self.name, read_errors(), f"the connection was lost while {argv[0]} ran")
+                _fail(
+                    self.name, read_errors(), f"the connection was lost while {argv[0]} ran. Run the same command again"
+                )
             return code
 
     def output(self, argv: Sequence[str], seconds: float | None = 60) -> tuple[int, str]:
@@ -141,7 +143,11 @@ class Host:
             assert process.stdout is not None
             received = process.stdout.read(MAX_LINE).strip()
             if process.wait() != 0 or received != str(size).encode():
-                _fail(self.name, read_errors(), f"{file.name} was not transferred completely ({size:,} bytes)")
+                _fail(
+                    self.name,
+                    read_errors(),
+                    f"{file.name} was not transferred completely ({size:,} bytes). Run the same command again",
+                )
 
     def get(self, name: str, file: Path, limit: int = MAX_FILE) -> None:
         """Download a file; raise a PokeflowError if it is missing, exceeds ``limit`` or does not arrive complete."""
@@ -163,7 +169,11 @@ class Host:
                     out.write(part[: size - received])
                     received += len(part)
             if received != size or process.wait() != 0:
-                _fail(self.name, read_errors(), f"{name} was cut off in transfer ({received:,} of {size:,} bytes)")
+                _fail(
+                    self.name,
+                    read_errors(),
+                    f"{name} was cut off in transfer ({received:,} of {size:,} bytes). Run the same command again",
+                )
 
     def _path(self, name: str) -> str:
         if not re.fullmatch(r"(?!\.)[\w.-]{1,200}", name, re.ASCII):
@@ -215,7 +225,7 @@ def open_host(name: str | None = None, config: Path | None = None) -> Iterator[H
                 timer.cancel()
             if not folder:
                 _end(process)
-                _fail(label, read_errors(), "no folder could be created on it")
+                _fail(label, read_errors(), "no folder could be created on it. Check its temporary folder")
             yield Host(label, folder, shell, name is None)
 
 

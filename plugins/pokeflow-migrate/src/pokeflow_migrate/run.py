@@ -189,7 +189,7 @@ def _damage_message(context: Context, item: Item, expected: Content, actual: str
     return (
         f"{context.origin(item)} is sha256 {expected.sha256[:12]}… but the copy is {actual[:12]}…: the "
         "source changed while it "
-        "was copied, or the copy was damaged. The copy was removed; run it again."
+        "was copied, or the copy was damaged. The copy was removed; run the same command again."
     )
 
 

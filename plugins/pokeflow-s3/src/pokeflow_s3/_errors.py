@@ -44,7 +44,7 @@ _KINDS: dict[str, type[PokeflowError]] = {
 }
 _CODES = {
     "the object does not exist.": ("NoSuchKey", "404", "NotFound"),
-    "the server does not know the upload (any more). Run it again.": ("NoSuchUpload",),
+    "the server does not know the upload (any more). Run the same command again.": ("NoSuchUpload",),
     "the object is not in the expected state, because another writer was first.": ("PreconditionFailed", "412"),
     "another writer changed it at the same moment.": ("ConditionalRequestConflict", "OperationAborted"),
     "the received bytes do not match their checksum: they were damaged in transit. Run the same command again.": (

@@ -34,7 +34,7 @@ MEANINGS = {
     "layers that have 16, a higher compression_level, or a smaller network.",
     "AccelerasNumerizationError": "A layer's range does not fit into its bits. Set script.precision of that layer to "
     "a16_w16, or check that the calibration pictures resemble the camera's.",
-    "MemoryError": "Its machine has too little memory.",
+    "MemoryError": "Its machine has too little memory. Use one with more, or a smaller script.batch_size.",
 }
 MAX_ANSWER = 1 << 20
 SIGNALS = {

@@ -15,7 +15,7 @@ Read = Callable[[Mapping[str, Any]], float]
 BY_CLI = {
     "latency": "hailortcli run --measure-latency, an average on the chip alone",
     "power": "hailortcli run --measure-power, an average",
-    "idle": "hailortcli measure-power, an average after all ran",
+    "idle": "hailortcli measure-power, an average after all other measurements",
 }
 
 
@@ -34,7 +34,7 @@ def figures(measurement: Measurement, *, simulated: bool) -> dict[str, Figure]:
     value, reason = read_hailortcli(measurement, "latency", _column("hw_latency"))
     add("hw_latency_ms", value, "ms", BY_CLI["latency"], reason)
     for loop in measurement.passes:
-        how = f"own loop, batches of {loop.batch}, several under way"
+        how = f"own loop, batches of {loop.batch}, several in flight"
         add(f"throughput_fps_batch{loop.batch}", loop.throughput, "1/s", how)
     hottest = max(measurement.temperatures, default=None)
     add(
@@ -42,7 +42,7 @@ def figures(measurement: Measurement, *, simulated: bool) -> dict[str, Figure]:
     )
     for name, sensor, when, command, read in (
         ("power_w", measurement.power, "averaged while throughput was measured", "power", _column("average_power")),
-        ("power_idle_w", measurement.idle, "once, before anything ran", "idle", _idle),
+        ("power_idle_w", measurement.idle, "once, before the first run", "idle", _idle),
     ):
         value, how, reason = sensor.value, f"the board's sensor, {when}", sensor.reason
         if value is None and command in measurement.said:

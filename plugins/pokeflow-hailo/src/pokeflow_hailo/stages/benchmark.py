@@ -18,8 +18,8 @@ from pokeflow_vision.network import model_and_data
 TIMED_PICTURES = 16
 """Test pictures that the timing loops cycle through."""
 TIMING = (
-    "latency is the network alone at batch 1, from handing over a frame to having its embedding; throughput has "
-    "several batches under way. Resizing and search are in neither: they are the host's"
+    "latency: the network alone at batch 1, from passing a frame to receiving its embedding; throughput: several "
+    "batches in flight. Neither includes resizing and search, which run on the host"
 )
 UPPER_BOUNDS = ("latency_p50_ms", "power_w")
 """Requirements that are upper bounds; all others are lower bounds."""

@@ -106,7 +106,10 @@ def estimate(model: Input) -> tuple[dict[str, Figure], bool]:
             raise ValueError(f"{file.stat().st_size:,} bytes exceed the limit of a profile")
         document = json.loads(file.read_text(encoding="utf-8"))
         simulated = bool(document["simulated"])
-        profile, reason = document["profile"], str(document.get("reason") or "the compiler's profiler gave nothing")
+        profile, reason = (
+            document["profile"],
+            str(document.get("reason") or "the compiler's profiler returned no result"),
+        )
         if profile is not None and not isinstance(profile, dict):
             raise TypeError("its profile is not a mapping")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

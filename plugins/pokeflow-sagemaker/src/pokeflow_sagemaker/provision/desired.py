@@ -124,6 +124,6 @@ def _key(location: AccountRegion, encryption: str | None, key: str | None) -> st
     if _KEY_ID.fullmatch(key):
         return location.arn("kms", f"key/{key}")
     if not re.fullmatch(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/.+", key):
-        message = f"{key!r} is not the ARN or id of a KMS key. Policies do not accept an alias."
+        message = f"{key!r} is not the ARN or id of a KMS key. Policies do not accept an alias. Set the key's ARN."
         raise ConfigError([Fault("store.kms_key", message)])
     return key
