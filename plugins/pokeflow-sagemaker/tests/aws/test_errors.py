@@ -54,6 +54,10 @@ def test_refusals_map_to_error_types_and_advice(code, message, kind, sentence):
     assert error.code == code
 
 
+def test_refusal_of_a_head_request_names_probable_causes():
+    assert "the credentials have expired" in str(refused("400", "Bad Request", "HeadBucket"))
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [

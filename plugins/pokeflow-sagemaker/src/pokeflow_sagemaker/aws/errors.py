@@ -144,6 +144,9 @@ def _refusal(error: Any, resource: str) -> PokeflowError:  # noqa: PLR0911 - one
         return NotFoundError(f"{resource}: does not exist. AWS says: {_sentence(message)}", code)
     if code in _EXISTS or (code in _INVALID and _EXISTS_MESSAGE.search(message)):
         return AlreadyExistsError(f"{resource}: exists already. AWS says: {_sentence(message)}", code)
+    if code == "400" and operation.startswith("Head"):  # the answer to a HEAD request has no body, so no error code
+        causes = "the credentials have expired, or the region is wrong. Renew the credentials and check the region."
+        return RefusedError(f"{resource}: AWS refused {operation} without a reason. Probably {causes} {WHERE}", code)
     return RefusedError(f"{resource}: AWS refused {operation} ({code or 'no code'}): {_sentence(message)}", code)
 
 
