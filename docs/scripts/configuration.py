@@ -207,7 +207,8 @@ def type_text(hint: Any) -> str:  # noqa: PLR0911 - a return for each kind of ty
     if origin is tuple:
         return f"list of {type_text(args[0])}"
     if origin in (dict, Mapping):
-        return f"mapping of {type_text(args[1])}"
+        value = type_text(args[1])
+        return f"mapping of ({value})" if " or " in value else f"mapping of {value}"
     if origin is typing.Annotated:
         return type_text(args[0])
     return _TEXT.get(hint, f"`{getattr(hint, '__name__', hint)}`")

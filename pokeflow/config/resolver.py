@@ -47,10 +47,9 @@ def resolve(
         steps |= builder.serving(PIPELINE, Service(registry.backends[PIPELINE, work.backend], cloud[PIPELINE]))
     models = {name: model for name, model in (settings.lineage.models or {}).items() if model is not None}
     leaves = expand(settings.layout, models, steps, faults)
-    # A gate without a bound, for example, may follow from a bound that is not a number, which is reported already.
-    faults += [
-        f for f in validate(settings, steps, registry) if not any(g.path.startswith(f"{f.path}.") for g in faults)
-    ]
+    # That a gate has no bound may follow from a bound that is not a number, which is reported already.
+    bounds = {fault.path.rpartition(".")[0] for fault in faults if fault.path.endswith((".min", ".max"))}
+    faults += [fault for fault in validate(settings, steps, registry) if fault.path not in bounds]
     tracking = _tracking_service(settings.tracking, registry, faults)
     executor_params = builder.executor_params()
     ordered = order(steps, faults) if not faults else ()

@@ -324,6 +324,17 @@ def test_one_mistake_is_reported_once(overrides: list[str], expected: str) -> No
     assert faults_of(*overrides).splitlines() == [expected]
 
 
+def test_every_fault_of_a_gate_is_reported() -> None:
+    lines = faults_of("lineage.gates={score: {min: 3, max: 1, bogus: 1}}").splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["lineage.gates.score.bogus", "lineage.gates.score"]
+
+
+def test_control_characters_of_the_input_are_escaped() -> None:
+    (line,) = faults_of('lineage.gates={"a\x1b[31m": {min: 1}}').splitlines()
+    assert r"a\x1b[31m" in line
+    assert "\x1b" not in line
+
+
 def test_a_model_is_not_suggested_as_its_own_parent() -> None:
     assert faults_of(f"{STUDENT}.parents=[studnt]").splitlines() == [
         f"{STUDENT}.parents[0]: no model 'studnt'. Known: teacher, tiny."

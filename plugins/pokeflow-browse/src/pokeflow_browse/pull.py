@@ -117,7 +117,8 @@ def _data(tree: Tree, name: str) -> Plan:
     path = by_folder[folder]
     if tree.objects.stat(path) is None:
         maker = next(leaf.maker for leaf in tree.leaves if leaf.path == path)
-        raise PokeflowError(f"{path}: not published yet; it would come from {maker}. Run it and 'pokeflow publish'.")
+        advice = "" if maker.startswith("a stage ") else " Run it and 'pokeflow publish'."
+        raise PokeflowError(f"{path}: not published yet; it would come from {maker}.{advice}")
     link = links.read(tree.objects, path)
     target = links.follow(link, tree, path)
     if difference := links.difference(link, target):
