@@ -35,5 +35,5 @@ venv/bin/pokeflow plan "${toy[@]}"
 venv/bin/pokeflow "${toy[@]}"
 test -d store/tasks/train
 # A second run reuses every task.
-venv/bin/pokeflow "${toy[@]}" | tee second.txt
+venv/bin/pokeflow "${toy[@]}" 2>&1 | tee second.txt
 grep --quiet "0 of [1-9]" second.txt

@@ -158,6 +158,7 @@ def test_unknown_name_is_reported_once_with_the_nearest(cli: Cli, args: list[str
     assert done.stderr.count("pokeflow: ") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["local", "process"])
 def test_quiet_shows_only_errors_and_keeps_the_log(cli: Cli, tmp_path: Path, executor: str) -> None:
     quiet = cli("-q", *TOY_FLOW, f"executor={executor}")

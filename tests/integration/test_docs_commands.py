@@ -84,6 +84,7 @@ def _first_trial(word: str) -> str:
     return f"{key}{equals}{value}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", with_commands(), ids=name)
 def test_commands_of_a_page_are_accepted(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parse them with the page's own YAML, and a few drawn cards at ``~/cards``."""

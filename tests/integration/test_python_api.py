@@ -191,6 +191,7 @@ def test_callbacks_of_the_configuration_are_called(cli: Cli, tmp_path: Path) -> 
     assert "Succeeded with return value" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     ["+hydra.callbacks.x._target_=nope", "+hydra.callbacks.x=3", "hydra.job_logging.version=7", "hydra.run.dir=${no}"],

@@ -181,6 +181,7 @@ def test_control_characters_in_names_are_not_printed(configured_tree: Tree, caps
     assert "\u009b" not in shown
 
 
+@pytest.mark.slow
 def test_listing_of_100000_files_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pokeflow.objects._base import ObjectInfo
 

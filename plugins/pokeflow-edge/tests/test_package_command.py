@@ -91,6 +91,7 @@ def test_key_path_is_not_stored(calls: Calls, tmp_path: Path) -> None:
     assert not [name for name, data in contents(tmp_path).items() if b"secret.pem" in data]
 
 
+@pytest.mark.slow
 def test_configuration_without_a_package_is_reported(calls: Calls, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="stages"):
         dispatch(["package", *TOY_FLOW, f"store.root={tmp_path}"])

@@ -19,7 +19,7 @@ def step(number, **values):
     return {"step": number, "epoch": (number - 1) // 2 + 1, "time": BEGAN + 1000 * number, **values}
 
 
-def of(make_input, files, most=None, **changes):
+def curves_of(make_input, files, most=None, **changes):
     """Return the curves of a finished task by name, each a list of (step, value, time)."""
     finished = make_input(files, **{"metrics": {}, **changes})
     points = {}
@@ -30,7 +30,7 @@ def of(make_input, files, most=None, **changes):
 
 def test_each_step_is_a_point_with_its_time(make_input):
     steps = lines(step(1, lr=0.1, loss=4.0, kl_loss=2.0), step(2, lr=0.2, loss=3.0, kl_loss=1.0))
-    points = of(make_input, {"telemetry/steps.jsonl": steps})
+    points = curves_of(make_input, {"telemetry/steps.jsonl": steps})
 
     assert points["train_loss"] == [(1, 4.0, BEGAN + 1000), (2, 3.0, BEGAN + 2000)]
     assert points["train_kl_loss"] == [(1, 2.0, BEGAN + 1000), (2, 1.0, BEGAN + 2000)]
@@ -41,7 +41,7 @@ def test_each_step_is_a_point_with_its_time(make_input):
 def test_step_repeated_after_a_resume_keeps_the_last_value(make_input):
     steps = lines(step(1, loss=4.0), step(2, loss=3.0), step(3, loss=9.0), step(2, loss=2.5), step(3, loss=2.0))
 
-    assert [(at, value) for at, value, _ in of(make_input, {"telemetry/steps.jsonl": steps})["train_loss"]] == [
+    assert [(at, value) for at, value, _ in curves_of(make_input, {"telemetry/steps.jsonl": steps})["train_loss"]] == [
         (1, 4.0),
         (2, 2.5),
         (3, 2.0),
@@ -53,7 +53,7 @@ def test_epoch_is_at_its_last_step_with_a_separate_mean(make_input):
     history = lines(
         {"epoch": 1, "step": 2, "train_loss": 1.5}, {"epoch": 2, "step": 4, "train_loss": 3.5, "top1_accuracy": 0.5}
     )
-    points = of(make_input, {"telemetry/steps.jsonl": steps, "history.jsonl": history})
+    points = curves_of(make_input, {"telemetry/steps.jsonl": steps, "history.jsonl": history})
 
     assert points["train_loss_epoch"] == [(2, 1.5, BEGAN + 2000), (4, 3.5, BEGAN + 4000)]
     assert points["top1_accuracy"] == [(4, 0.5, BEGAN + 4000)]
@@ -62,7 +62,9 @@ def test_epoch_is_at_its_last_step_with_a_separate_mean(make_input):
 
 
 def test_epochs_without_steps_are_spread_evenly(make_input):
-    points = of(make_input, {"history.jsonl": lines({"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0})})
+    points = curves_of(
+        make_input, {"history.jsonl": lines({"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0})}
+    )
 
     assert points["train_loss"] == [(1, 2.0, BEGAN + 33_333), (2, 1.0, BEGAN + 66_666)]
     assert "train_loss_epoch" not in points
@@ -70,7 +72,9 @@ def test_epochs_without_steps_are_spread_evenly(make_input):
 
 def test_final_metric_is_at_the_last_step_once(make_input):
     history = lines({"epoch": 1, "step": 5, "loss": 2.0, "top1_accuracy": 0.5})
-    points = of(make_input, {"history.jsonl": history}, metrics={"top1_accuracy": 0.5, "loss": 1.5, "energy_j": None})
+    points = curves_of(
+        make_input, {"history.jsonl": history}, metrics={"top1_accuracy": 0.5, "loss": 1.5, "energy_j": None}
+    )
 
     assert len(points["top1_accuracy"]) == 1  # the last epoch is the same measurement
     assert [(at, value) for at, value, _ in points["loss"]] == [(5, 2.0), (5, 1.5)]
@@ -80,7 +84,7 @@ def test_final_metric_is_at_the_last_step_once(make_input):
 
 def test_system_metrics_are_numbered_by_sample(make_input):
     rows = [{"time": BEGAN + 5000 * i, "system/cpu_utilization_percentage": 10.0 * i} for i in range(3)]
-    points = of(make_input, {"telemetry/system.jsonl": lines(*rows)})
+    points = curves_of(make_input, {"telemetry/system.jsonl": lines(*rows)})
 
     assert points["system/cpu_utilization_percentage"] == [(i, 10.0 * i, BEGAN + 5000 * i) for i in range(3)]
 
@@ -100,7 +104,7 @@ def test_thinned_curve_keeps_last_row_and_reports_thinning(make_input):
 
 def test_damaged_lines_are_skipped_with_a_warning(make_input, caplog):
     steps = lines(step(1, loss=1.0)) + '[]\n{"step": 2}\n{"step": "x", "time": 1}\n{"step": 3, "time": 5, "loss": 1e999'
-    points = of(make_input, {"telemetry/steps.jsonl": steps})
+    points = curves_of(make_input, {"telemetry/steps.jsonl": steps})
 
     assert len(points["train_loss"]) == 1
     assert [record.message.partition(": ")[2] for record in caplog.records] == [

@@ -102,6 +102,7 @@ def test_compile_fault_fails_its_rule(fault: str, rules: set[str], tmp_path: Pat
     assert all(text.startswith("the contract: ") and "what to do: " in text for text in map(said.get, rules) if text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "rules"),
     [

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.command == "new":
         folder = write(args.kind, args.name, args.to)
         path = folder if folder.is_absolute() else f"./{folder}"  # pip would look up a bare name in its index
-        print(f"Created {folder}. Next: pip install -e '{path}[test]' && pytest {folder}/tests")
+        print(f"Created {folder}. Next: pip install -e '{path}[test]' && pytest '{folder}/tests'")
     else:
         print(listing())
     return 0

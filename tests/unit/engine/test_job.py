@@ -144,6 +144,7 @@ def test_task_file_omits_local_paths(shared, tmp_path):
     assert (loaded.inputs[0].record, loaded.params, same) == (record, task.params, backend)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -228,6 +228,7 @@ def _publish(root: Path, number: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_versions_published_concurrently_all_arrive(flow: Flow) -> None:
     run_flow(flow)
     context = multiprocessing.get_context("spawn")

@@ -67,5 +67,6 @@ def test_a_bad_name_in_a_test_is_reported(tree: Path, code: str, better: str) ->
     assert better in fault
 
 
+@pytest.mark.slow
 def test_no_module_has_a_bad_name() -> None:
     assert list(names.faults()) == []

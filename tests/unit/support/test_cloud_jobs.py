@@ -354,6 +354,7 @@ print("done")
         sagemaker.create_processing_job(**request | {"ProcessingJobName": "more"})
 
 
+@pytest.mark.slow
 def test_containers_die_with_the_cloud() -> None:
     with started() as server:
         cloud = dataclasses.replace(server, name=server.bucket(), role=server.new_role("execution"))

@@ -22,6 +22,7 @@ def files(pytester: pytest.Pytester) -> Path:
     return pytester.path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("files")
 def test_slow_tests_run_in_one_share_and_quick_ones_in_all(pytester: pytest.Pytester) -> None:
     shares = [names(pytester, "--share", f"{k}/3") for k in range(3)]
@@ -30,11 +31,13 @@ def test_slow_tests_run_in_one_share_and_quick_ones_in_all(pytester: pytest.Pyte
     assert all(sum(name.endswith("test_quick") for name in share) == len(FILES) for share in shares)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("files")
 def test_a_number_beyond_the_shares_begins_again(pytester: pytest.Pytester) -> None:
     assert names(pytester, "--share", "7/3") == names(pytester, "--share", "1/3")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("share", ["1", "1/0", "a/b", "-1/3"])
 def test_invalid_share_is_refused(pytester: pytest.Pytester, share: str) -> None:

@@ -236,8 +236,10 @@ def test_wrong_type_encrypted_or_missing_key_is_reported(tmp_path):
         keys.load_key(write(tmp_path / "ec.pem", ec.generate_private_key(ec.SECP256R1())))
     with pytest.raises(PokeflowError, match="not an unencrypted private key"):
         keys.load_key(write(tmp_path / "locked.pem", encryption=BestAvailableEncryption(b"x")))
-    with pytest.raises(PokeflowError, match="openssl genpkey -algorithm ed25519"):
-        keys.load_key(str(tmp_path / "nowhere.pem"))
+    with pytest.raises(PokeflowError, match=r"openssl genpkey -algorithm ed25519 -out '.*/no where\.pem'"):
+        keys.load_key(str(tmp_path / "no where.pem"))
+    with pytest.raises(PokeflowError, match="no user of this name"):
+        keys.load_key("~no-such-user/x.pem")
     with pytest.raises(PokeflowError, match="not a file"):
         keys.load_key(str(tmp_path))
 

@@ -81,6 +81,7 @@ def command(device, **more):
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 64, 512, 4096, 30_000])
 def test_full_disk_is_reported_and_old_release_stays(device, limit):
     device.maker.release(200)

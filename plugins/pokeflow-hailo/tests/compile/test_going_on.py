@@ -67,6 +67,7 @@ def test_incomplete_optimization_is_repeated(compiled, backend):
     assert count(again, "Starting Model Optimization") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["optimized.har", "quantized.npy", "done.json"])
 @pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda content: bytes(len(content))])
 def test_damaged_optimization_is_repeated(done, compiled, backend, file, damaged):

@@ -81,6 +81,7 @@ HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "spoil", "fault"), HOSTILE, ids=[what for what, *_ in HOSTILE])
 def test_unreadable_run_is_reported_and_others_are_migrated(
     tmp_path: Path,
@@ -111,6 +112,7 @@ def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Brin
     assert len(mlruns.read(uri)["runs"]) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "location", ["file://{0}/secret", "{0}/secret", "{0}/old/../secret", "file://{0}/old/%2e%2e/secret"]
 )

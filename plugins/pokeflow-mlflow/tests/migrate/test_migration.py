@@ -93,6 +93,7 @@ def test_moved_folder_of_an_old_mlflow_is_migrated_completely(tmp_path: Path, ur
     assert any("it is version 1 in the target" in row["note"] for row in report["rows"])
 
 
+@pytest.mark.slow
 def test_excluded_experiments_and_their_dependents_are_skipped(
     tmp_path: Path, old_runs: Path, uri: str, bring: Bring
 ) -> None:

@@ -180,6 +180,7 @@ register.run(pickle.loads(sys.stdin.buffer.read()))
 """
 
 
+@pytest.mark.slow
 def test_registration_interrupted_by_a_kill_is_completed(job, uri):
     task = job()
     killed = subprocess.run([sys.executable, "-c", KILLED, "files"], input=pickle.dumps(task), check=False)

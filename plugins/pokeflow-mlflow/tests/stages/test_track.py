@@ -198,6 +198,7 @@ track.run(pickle.loads(sys.stdin.buffer.read()))
 """
 
 
+@pytest.mark.slow
 def test_tracking_interrupted_by_a_kill_is_completed(task, make_input, uri):
     job = task("track", TrackParams(uri, project="cards"), make_input({"history.jsonl": HISTORY}))
     killed = subprocess.run([sys.executable, "-c", KILLED], input=pickle.dumps(job), check=False)

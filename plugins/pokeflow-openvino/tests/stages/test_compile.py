@@ -59,6 +59,7 @@ def test_compiled_folder_has_the_files_of_every_target(compiled_model):
     assert len(index.read(compiled_model.folder).card_ids) == len(data.draw_dataset().cards)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [{"preset": "mixed"}, {"bias_correction": "accurate"}])
 def test_settings_give_different_networks_that_agree(flow, backends, compiled_model, params):
     task = flow.compile(**params)

@@ -60,9 +60,9 @@ def test_the_task_of_a_job_is_read_from_its_inputs():
     training = {"InputDataConfig": [{"ChannelName": "code", "DataSource": {"S3DataSource": {"S3Uri": "s3://b/c/"}}}]}
     training["InputDataConfig"].append({"ChannelName": "task", "DataSource": source})
     assert jobs.task_uri("training", training) == uri
-    assert jobs.task_prefix("training", training) == "s3://b/p/jobs/d/m"
+    assert jobs.attempts_uri("training", training) == "s3://b/p/jobs/d/m"
     assert jobs.task_uri("processing", {"ProcessingInputs": [{"InputName": "task", "S3Input": {"S3Uri": uri}}]}) == uri
-    assert jobs.task_prefix("training", {}) == ""
+    assert jobs.attempts_uri("training", {}) == ""
 
 
 def test_seconds_are_read_from_sagemakers_description():

@@ -185,4 +185,4 @@ def test_replacing_a_record_changes_the_key_and_checkpoints():
     one, two = task(), dataclasses.replace(task(), replaces="2026-01-01T00:00:00.000000+00:00")
     assert run.run_key(one) == run.run_key(task()) != run.run_key(two)
     assert files(one).checkpoints != files(two).checkpoints
-    assert files(one).task_prefix == "s3://bucket/p/jobs/d/m"
+    assert files(one).attempts_uri == "s3://bucket/p/jobs/d/m"

@@ -58,7 +58,7 @@ class Request:
 
     @property
     def conditional(self) -> bool:
-        """Whether it is a write with a condition on the stored object."""
+        """True for a write with a condition on the stored object."""
         return self.operation in WRITES and bool(self.header("if-match") or self.header("if-none-match"))
 
 

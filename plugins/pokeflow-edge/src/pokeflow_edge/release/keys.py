@@ -1,6 +1,7 @@
 """The private key that signs releases. It stays in its file: no task, record, log or digest contains it."""
 
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
 
 VARIABLE = "POKEFLOW_SIGNING_KEY"
 DEFAULT = Path("~/.config/pokeflow/signing.pem")
+_CREATE = "openssl genpkey -algorithm ed25519 -out"
 
 
 def key_file(path: str | None) -> Path:
     """Return the key's path: the argument, else $POKEFLOW_SIGNING_KEY, else ``DEFAULT`` in the user's home."""
-    return Path(path or os.environ.get(VARIABLE) or DEFAULT).expanduser()
+    file = Path(path or os.environ.get(VARIABLE) or DEFAULT)
+    try:
+        return file.expanduser()
+    except RuntimeError as error:
+        raise PokeflowError(f"{file}: no user of this name has a home. Give the key's full path.") from error
 
 
 def load_key(path: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
@@ -25,7 +31,7 @@ def load_key(path: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
     if file.exists():
         return _read(file), file, False
     if path or os.environ.get(VARIABLE):
-        raise PokeflowError(f"{file}: no such key. Create one: openssl genpkey -algorithm ed25519 -out {file}")
+        raise PokeflowError(f"{file}: no such key. Create one: {_CREATE} {shlex.quote(str(file))}")
     return _create(file), file, True
 
 
@@ -50,7 +56,7 @@ def _read(file: Path) -> "Ed25519PrivateKey":
     if not file.is_file():
         raise PokeflowError(f"{file}: not a file. Give the path of the private key.")
     if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise PokeflowError(f"{file}: other users can read it. Run: chmod 600 {file}")
+        raise PokeflowError(f"{file}: other users can read it. Run: chmod 600 {shlex.quote(str(file))}")
     try:
         key = load_pem_private_key(file.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -60,7 +66,7 @@ def _read(file: Path) -> "Ed25519PrivateKey":
     except OSError as error:
         raise PokeflowError(f"{file}: cannot be read ({error.strerror}). Check its permissions.") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise PokeflowError(f"{file}: not an Ed25519 key. Create one: openssl genpkey -algorithm ed25519")
+        raise PokeflowError(f"{file}: not an Ed25519 key. Create one: {_CREATE} NEW_FILE")
     return key
 
 

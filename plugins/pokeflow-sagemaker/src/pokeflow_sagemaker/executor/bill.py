@@ -30,7 +30,7 @@ def bill(record: Record, params: JobParams) -> Bill | None:
     kind: Kind = "processing" if ":processing-job/" in arn else "training"
     try:
         description = Job(kind, name, region).describe()
-        attempts = [description, *_earlier(kind, name, record.digest, region, jobs.task_prefix(kind, description))]
+        attempts = [description, *_earlier(kind, name, record.digest, region, jobs.attempts_uri(kind, description))]
     except aws.NotFoundError as error:
         return Bill(None, f"the job no longer exists in SageMaker: {error}")
     if description[jobs.NAMES[kind].status] in RUNNING:
@@ -57,7 +57,7 @@ def _earlier(kind: Kind, name: str, digest: str, region: str, prefix: str) -> li
         return []
     ended = [job for _, job, status in jobs.attempts(kind, base, region) if job.name != name and status not in RUNNING]
     descriptions = (job.describe() for job in ended)
-    return [described for described in descriptions if jobs.task_prefix(kind, described) == prefix]
+    return [described for described in descriptions if jobs.attempts_uri(kind, described) == prefix]
 
 
 def _sum(kind: Kind, attempts: list[dict[str, Any]], region: str, params: JobParams, names: dict[str, Any]) -> Bill:

@@ -146,7 +146,7 @@ def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
     return str(uris[0]) if uris else ""
 
 
-def task_prefix(kind: Kind, described: Mapping[str, Any]) -> str:
+def attempts_uri(kind: Kind, described: Mapping[str, Any]) -> str:
     """Return the part of a job's task URI that depends on its inputs only."""
     return task_uri(kind, described).rstrip("/").rpartition("/")[0]
 

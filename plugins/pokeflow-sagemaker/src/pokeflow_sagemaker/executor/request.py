@@ -61,7 +61,7 @@ class Files:
     checkpoints: str
 
     @property
-    def task_prefix(self) -> str:
+    def attempts_uri(self) -> str:
         """Part of the task URI that depends on the inputs only.
 
         The rest of the URI depends on settings that do not change the result.

@@ -110,7 +110,7 @@ def _attach_or_start(
 
 
 def _is_same(job: Job, files: Files) -> bool:
-    return jobs.task_prefix(job.kind, job.describe()) == files.task_prefix
+    return jobs.attempts_uri(job.kind, job.describe()) == files.attempts_uri
 
 
 @contextmanager

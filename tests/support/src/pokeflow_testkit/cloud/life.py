@@ -65,7 +65,7 @@ class Job:
 
     @property
     def training(self) -> bool:
-        """Whether it is a training job."""
+        """True for a training job, False for a processing job."""
         return self.kind == "Training"
 
     @property
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def spot(self) -> bool:
-        """Whether it runs on spot instances."""
+        """True if the job runs on spot instances."""
         return bool(self.row.get("EnableManagedSpotTraining"))
 
     def start(self) -> None:
