@@ -49,6 +49,7 @@ def test_runs_the_flow_and_ends_with_a_table_of_the_models(cli: Cli, tmp_path: P
     assert "9 of 9 tasks ran" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_second_run_executes_no_task(cli: Cli) -> None:
     cli(*TOY_FLOW)
     again = cli(*TOY_FLOW)
@@ -66,6 +67,7 @@ def test_failure_exits_with_1_and_prints_how_to_resume(cli: Cli, tmp_path: Path)
     assert "3 of 9 tasks ran" in cli(*TOY_FLOW).stderr  # compile, benchmark and register of tiny
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [["plan"], [], ["--help"], ["plugins"], ["schema"]])
 def test_help_plan_and_a_run_of_nothing_load_no_heavy_package(tmp_path: Path, args: list[str]) -> None:
     code = (
@@ -177,6 +179,7 @@ def test_verbose_shows_the_traceback_of_an_error(cli: Cli, args: list[str]) -> N
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_from_its_checkpoint(cli: Cli, tmp_path: Path) -> None:
     slow = (*TOY_FLOW, "lineage.models.student.params.seconds=600")
     process = start(tmp_path, *slow)
@@ -193,6 +196,7 @@ def test_killed_run_resumes_from_its_checkpoint(cli: Cli, tmp_path: Path) -> Non
     assert "0 of 9 tasks ran" in cli(*slow).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_run_is_reported_and_can_be_resumed(
     cli: Cli, tmp_path: Path, number: signal.Signals, code: int
@@ -217,6 +221,7 @@ def test_parallel_runs_make_each_task_once(tmp_path: Path) -> None:
     assert note.read_text().splitlines() == [note.read_text().strip()], "the teacher was made more than once"
 
 
+@pytest.mark.slow
 def test_waiting_process_takes_over_from_a_killed_one(tmp_path: Path) -> None:
     slow = (*TOY_FLOW, "lineage.models.teacher.params.seconds=600")
     maker = start(tmp_path, *slow)
@@ -330,6 +335,7 @@ def test_plugin_that_fails_to_load_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_takes_a_folder_of_yaml(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "more" / "store").mkdir(parents=True)
     (tmp_path / "more" / "store" / "elsewhere.yaml").write_text(f"root: {tmp_path}/elsewhere\n")
@@ -338,6 +344,7 @@ def test_doctor_takes_a_folder_of_yaml(cli: Cli, tmp_path: Path) -> None:
     assert f"{tmp_path}/elsewhere (writable)" in done.stdout
 
 
+@pytest.mark.slow
 def test_doctor_lists_requirements_and_checks_of_plugins(cli: Cli) -> None:
     rows = [line.split(maxsplit=2) for line in cli("doctor", *TOY_FLOW).stdout.splitlines()]
     checks = {name: (status, detail) for status, name, detail in rows[1:]}
@@ -364,6 +371,7 @@ def test_a_check_that_fails_is_a_row(
     assert row[2] in reported[2]
 
 
+@pytest.mark.slow
 def test_doctor_runs_although_a_plugin_is_broken(tmp_path: Path) -> None:
     done = run_with_broken_plugin("doctor", tmp_path)
     assert done.returncode == 1
@@ -372,12 +380,14 @@ def test_doctor_runs_although_a_plugin_is_broken(tmp_path: Path) -> None:
     assert "plugin 'broken' (no_such_module) cannot be loaded" in row
 
 
+@pytest.mark.slow
 def test_doctor_checks_conditional_writes_of_a_bucket(cli: Cli, s3: Server) -> None:
     done = cli("doctor", *TOY_FLOW, "store=s3", f"store.remote={s3.uri}", **s3.env)
     assert done.returncode == 0, done.stdout
     assert f"{s3.uri} (writable, conditional writes work)" in done.stdout
 
 
+@pytest.mark.slow
 def test_doctor_reports_a_server_that_ignores_conditions(cli: Cli, rclone_s3: Server) -> None:
     done = cli("doctor", *TOY_FLOW, "store=s3", f"store.remote={rclone_s3.uri}", **rclone_s3.env)
     assert done.returncode == 1

@@ -125,6 +125,7 @@ def _of_a_plugin_in_the_page(words: list[str]) -> bool:
 READMES = sorted((ROOT / "plugins").glob("*/README.md"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", READMES, ids=name)
 def test_commands_of_a_plugin_s_readme_are_accepted(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

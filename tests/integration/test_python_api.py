@@ -88,6 +88,7 @@ def test_config_dir_adds_a_user_s_options(tmp_path: Path) -> None:
     assert flow.command.startswith(f"pokeflow --config-dir {tmp_path}")
 
 
+@pytest.mark.slow
 def test_a_flow_is_plain_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -184,6 +185,7 @@ def test_run_folder_holds_hydra_s_files_and_the_log(cli: Cli, tmp_path: Path) ->
     assert "train:teacher: done" in (folder / "pokeflow.log").read_text()
 
 
+@pytest.mark.slow
 def test_callbacks_of_the_configuration_are_called(cli: Cli, tmp_path: Path) -> None:
     target = "hydra.experimental.callbacks.LogJobReturnCallback"
     done = cli(*TOY_FLOW, "models=[teacher]", f"+hydra.callbacks.told={{_target_: {target}}}")
@@ -203,6 +205,7 @@ def test_hydra_errors_are_reported_without_a_traceback(cli: Cli, override: str) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_run_that_reuses_everything_makes_no_folder(cli: Cli, tmp_path: Path) -> None:
     cli(*TOY_FLOW)
     before = sorted((tmp_path / "store" / "runs").rglob("*"))

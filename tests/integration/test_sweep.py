@@ -75,6 +75,7 @@ def test_trials_with_separate_stores_report_through_the_bucket(cli: Cli, tmp_pat
     assert not list((tmp_path / "store").glob("sweeps/*/*/*/trial.json"))
 
 
+@pytest.mark.slow
 def test_trials_without_a_result_file_fail_the_sweep(cli: Cli) -> None:
     done = cli("-m", *TOY_FLOW, "store.root=one,two")
     assert done.returncode == 1

@@ -44,6 +44,7 @@ def values(document: Document, table: str) -> dict:
     return {row["key"]: row["value"] for row in document.rows[table].values()}
 
 
+@pytest.mark.slow
 def test_document_is_readable_json_with_kind_and_id(mlflow_schema) -> None:
     document = run(tags={"b": "2", "a": "1"}, params={"lr": "0.1"}, latest={"loss": (3, 0.5)})
     document.histories = {"loss": 4}

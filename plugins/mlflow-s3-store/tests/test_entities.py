@@ -50,6 +50,7 @@ def test_deleted_trace_is_deleted_on_both_machines(two) -> None:
         a.tracking.get_trace_info("tr-1")
 
 
+@pytest.mark.slow
 def test_evaluation_data_sets_are_shared_with_records(two) -> None:
     a, b, number = two
     created = a.tracking.create_dataset("queries", {"k": "v"}, [number])

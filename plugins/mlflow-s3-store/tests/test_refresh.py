@@ -81,6 +81,7 @@ def test_deleting_an_experiment_deletes_runs_of_other_machines(two) -> None:
     assert a.tracking.get_run(run).info.lifecycle_stage == "deleted"
 
 
+@pytest.mark.slow
 def test_unreachable_bucket_is_not_contacted_for_every_query(two, s3) -> None:
     a, _, _ = two
     a.flush()
@@ -124,6 +125,7 @@ def corrupt(machine, run: str, **columns: object) -> None:
     objects.write(known.path.index, b"another", match=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "columns",
     [

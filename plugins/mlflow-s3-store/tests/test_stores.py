@@ -319,6 +319,7 @@ def test_concurrent_versions_get_distinct_numbers(machine, monkeypatch) -> None:
     assert versions == {1: ("s3://from/a", {"by": "a"}), 2: ("s3://from/b", {"by": "b"})}
 
 
+@pytest.mark.slow
 def test_deleted_model_can_be_registered_again(machine) -> None:
     a, b = machine("a"), machine("b")
     for machine_ in (a, b, a):

@@ -121,6 +121,7 @@ def test_all_faults_are_reported_at_once(folder) -> None:
     assert {key for key, _ in check.check_folder(params)} == {"csv", "images", "seed"}
 
 
+@pytest.mark.slow
 def test_check_time_is_linear_in_the_number_of_cards(folder) -> None:
     rows = [{"card_id": f"s-{i}", "name": f"n{i}", "set": "s", "number": str(i)} for i in range(17_592)]
     for name, part in (("tenth.csv", rows[:1_759]), ("cards.csv", rows)):

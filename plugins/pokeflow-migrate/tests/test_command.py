@@ -212,6 +212,7 @@ def test_too_large_metadata_are_copied_unchanged_and_reported(tmp_path: Path, ol
     assert (tree_folder(tree) / note[0]).read_bytes() == file.read_bytes()
 
 
+@pytest.mark.slow
 def test_command_reports_every_file(tmp_path: Path, old: Path, cli: Cli) -> None:
     write_plan(tmp_path)
     dry = cli("migrate", "plan.yaml", "--dry-run", *TOY_FLOW)

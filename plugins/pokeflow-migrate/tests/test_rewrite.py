@@ -140,6 +140,7 @@ def test_yaml_bomb_is_not_expanded() -> None:
     assert rewrite(tag, "x.yaml", references()).replacements == 1  # ordinary text: no object is constructed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "name"),
     [

@@ -12,6 +12,7 @@ from pokeflow_mlflow import connection
 from pokeflow_mlflow.connection import connect
 
 
+@pytest.mark.slow
 def test_artifacts_are_stored_next_to_the_database(uri, database):
     with connect(uri) as store:
         number = store.experiment("cards/stage 1")

@@ -47,6 +47,7 @@ def tags(uri, version):
         return store.client.get_model_version(MODEL, str(version)).tags
 
 
+@pytest.mark.slow
 def test_version_that_passes_every_gate_is_approved(attempt, uri):
     facts = attempt().facts
 

@@ -44,6 +44,7 @@ def test_refused_connection_fails_quickly(task, make_input, mlflow_server, monke
     assert time.monotonic() - began < TIMEOUT
 
 
+@pytest.mark.slow
 def test_silent_server_times_out(task, make_input, monkeypatch):
     monkeypatch.setattr(connection, "RESPONSE_SECONDS", 1)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:

@@ -35,6 +35,7 @@ def test_float_network_matches_numpy(saved, squares):
     np.testing.assert_allclose(opened(opened.prepare(squares)), small.reference_embeddings(squares), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_compiled_network_is_close_to_the_float_one(compiled_model, squares):
     opened = network.open_network(compiled_model.folder, data.SPEC, 1)
     embeddings, expected = opened(opened.prepare(squares)), small.reference_embeddings(squares)

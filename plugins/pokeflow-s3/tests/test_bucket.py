@@ -67,6 +67,7 @@ def test_parts_are_sent_concurrently(s3: Server, bucket: Bucket, file: Callable[
     assert s3.counts()["most"] >= 2
 
 
+@pytest.mark.slow
 def test_parts_in_memory_are_limited_by_connections(s3: Server, file: Callable[[bytes], Path]) -> None:
     s3.faults(latency=0.05)
     bucket = Bucket(s3.name, server=s3_client.Server(connections=2))

@@ -99,6 +99,7 @@ def test_connection_that_is_always_cut_is_reported(s3: Server, bucket: Bucket, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", WRITES, ids=SIZES)
 def test_concurrent_conflict_is_retried(s3: Server, bucket: Bucket, file: Callable[[bytes], Path], data: bytes) -> None:
     passed: list[float] = []
@@ -171,6 +172,7 @@ _transfer.each(send, range(2), label="x", total=1)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_aborts_the_uploads_of_parts(s3: Server, file: Callable[[bytes], Path]) -> None:
     s3.faults(latency=0.3)
     data = LARGE * 4
@@ -228,6 +230,7 @@ def test_only_one_of_many_writers_creates_the_object(bucket: Bucket) -> None:
     assert [b"%d" % n for n in won] == [bucket.read("a")[0]]
 
 
+@pytest.mark.slow
 def test_concurrent_appends_survive_lost_answers(s3: Server, bucket: Bucket) -> None:
     bucket.write("log", b"", match=ABSENT)
     s3.faults(slowdown=0.05, lost=0.1, conflict=0.05, seed=2)

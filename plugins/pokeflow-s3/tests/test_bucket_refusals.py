@@ -150,6 +150,7 @@ def test_completion_error_with_status_200_is_retried(
     assert left_behind(s3) == []
 
 
+@pytest.mark.slow
 def test_repeated_completion_error_leaves_no_object(s3: Server, bucket: Bucket, file: Callable[[bytes], Path]) -> None:
     s3.faults(hidden=1.0, only=["CompleteMultipartUpload"])
     tired = Bucket(s3.name, "pre/fix", server=client.Server(attempts=2))

@@ -59,6 +59,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variables", "says"), SETTINGS)
 def test_invalid_aws_settings_are_reported(variables, says, tmp_path, monkeypatch):
     broken = tmp_path / "config"

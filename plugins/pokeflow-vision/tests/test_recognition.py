@@ -139,6 +139,7 @@ def test_unreadable_pictures_are_refused_by_name(recognize, tmp_path, make):
         recognize(file)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(["png", "jpeg", "gif", "webp", "bmp", "tiff"]), damage=st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

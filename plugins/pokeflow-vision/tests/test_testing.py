@@ -72,6 +72,7 @@ def test_conforming_target_passes(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "rules"),
     [
@@ -121,6 +122,7 @@ def test_fault_outside_the_process_fails_its_rule(
     assert broken(outcomes(tmp_path / "bench", f"target.compile.params.fault='{fault}'", apart=True)) == rules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "rules"),
     [

@@ -57,6 +57,7 @@ def read_until(terminal: int, mark: bytes, seconds: float = 60) -> bytes:
     return shown
 
 
+@pytest.mark.slow
 def test_a_word_is_completed_on_a_terminal(tmp_path: Path) -> None:
     bash = shutil.which("bash")
     assert bash

@@ -90,6 +90,7 @@ def test_template_has_fewer_than_sixty_lines_of_python(kind: str, tmp_path: Path
     assert 20 < lines_of_code(folder.rglob("*.py") if kind == "target" else (folder / "src").rglob("*.py")) < MAX_LINES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_installed_plugin_is_listed(kind: str, author: Newcomer) -> None:
     lines = author.run("pokeflow plugins").stdout.splitlines()

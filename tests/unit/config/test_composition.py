@@ -55,6 +55,7 @@ def flow(*overrides: str) -> Flow:
     return resolve(omegaconf.to_plain(composition.compose_config(overrides)), plugins.registry(plugins.manager()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", options())
 def test_every_option_resolves_or_says_what_is_missing(option: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("POKEFLOW_CARDS", str(tmp_path))
@@ -85,6 +86,7 @@ def test_tracking_option_reports_its_missing_values(option: str, faults: list[st
     assert all(fault in str(error.value) for fault in faults)
 
 
+@pytest.mark.slow
 def test_tracking_options_keep_the_owners_experiment_names() -> None:
     for name in omegaconf.options("tracking"):
         tracking = omegaconf.to_plain(

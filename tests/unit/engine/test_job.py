@@ -50,6 +50,7 @@ def make_record(shared: RemoteStore, root: Path, name: str, *inputs: Record, **m
     return record
 
 
+@pytest.mark.slow
 def test_job_commits_its_result_and_inputs_to_the_bucket(shared, bucket, tmp_path):
     teacher = make_record(shared, tmp_path / "a", "train:teacher", environment={"training_job": "x", "host": "algo-1"})
     student = make_record(shared, tmp_path / "b", "distill:student", teacher)

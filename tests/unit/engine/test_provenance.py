@@ -162,6 +162,7 @@ def test_rerun_after_lost_files_starts_new_telemetry(tmp_path: Path) -> None:
 # The note of the run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["local", "process"])
 def test_run_note_records_command_and_configuration(cli: Cli, tmp_path: Path, executor: str) -> None:
     changed = ["lineage.models.student.params.lr=0.7", f"executor={executor}"]
@@ -178,6 +179,7 @@ def test_run_note_records_command_and_configuration(cli: Cli, tmp_path: Path, ex
         assert "hydra" not in note["config"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
 def test_run_note_of_a_trial_records_its_sweep(cli: Cli, tmp_path: Path, launcher: tuple[str, ...]) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2", *launcher)
@@ -191,6 +193,7 @@ def test_run_note_of_a_trial_records_its_sweep(cli: Cli, tmp_path: Path, launche
     assert all("-m" not in note["command"] for note in students)  # the command that repeats this one trial
 
 
+@pytest.mark.slow
 def test_sweep_outside_the_store_is_named_by_its_full_path(cli: Cli, tmp_path: Path) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1", "hydra.sweep.dir=mine")
     assert done.returncode == 0, done.stderr

@@ -36,6 +36,7 @@ def run(flow) -> RunResult:
     return pokeflow.run(flow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["local", "process"])
 def test_task_without_its_compiler_waits_and_the_rest_runs(flow_of, executor: str, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TOY))
@@ -88,6 +89,7 @@ def test_command_publishes_the_rest_and_exits_as_waiting(cli, tmp_path: Path) ->
     assert sorted(json.loads(manifest.read_text())["models"]) == ["student", "teacher"]
 
 
+@pytest.mark.slow
 def test_sweep_publishes_the_rest_and_exits_as_waiting(cli, tmp_path: Path) -> None:
     done = cli("-m", *TOY_FLOW, ABSENT, "lineage.models.tiny.params.lr=1,2", "publish=true")
     assert done.returncode == EXIT_UNAVAILABLE
@@ -100,6 +102,7 @@ def test_sweep_publishes_the_rest_and_exits_as_waiting(cli, tmp_path: Path) -> N
     assert sorted(json.loads(manifest.read_text())["models"]) == ["student", "teacher"]
 
 
+@pytest.mark.slow
 def test_trial_without_its_objective_is_listed_as_waiting(cli) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.objective=tiny.score", "lineage.models.tiny.params.absent=true,false")
     assert done.returncode == EXIT_UNAVAILABLE
@@ -109,11 +112,13 @@ def test_trial_without_its_objective_is_listed_as_waiting(cli) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_which_one_fails_and_one_waits_has_failed(cli) -> None:
     done = cli("-m", *TOY_FLOW, ABSENT, "lineage.models.student.params.fail=true,false")
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 def test_failed_publication_exits_1_without_a_hydra_message(cli, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "project").write_text("a file where the tree is to be")
@@ -173,6 +178,7 @@ def test_expected_tracking_of_a_simulated_task_is_dropped(flow_of, tmp_path) -> 
     assert list((tmp_path / "store" / "untracked").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_simulated_results_run_again_the_next_time(flow_of, cli) -> None:
     cli(*TOY_FLOW, SIMULATED, UNREGISTERED)
     lines = cli("plan", *TOY_FLOW, SIMULATED, UNREGISTERED).stdout.splitlines()

@@ -114,6 +114,7 @@ each(work, range(100), label="x", total=0)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_although_a_transfer_is_stuck() -> None:
     with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

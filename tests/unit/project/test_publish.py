@@ -134,6 +134,7 @@ def test_other_digest_needs_a_raised_version(flow: Flow) -> None:
     assert manifest["models"]["student"]["versions"] == ["v1.0", "v1.1"]
 
 
+@pytest.mark.slow
 def test_force_of_a_published_model_is_refused(flow: Flow) -> None:
     publish_flow(flow)
     with pytest.raises(ConfigError, match=r"force: teacher v1\.0 is published and cannot change"):
@@ -170,6 +171,7 @@ def test_two_files_for_one_path_are_reported(tmp_path: Path) -> None:
         publish_flow(flow)
 
 
+@pytest.mark.slow
 def test_tree_on_s3_differs_only_in_its_addresses(flow: Flow, s3: Server) -> None:
     publish_flow(flow)
     remote = toy_flow(flow.root, "store=s3", f"store.root={flow.root}", f"store.remote={s3.uri}/prefix")
@@ -185,6 +187,7 @@ def test_tree_on_s3_differs_only_in_its_addresses(flow: Flow, s3: Server) -> Non
     assert manifest["models"]["teacher"]["s3_path"].startswith(f"{s3.uri}/prefix/project/")
 
 
+@pytest.mark.slow
 def test_unchanged_project_is_compared_by_listings(flow: Flow, s3: Server) -> None:
     remote = toy_flow(flow.root, "store=s3", f"store.root={flow.root}", f"store.remote={s3.uri}")
     records = run_flow(remote)

@@ -128,6 +128,7 @@ def _put(root: Path, name: str, answers: "multiprocessing.Queue[bool]") -> None:
         answers.put(False)
 
 
+@pytest.mark.slow
 def test_of_eight_publishers_of_one_version_one_is_first(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
@@ -143,6 +144,7 @@ def _gain(root: Path, name: str) -> None:
     receipts.put(Folder(root), receipt(published_file(f"models/m/v1/{name}")))
 
 
+@pytest.mark.slow
 def test_eight_concurrent_publishes_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_gain, args=(tmp_path, f"file{i}")) for i in range(8)]

@@ -117,5 +117,6 @@ def test_unknown_kind_of_rule_is_an_error(tree: Path) -> None:
         prose.rules(tree / "styles")
 
 
+@pytest.mark.slow
 def test_the_pages_and_sources_keep_the_style() -> None:
     assert list(prose.faults()) == []

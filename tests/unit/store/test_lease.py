@@ -217,6 +217,7 @@ def test_a_lease_lasts_a_minute_without_renewal(storage: ObjectStore, clock: Clo
         assert clock.passed == LEASE + 1 == 61
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_renewed_is_not_taken_over(storage: ObjectStore, clock: Clock) -> None:
     renewals = [30, 60, 90]
 

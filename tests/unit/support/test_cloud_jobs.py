@@ -271,6 +271,7 @@ def test_job_is_stopped_at_its_time_limit(cloud: Cloud) -> None:
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
 
+@pytest.mark.slow
 def test_capacity_fails_a_job_and_lets_a_spot_job_wait(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     cloud.trouble(capacity=["ml.g5.xlarge"])

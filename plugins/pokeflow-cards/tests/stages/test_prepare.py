@@ -199,6 +199,7 @@ def test_second_attempt_after_a_kill_succeeds(prepare, folder, tmp_path, monkeyp
     assert len(dataset.read(output).cards) == 24
 
 
+@pytest.mark.slow
 def test_baseline_is_between_chance_and_perfect_on_real_cards(prepare, real_cards) -> None:
     params = FolderParams(
         str(real_cards), limit=300, queries=Queries(views=4, calibration=0), preprocessing=Preprocessing(size=96)

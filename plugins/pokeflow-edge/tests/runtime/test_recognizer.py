@@ -93,6 +93,7 @@ def test_answers_match_an_exact_search(onnx_bundle):
         assert [match.score for match in matches] == pytest.approx(score.tolist(), abs=1e-6)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 39), st.integers(0, 2**32 - 1))
 def test_noisy_picture_is_recognized(opened, card, seed):
     assert opened.answer(png(photo(card, seed))).matches[0].card_id == f"set-{card}"

@@ -212,6 +212,7 @@ def test_trickling_bytes_does_not_extend_the_timeout(numpy_bundle):
         assert received.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow
 def test_client_that_never_reads_is_disconnected(numpy_bundle):
     with serving(numpy_bundle, read=0.5, connections=1) as server:
         files = Path(f"/proc/{server.process.pid}/fd")

@@ -44,6 +44,7 @@ def test_update_completes_after_a_kill_at_any_point(device):
         assert one["then"] == 100 or one["trial"] in (200, None), one
 
 
+@pytest.mark.slow
 def test_rollback_completes_after_a_kill_at_any_point(device):
     device.maker.release(200)
     results = outcomes(device, 200)

@@ -57,6 +57,7 @@ def test_a_calibration_on_fewer_images_fails(flow, backend, interpreter):
         backend(task)
 
 
+@pytest.mark.slow
 def test_silently_skipped_fine_tuning_fails(flow, backend, plenty, interpreter):
     python = interpreter("optimize:untuned", gpu=True)
     inputs = (flow.student(), flow.prepared(plenty))

@@ -35,6 +35,7 @@ def done(tmp_path_factory):
     return task, result, json.loads((task.output / "performance.json").read_text())
 
 
+@pytest.mark.slow
 def test_figures_have_the_usual_names(done):
     _, result, report = done
     assert set(result.metrics) == FIGURES
@@ -133,6 +134,7 @@ def test_facts_have_the_types_that_the_manifest_needs(done):
     assert all(isinstance(count, int) for count in facts["runs"].values())
 
 
+@pytest.mark.slow
 def test_benchmark_over_ssh_gives_the_same_accuracy_and_index(chip_flow, ssh_server, done):
     task = chip_flow.benchmark(device=NAME)
     result = benchmark.run(task)

@@ -169,6 +169,7 @@ def test_data_set_without_val_queries_is_refused(flow, backend):
         backend(flow.task(flow.student(), flow.prepared(without("val"))))
 
 
+@pytest.mark.slow
 def test_another_machine_compiles_over_ssh(flow, backend, ssh_server, caplog):
     caplog.set_level("INFO")
     task = flow.task()

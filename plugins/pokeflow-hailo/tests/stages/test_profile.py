@@ -127,6 +127,7 @@ def test_a_damaged_compilers_profile_is_refused(profiled, estimate):
         profiled(estimate)
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists))
 def test_only_numbers_are_figures(value):
     for _, number in profile._numbers({"stats": value}):

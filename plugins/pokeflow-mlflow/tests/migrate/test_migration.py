@@ -108,6 +108,7 @@ def test_excluded_experiments_and_their_dependents_are_skipped(
     assert sum("version" in what and "was not copied" in why for what, why in left.items()) == 2
 
 
+@pytest.mark.slow
 def test_dry_run_counts_without_creating_a_database(tmp_path: Path, old_runs: Path, bring: Bring) -> None:
     report = bring(str(old_runs), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
     assert not (tmp_path / "new").exists()
@@ -159,6 +160,7 @@ def test_lost_data_are_restored_and_changed_data_reported(
     assert list((database.parent / "mlartifacts").rglob("read me.txt"))
 
 
+@pytest.mark.slow
 def test_run_continued_in_the_source_is_updated(tmp_path: Path, uri: str, bring: Bring) -> None:
     old = mlruns.handmade(tmp_path)
     meta = old / "1/a1/meta.yaml"

@@ -59,6 +59,7 @@ def test_run_has_name_and_duration_of_its_task(track_it, make_input, uri):
     assert (info.start_time, info.end_time) == (began, began + 100_000)
 
 
+@pytest.mark.slow
 def test_model_with_an_experiment_is_tracked_there(track_it, make_input, uri):
     named = {"dinov3-teacher": "pokemon-card-dinov3-teacher"}
     read = {"prepare:data": "aaaa"}

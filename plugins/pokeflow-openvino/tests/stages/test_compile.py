@@ -189,6 +189,7 @@ print([name for name in ("nncf", "torch", "onnx") if name in sys.modules], loggi
 """
 
 
+@pytest.mark.slow
 def test_compile_sends_no_telemetry_and_prints_nothing(compiled_model, flow, tmp_path):
     """Watch both processes: that of the task and that of NNCF."""
     home, log, folder = tmp_path / "home", tmp_path / "log", tmp_path / "compiled"

@@ -214,6 +214,7 @@ def test_excess_requests_get_503_while_pings_are_answered(served, gate):
         assert ask(port, body=PICTURE)[0] == 200
 
 
+@pytest.mark.slow
 def test_slow_answer_gets_504_and_pings_fail_until_recovery(served, gate):
     with started(served.folder, f"{seconds(answer_s=0.3, threads=1)}\n{gate.code}") as (_, port):
         gate.shut()
@@ -248,6 +249,7 @@ def test_failing_model_gets_500_without_internal_details(served):
         assert "fails on a test image" in json.loads(body)["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_signal_finishes_requests_and_accepts_no_new(served, gate, number):
     with started(served.folder, gate.code) as (process, port), ThreadPoolExecutor(1) as one:

@@ -59,6 +59,7 @@ def test_answer_to_the_prompt_decides(words: list[str], cloud: Cloud, monkeypatc
     assert there(cloud)
 
 
+@pytest.mark.slow
 def test_second_run_changes_nothing_and_manifest_has_project_id(words: list[str], cloud: Cloud, capsys: Said) -> None:
     assert main.run([*words, "--yes"]) == 0
     said = capsys.readouterr().out

@@ -54,6 +54,7 @@ def test_refused_launch_is_reported_and_starts_nothing(machine, trouble, sentenc
     assert machine.here() == set()
 
 
+@pytest.mark.slow
 def test_internal_service_error_is_retried_then_reported(machine, monkeypatch):
     machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",))
     said = failure_message(machine)
@@ -67,6 +68,7 @@ def test_internal_service_error_is_retried_then_reported(machine, monkeypatch):
     assert [call["status"] for call in machine.cloud.calls("CreateTrainingJob")][-3:] == [500, 500, 200]
 
 
+@pytest.mark.slow
 def test_unassumable_new_role_is_reported_and_next_run_succeeds(machine):
     machine.cloud.trouble(new_roles=1)
     assert "Could not assume role" in failure_message(machine)
@@ -89,6 +91,7 @@ def test_missing_image_tag_is_reported_with_its_address(machine):
     assert machine.here() == set()
 
 
+@pytest.mark.slow
 def test_out_of_memory_kill_advises_a_larger_instance(machine):
     machine.cloud.trouble(out_of_memory=(INSTANCE,))
     said = failure_message(machine, seconds("teacher", 30))
@@ -100,6 +103,7 @@ def test_out_of_memory_kill_advises_a_larger_instance(machine):
     assert machine.here() == set()
 
 
+@pytest.mark.slow
 def test_permission_lost_while_waiting_leaves_the_job_running(machine):
     machine.cloud.trouble(denied=("DescribeTrainingJob",))
     said = failure_message(machine)
@@ -159,6 +163,7 @@ def test_missing_capacity_is_reported(machine):
     assert "use another executor.params.instance_type or region" in said
 
 
+@pytest.mark.slow
 def test_lost_response_creates_no_second_job(machine, monkeypatch, caplog):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
     machine.cloud.trouble(lost=1.0, only=("CreateTrainingJob",), times=1)
@@ -170,6 +175,7 @@ def test_lost_response_creates_no_second_job(machine, monkeypatch, caplog):
     assert "attached to training job" in caplog.text
 
 
+@pytest.mark.slow
 def test_wait_survives_throttling_lost_responses_and_denied_logs(machine, caplog):
     machine.cloud.trouble(
         throttling=0.5, lost=0.5, only=("DescribeTrainingJob",), times=4, denied=("DescribeLogStreams",)
@@ -181,6 +187,7 @@ def test_wait_survives_throttling_lost_responses_and_denied_logs(machine, caplog
     assert any("Needed: logs:DescribeLogStreams" in warning for warning in warnings)
 
 
+@pytest.mark.slow
 def test_credentials_expired_while_waiting_leave_the_job_running(machine):
     machine.cloud.trouble(capacity=(INSTANCE,))
     said = []
@@ -205,6 +212,7 @@ def test_abandoned_wait_says_that_the_job_continues(machine, monkeypatch):
     assert "The job continues. Run the same command to attach to it again." in said
 
 
+@pytest.mark.slow
 def test_job_without_a_compiler_is_unavailable_like_a_local_task(machine):
     with pytest.raises(TaskError) as raised:
         machine.run("lineage.models.tiny.params.absent=true", "models=[tiny]", "stages=[compile]")
@@ -227,6 +235,7 @@ def test_requirement_missing_from_the_image_is_named(machine, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_pip_failure_is_reported(machine, monkeypatch):
     lacking(monkeypatch)
     said = failure_message(machine, "executor.params.container.install=true")

@@ -86,6 +86,7 @@ def test_no_text_becomes_code(project, about, around_project, around_about):
     assert rebuilt(source) == pipeline
 
 
+@pytest.mark.slow
 def test_written_files_depend_only_on_the_configuration(owners):
     again = written("store=s3", "store.remote=s3://bucket/p", "store.region=us-east-1", "registry=sagemaker")
 
@@ -182,6 +183,7 @@ def test_six_pipelines_are_created_then_unchanged(run, cloud, tmp_path):
     assert cloud.calls("CreatePipeline") == cloud.calls("UpdatePipeline") == []
 
 
+@pytest.mark.slow
 def test_pipeline_files_are_published_by_category(run, cloud):
     said = run(flow=("tracking=none", "cloud=sagemaker"))
     assert "6 files sent; metadata written: " in said
@@ -198,6 +200,7 @@ def test_pipeline_files_are_published_by_category(run, cloud):
     }
 
 
+@pytest.mark.slow
 def test_a_change_of_the_lineage_updates_the_definition(run, cloud):
     run("teacher_pipeline")
     assert "updated" in run("teacher_pipeline", "lineage.models.teacher.params.lr=0.2")
@@ -276,6 +279,7 @@ def test_deleted_bucket_is_reported_before_anything_is_written(run, cloud, tmp_p
     assert not list(tmp_path.rglob("record.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"{}", b"["])
 def test_damaged_task_file_is_sent_again(run, cloud, damage):
     run("teacher_pipeline")
@@ -332,6 +336,7 @@ def test_a_refusal_is_one_paragraph(run, cloud, trouble, says):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_written_file_can_upsert_and_print_its_pipeline(run, cloud, capsys, monkeypatch):
     run("teacher_pipeline")
     role = aws.ask(aws.client("iam", REGION).get_role, "role", RoleName="pipeline")["Role"]["Arn"]

@@ -56,6 +56,7 @@ def may(kind, action, resource, **context):
     return decide([document(kind)], action, resource, context) == "allowed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["foundation", "project"])
 def test_templates_pass_the_linter(name):
     from cfnlint.api import lint
@@ -235,6 +236,7 @@ def test_launcher_may_call_every_operation_of_the_plugin():
     assert not lacking
 
 
+@pytest.mark.slow
 def test_iam_simulation_agrees_with_the_policies(cloud):
     """Simulate a few of the same requests in the cloud's IAM, with a role of the real stack."""
     body, parameters = templates.read_template("foundation"), {**PARAMETERS, "BucketName": "policies-bucket"}

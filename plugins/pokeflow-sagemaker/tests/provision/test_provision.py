@@ -92,6 +92,7 @@ EVERYTHING = [
 ]
 
 
+@pytest.mark.slow
 def test_a_plan_names_everything_and_changes_nothing(project, cloud):
     assert rows(project.plan()) == EVERYTHING
     assert cloud.mutating() == {}
@@ -246,6 +247,7 @@ def test_denied_stack_is_left_with_its_command_and_rest_created(project, cloud):
     assert later["roles"]["job"].endswith(ROLES[0])
 
 
+@pytest.mark.slow
 def test_bucket_uses_the_kms_default_key_until_the_stack_exists(project, cloud):
     def default():
         rules = cloud.aws("s3").get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -351,6 +353,7 @@ def test_failed_stack_is_reported_and_recreated(project, cloud, monkeypatch):
     assert rows(project.run()) == EVERYTHING
 
 
+@pytest.mark.slow
 def test_failed_project_is_reported_and_retried(project, cloud, monkeypatch):
     said = r"project pokemon-card-recognition: CreateFailed\. .*NoSuchThing"
     with (
@@ -420,6 +423,7 @@ def test_lost_response_creates_nothing_twice(project, cloud, operation):
     assert changed(project.run()) == []
 
 
+@pytest.mark.slow
 def test_throttling_is_waited_out(project, cloud):
     cloud.trouble(throttling=1.0, times=3, becoming=0.02)
     assert project.run()["left"] == []

@@ -18,6 +18,7 @@ from .test_card import BENCH, MODEL, model, records, verdicts
 PLAIN = re.compile(r"[\w .:/=+\-@]+")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(records, records, st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True), verdicts)
 def test_properties_and_description_satisfy_sagemakers_limits(trained, benchmark, name, verdict):

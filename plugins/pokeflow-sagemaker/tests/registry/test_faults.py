@@ -40,6 +40,7 @@ def failure_message(flow, task, **trouble):
     return str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize("trouble", ["throttling", "lost", "denied"])
 def test_retry_after_failed_call_completes_without_duplicates(flow, operation, trouble):
@@ -59,6 +60,7 @@ def test_retry_after_failed_call_completes_without_duplicates(flow, operation, t
     assert flow.cloud.mutating() == {}
 
 
+@pytest.mark.slow
 def test_throttling_is_waited_out(flow, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "8")
     task = flow.task(STAGE1)

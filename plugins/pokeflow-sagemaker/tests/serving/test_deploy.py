@@ -287,6 +287,7 @@ def test_lost_response_creates_no_duplicate(deployed, operation):
     assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
 
 
+@pytest.mark.slow
 def test_update_or_deletion_with_a_lost_response_completes(deployed):
     deployed.deploy()
     record = other(deployed)
@@ -344,6 +345,7 @@ def test_command_prints_price_progress_and_facts(deployed, tmp_path):
     assert deployed.cloud.aws("sagemaker").list_endpoints()["Endpoints"] == []
 
 
+@pytest.mark.slow
 def test_invalid_command_line_is_refused_with_exit_2(deployed, tmp_path):
     for args, said in (
         (("deploy", "--instances", "0"), "cloud.deploy.params.instances: 0 is not between 1 and 100"),

@@ -93,6 +93,7 @@ def test_serve_takes_a_model_name_and_suggests_the_nearest(store, served):
     assert "model: no bundle of a model named 'teachr'. Did you mean 'teacher'? Known: student, teacher." in done.stderr
 
 
+@pytest.mark.slow
 def test_missing_bundle_error_names_a_command_that_creates_one(tmp_path):
     done = run(tmp_path, "cloud=none")
     assert done.returncode == 1
@@ -121,6 +122,7 @@ def test_port_in_use_is_refused_with_exit_2(store):
     assert run(store, "--port", "70000").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_code_of_a_bundle_is_never_run(store, served):
     """The bundle is hostile: its checksums are valid, and its code would write a file."""
     import hashlib

@@ -90,6 +90,7 @@ def jobs(batch):
     return batch.deployed.cloud.calls("CreateTransformJob")
 
 
+@pytest.mark.slow
 def test_every_image_has_its_own_response_object(batch):
     facts = batch.run()
     assert facts["pictures"] == 3
@@ -191,6 +192,7 @@ def test_lost_response_starts_no_second_job(batch, lost):
     assert batch.deployed.cloud.mutating()["CreateTransformJob"] == 1
 
 
+@pytest.mark.slow
 def test_unsuitable_objects_are_reported_before_the_job(batch):
     for i in range(7):
         batch.put(f"notes-{i}.txt", b"text")

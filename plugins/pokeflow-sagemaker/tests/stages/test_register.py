@@ -89,6 +89,7 @@ def test_registering_again_changes_nothing(flow):
     assert second == first
 
 
+@pytest.mark.slow
 def test_four_models_are_versions_of_one_group(flow):
     first = [flow.register(name, gates=HALF) for name in LABELS]
     assert [result.facts["model_package_version"] for result in first] == [1, 2, 3, 4]
@@ -132,6 +133,7 @@ def test_newer_benchmark_updates_the_same_package(flow):
     assert b'"value": 0.25' in flow.objects.read(address.removeprefix(f"{flow.remote}/"))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gates", "approval"),
     [({}, "PendingManualApproval"), (HALF, "Approved"), ({"top1_accuracy": Gate(min=0.99)}, "Rejected")],

@@ -67,6 +67,7 @@ def test_profile_has_the_documented_files(whole):
     json.dumps(result.facts)
 
 
+@pytest.mark.slow
 def test_metrics_cover_only_the_timed_steps(whole):
     task, result, _ = whole
     steps = rows(task.output / "framework" / "steps.csv")
