@@ -56,6 +56,7 @@ def test_document_is_readable_json_with_kind_and_id(mlflow_schema) -> None:
     assert text["latest_metrics"] == {"loss": {"value": 0.5, "timestamp": 3, "step": 3, "is_nan": 0}}
 
 
+@pytest.mark.slow
 def test_same_rows_encode_to_same_bytes(mlflow_schema) -> None:
     assert encode(run(tags={"b": "2", "a": "1"}), mlflow_schema) == encode(
         run(tags={"a": "1", "b": "2"}), mlflow_schema

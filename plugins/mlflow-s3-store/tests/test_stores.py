@@ -40,6 +40,7 @@ def end(machine: Any, run: str) -> None:
     machine.tracking.update_run_info(run, RunStatus.FINISHED, 2000, None)
 
 
+@pytest.mark.slow
 def test_another_machine_reads_all_data_of_a_finished_run(machine) -> None:
     a, b = machine("a"), machine("b")
     run = start(a, kind="first")

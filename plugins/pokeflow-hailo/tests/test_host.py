@@ -130,6 +130,7 @@ def test_folder_is_private_and_removed_at_the_end(machine):
     assert gone(there.folder)
 
 
+@pytest.mark.slow
 def test_timeout_ends_the_command_and_its_children(machine):
     lines: list[str] = []
     script = f"{sys.executable} -c 'import time, os; print(os.getpid(), flush=True); time.sleep(3600)' & wait"
@@ -148,6 +149,7 @@ def test_huge_timeout_means_no_timeout(monkeypatch):
     assert died == []
 
 
+@pytest.mark.slow
 def test_command_that_ignores_sigterm_is_killed(monkeypatch):
     assert "sleep 5;" in host._RUN
     monkeypatch.setattr(host, "_RUN", host._RUN.replace("sleep 5;", "sleep 0.5;"))

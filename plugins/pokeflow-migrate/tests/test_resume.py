@@ -118,6 +118,7 @@ def test_killed_migration_resumes_with_missing_files_only(
     assert state(root / "old") == old
 
 
+@pytest.mark.slow
 def test_kill_before_the_receipts_can_be_resumed(root: Path, copies: list[str]) -> None:
     killed(root, "write", 4)
     complete(root)

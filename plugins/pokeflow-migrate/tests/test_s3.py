@@ -147,6 +147,7 @@ def test_migration_from_a_folder_to_s3_and_back(tmp_path: Path, s3: Server, tree
     assert [row.done for row in back.rows] == ["copied"]
 
 
+@pytest.mark.slow
 def test_migration_survives_intermittent_request_failures(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     s3.faults(slowdown=0.05, cut=0.03, lost=0.03, seed=7)
     try:

@@ -62,6 +62,7 @@ def test_version_that_passes_every_gate_is_approved(attempt, uri):
     assert tags(uri, 1)["pokeflow.gate.size_mb"] == "passed: 15.2 is at most 20"
 
 
+@pytest.mark.slow
 def test_alias_moves_to_a_newer_passing_version(attempt, uri):
     attempt("a" * 16)
     attempt("b" * 16)

@@ -193,6 +193,7 @@ def test_params_set_number_and_kind_of_outputs(job, uri, tmp_path):
     np.testing.assert_allclose(embeddings, embed(pictures), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_model_metadata_matches_what_mlflow_writes(job, uri, monkeypatch):
     pytest.importorskip("pandas")
     import mlflow

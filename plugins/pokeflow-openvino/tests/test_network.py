@@ -44,6 +44,7 @@ def test_compiled_network_is_close_to_the_float_one(compiled_model, squares):
     assert 0.98 < cosine.min() < 0.999999
 
 
+@pytest.mark.slow
 def test_embedding_is_not_overwritten_by_the_next_call(compiled_model, squares):
     opened = network.open_network(compiled_model.folder, data.SPEC, 1)
     first = opened(opened.prepare(squares[:1]))

@@ -112,6 +112,7 @@ def test_concurrent_conflict_is_retried(s3: Server, bucket: Bucket, file: Callab
         bucket.write("b", b"", match=ABSENT)
 
 
+@pytest.mark.slow
 def test_file_that_changes_during_upload_is_not_stored(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path]
 ) -> None:

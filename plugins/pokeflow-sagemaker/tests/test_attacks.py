@@ -103,6 +103,7 @@ def test_pipelines_remain_when_another_service_is_disabled(stage):
     assert len(lineage.write(flow.step("pipeline:project").params, flow.remote_store).pipelines) == 6
 
 
+@pytest.mark.slow
 def test_endpoint_can_be_deleted_without_bundle_or_bucket(cloud, tmp_path, capsys):
     cloud.trouble(becoming=0.01)
     sagemaker, name = cloud.aws("sagemaker"), "pokemon-card-recognition-dinov3-teacher"

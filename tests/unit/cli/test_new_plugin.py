@@ -100,6 +100,7 @@ def test_installed_plugin_is_listed(kind: str, author: Newcomer) -> None:
     assert f"pokeflow_{NAMES[kind]}.conf" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_of_the_plugin_can_be_planned(kind: str, author: Newcomer) -> None:
     _, chosen, task = KINDS[kind]

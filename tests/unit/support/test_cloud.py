@@ -32,6 +32,7 @@ def test_requests_are_validated_by_the_service_s_model(cloud: Cloud) -> None:
     assert cloud.mutating() == {}
 
 
+@pytest.mark.slow
 def test_unknown_operation_says_where_to_add_it(cloud: Cloud) -> None:
     with pytest.raises(ClientError, match="sagemaker:CreateHub is not known to the test cloud: add it to"):
         cloud.aws("sagemaker").create_hub(HubName="h", HubDescription="x")

@@ -119,6 +119,7 @@ print("loss=0.25;")
 """
 
 
+@pytest.mark.slow
 def test_job_reads_its_inputs_and_uploads_its_outputs(cloud: Cloud) -> None:
     client = cloud.client()
     client.put_object(Bucket=cloud.name, Key="data/a/one.txt", Body=b"1")
@@ -217,6 +218,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_interrupted_spot_job_resumes_from_its_checkpoints(cloud: Cloud) -> None:
     cloud.aws("sagemaker").create_training_job(**spot(cloud, WORK))
     until(lambda: "checkpoints/1" in keys(cloud))  # sent while the job runs
@@ -234,6 +236,7 @@ def test_interrupted_spot_job_resumes_from_its_checkpoints(cloud: Cloud) -> None
         cloud.interrupt("job")
 
 
+@pytest.mark.slow
 def test_container_that_ignores_sigterm_loses_unsent_files(cloud: Cloud) -> None:
     cloud.trouble(grace=0.2, sync=60)
     script = WORK.replace("signal.signal(signal.SIGTERM, leave)", "")  # process 1 ignores signals without a handler
@@ -261,6 +264,7 @@ def test_stopped_job_may_finish_and_keeps_its_model(cloud: Cloud) -> None:
     assert members(fetch(cloud, "out/job/output/model.tar.gz")) == {"m": b"m"}
 
 
+@pytest.mark.slow
 def test_job_is_stopped_at_its_time_limit(cloud: Cloud) -> None:
     cloud.trouble(grace=0.1)
     limits = {"MaxRuntimeInSeconds": 1}
@@ -321,6 +325,7 @@ else:
     assert log_lines(cloud, prefix="job/algo-2") == ["algo-2 ['algo-1', 'algo-2'] 127.0.0.1 127.0.0.1"]
 
 
+@pytest.mark.slow
 def test_a_processing_job_reads_inputs_and_writes_outputs(cloud: Cloud) -> None:
     cloud.client().put_object(Bucket=cloud.name, Key="in/a.txt", Body=b"cards")
     script = """

@@ -147,6 +147,7 @@ def test_definition_that_could_not_run_is_refused(cloud: Cloud, change: Callable
         create(cloud, text)
 
 
+@pytest.mark.slow
 def test_pipeline_is_created_once_and_updated(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     create(cloud, definition(train(cloud)))
@@ -168,6 +169,7 @@ def test_pipeline_is_created_once_and_updated(cloud: Cloud) -> None:
         sagemaker.describe_pipeline(PipelineName="p")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("containers")
 def test_steps_run_in_order_and_reuse_the_cache(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")

@@ -120,6 +120,7 @@ def serving(device: Path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_http_answers_match_local_recognition(device):
     rng, references = np.random.default_rng(5), card_dataset().references
     opened = recognizer.open_bundle(device / "releases" / "1", 1)

@@ -33,6 +33,7 @@ def require_ended(one):
     assert one["releases"] == ["100", "200"], one
 
 
+@pytest.mark.slow
 def test_update_completes_after_a_kill_at_any_point(device):
     device.maker.release(200)
     results = outcomes(device)
@@ -56,6 +57,7 @@ def test_rollback_completes_after_a_kill_at_any_point(device):
         assert set(one["left"]) - {"downloads"} == {"current", "releases", "state.json"}, one
 
 
+@pytest.mark.slow
 def test_killed_first_installation_can_be_repeated(empty):
     empty.maker.release(100)
     results = outcomes(empty)

@@ -22,6 +22,7 @@ def test_a_silent_downgrade_fails_with_its_reason(flow, backend, plenty):
     assert not (task.output / FILE).exists()
 
 
+@pytest.mark.slow
 def test_allowed_downgrade_is_reported(flow, backend, plenty):
     task = flow.task(
         *(flow.student(), flow.prepared(plenty)), script=Script(), calibration_images=1024, allow_downgrade=True

@@ -17,6 +17,7 @@ from pokeflow_vision.testing.data import draw_dataset
 from ..compile_flow import AFTER, FILE, count, names, report_of, with_captures
 
 
+@pytest.mark.slow
 def test_failed_compile_resumes_from_the_quantized_network(flow, backend, interpreter):
     failed = flow.task(python=interpreter("compile:crash"))
     with pytest.raises(PokeflowError, match="exited without a result: it crashed"):
@@ -32,6 +33,7 @@ def test_failed_compile_resumes_from_the_quantized_network(flow, backend, interp
     assert result.metrics["top1_accuracy"] == 1
 
 
+@pytest.mark.slow
 def test_resumed_compile_gives_the_same_hef(done, compiled, backend):
     again = compiled.task(attempt=2)
     backend(again)

@@ -144,6 +144,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(JSON)
 def test_arbitrary_measurement_is_parsed_or_refused(measurement):

@@ -42,6 +42,7 @@ def test_description_includes_details_from_hailortcli(chip_flow, hailortcli):
         assert opened.about["features"] == "Current Monitoring, PCIE"
 
 
+@pytest.mark.slow
 def test_embeddings_match_the_simulated_network(chip_flow, device, monkeypatch):
     monkeypatch.setattr(chip, "PART", 32)
     cards = draw_dataset().references

@@ -43,6 +43,7 @@ def test_figures_have_the_usual_names(done):
     assert set(report["figures"]) == FIGURES
 
 
+@pytest.mark.slow
 def test_figures_have_a_source_and_unknown_ones_a_reason(done):
     _, result, report = done
     unknown = {name for name, value in result.metrics.items() if value is None}

@@ -139,6 +139,7 @@ def test_configured_but_unsupported_operator_is_reported(flow, backend):
         backend(flow.task(flow.student(model), flow.prepared(), attempt=2))
 
 
+@pytest.mark.slow
 def test_calibration_uses_the_users_own_images(flow, backend, tmp_path):
     data = draw_dataset()
     np.save(tmp_path / "own.npy", preprocessing.to_square(data.query_images[:40], data.preprocessing))

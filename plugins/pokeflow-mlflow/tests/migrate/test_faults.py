@@ -99,6 +99,7 @@ def test_unreadable_run_is_reported_and_others_are_migrated(
     assert len(mlruns.read(uri)["runs"]) >= 4
 
 
+@pytest.mark.slow
 def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret/key").write_text("secret")
@@ -150,6 +151,7 @@ def test_nothing_is_written_outside_the_target(tmp_path: Path, old: Path, uri: s
     assert not list((tmp_path / "here").iterdir())
 
 
+@pytest.mark.slow
 def test_moved_artifacts_are_reported_and_can_be_mapped(tmp_path: Path, template: Path, uri: str, bring: Bring) -> None:
     from mlflow import MlflowClient
 

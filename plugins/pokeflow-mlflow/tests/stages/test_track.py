@@ -49,6 +49,7 @@ def track_it(task, uri):
     return it
 
 
+@pytest.mark.slow
 def test_run_has_name_and_duration_of_its_task(track_it, make_input, uri):
     facts = track_it(make_input()).facts
 
@@ -331,6 +332,7 @@ def test_only_training_stages_are_in_the_model_experiment(track_it, make_input, 
     ]
 
 
+@pytest.mark.slow
 def test_points_already_sent_are_not_sent_again(task, make_input, uri, monkeypatch):
     rows = "".join(json.dumps({"step": i, "loss": i}) + "\n" for i in range(2500))
     job = task("track", TrackParams(uri, project="cards"), make_input({"history.jsonl": rows}))

@@ -205,6 +205,7 @@ def test_body_of_a_wrong_type_is_refused(served):
         served.code.input_fn(10**12, "image/png")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from([png, jpeg]), st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

@@ -156,6 +156,7 @@ def test_bucket_deleted_while_the_job_waits_is_reported(machine):
     assert machine.here() == set()
 
 
+@pytest.mark.slow
 def test_missing_capacity_is_reported(machine):
     machine.cloud.trouble(capacity=(INSTANCE,))
     said = failure_message(machine)

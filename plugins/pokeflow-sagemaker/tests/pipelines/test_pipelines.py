@@ -57,6 +57,7 @@ def owners():
     return written("store=s3", "store.remote=s3://bucket/p", "store.region=us-east-1", "registry=sagemaker")
 
 
+@pytest.mark.slow
 def test_shipped_lineage_has_six_pipelines(owners):
     assert set(owners.pipelines) == OWNERS == set(lineage.NAMES)
 
@@ -240,6 +241,7 @@ def test_missed_gates_fail_the_execution_with_the_reason(run, cloud):
     assert "teacher does not pass its gates (latency_p50_ms)" in json.dumps(missed, default=str)
 
 
+@pytest.mark.slow
 def test_pipeline_with_missing_inputs_is_not_started(run, cloud):
     with pytest.raises(PokeflowError, match=r"train:teacher: not in s3://.* yet"):
         run("student_pipeline", "start")
@@ -319,6 +321,7 @@ def test_missing_and_misspelt_parameters_are_reported(cloud):
         control.parameters(pipeline, {"Sorce": "s3://b/p/", "Destination": "s3://b/q/"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "says"),
     [
@@ -439,6 +442,7 @@ def test_concurrent_starts_create_one_execution(endpoint, cloud):
     assert execution(cloud, endpoint.name)[0]["PipelineExecutionArn"] == started.pop()
 
 
+@pytest.mark.slow
 def test_changed_definition_starts_another_execution(endpoint):
     first = endpoint.start()
     assert endpoint.start() == first

@@ -67,6 +67,7 @@ def test_templates_pass_the_linter(name):
     assert [str(match) for match in matches] == []
 
 
+@pytest.mark.slow
 def test_linter_reports_a_broken_template():
     from cfnlint.api import lint
     from cfnlint.config import ManualArgs

@@ -214,6 +214,7 @@ def test_manual_changes_are_reverted(provisioned, cloud):
     assert changed(provisioned.run()) == []
 
 
+@pytest.mark.slow
 def test_deleted_resources_are_recreated_or_reported(provisioned, cloud):
     cloud.vanish(BUCKET)
     cloud.aws("sagemaker").delete_model_package_group(ModelPackageGroupName=GROUP)
@@ -334,6 +335,7 @@ def test_denied_stack_and_project_are_both_reported(project, cloud):
     assert {item.partition(" ")[0] for item in lefts(facts)} == {"stack", "project"}
 
 
+@pytest.mark.slow
 def test_denial_inside_the_stack_is_reported_then_recovered(project, cloud, monkeypatch):
     reasons = stacks._reasons
     said = "Job (AWS::IAM::Role): User: me is not authorized to perform: iam:CreateRole on resource: role x"
@@ -376,6 +378,7 @@ def test_foreign_stack_of_the_same_name_is_left_unchanged(project, cloud):
     assert cloud.mutating() == {}
 
 
+@pytest.mark.slow
 def test_concurrent_provisioning_succeeds_for_both(project, cloud):
     said: list[Any] = []
 

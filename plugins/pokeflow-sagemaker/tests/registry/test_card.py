@@ -205,6 +205,7 @@ records = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(records, st.none() | records, words, st.dictionaries(words, verdicts, max_size=3))
 def test_a_card_is_valid_whatever_the_records_hold(trained, benchmark, description, verdicts):

@@ -183,6 +183,7 @@ def test_deleted_responses_are_created_again(batch):
     assert "7.jpg.out" in batch.answers()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [True, False])
 def test_lost_response_starts_no_second_job(batch, lost):
     batch.deployed.cloud.trouble(
@@ -208,6 +209,7 @@ def test_unsuitable_objects_are_reported_before_the_job(batch):
     assert batch.deployed.cloud.mutating() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("locations", "said"),
     [

@@ -95,6 +95,7 @@ def test_profiled_steps_are_the_last_of_the_training(whole, data):
     assert {int(row["step"]): float(row["lr"]) for row in steps} == rates
 
 
+@pytest.mark.slow
 def test_trace_names_the_parts_of_a_step(whole):
     task, _, _ = whole
     with gzip.open(task.output / "framework" / "trace.json.gz", "rt") as text:
