@@ -19,16 +19,13 @@ _SECRET = re.compile(
 def redact(value: Any) -> Any:
     """Return plain data without secrets: values of secret keys become "…", secrets in URLs are removed."""
     if isinstance(value, str):
-        return _QUERY.sub(_without_signature, _USER_INFO.sub("", value))
+        url = _USER_INFO.sub("", value)
+        return _QUERY.sub(lambda match: match[1] if _GRANTING.search(unquote(match[2])) else match[0], url)
     if isinstance(value, Mapping):
         return {redact(key): "…" if _is_secret(key, item) else redact(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [redact(item) for item in value]
     return value
-
-
-def _without_signature(address: re.Match[str]) -> str:
-    return address[1] if _GRANTING.search(unquote(address[2])) else address[0]
 
 
 def _is_secret(key: Any, value: Any) -> bool:

@@ -23,6 +23,7 @@ VERSION_FILE = "pokeflow/__init__.py"
 ASSIGNMENT = re.compile(r'^__version__ = "(?P<version>[^"]+)"$', re.MULTILINE)
 VERSION = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?(\.dev\d+)?", re.ASCII)
 REQUIREMENT = re.compile(r"(?P<name>[a-z0-9-]+)(?P<extras>\[[^\]]*\])?(?P<bound>.*)")
+DATED = r"^## \[{}\] - \d{{4}}-\d\d-\d\d$"
 CITED = re.compile(r"^version: .*$", re.MULTILINE)
 
 
@@ -86,6 +87,8 @@ def find_faults(root: Path, tag: str | None = None) -> Iterator[str]:
     else:
         if not notes.strip():
             yield f"CHANGELOG.md: the section of {version} is empty"
+        if tag is not None and not re.search(DATED.format(re.escape(version)), _changelog(root), re.MULTILINE):
+            yield f"CHANGELOG.md: the section of {version} has no date, such as '## [{version}] - 2030-01-31'"
 
 
 def set_version(root: Path, version: str) -> None:
@@ -110,12 +113,16 @@ def read_notes(root: Path) -> str:
 
     """
     version = read_version(root)
-    sections = re.split(r"^## ", (root / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = re.split(r"^## ", _changelog(root), flags=re.MULTILINE)
     for section in sections[1:]:
         heading, _, text = section.partition("\n")
         if heading.startswith(f"[{version}]"):
             return re.split(r"^\[[^\]]+\]: ", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
     raise LookupError(f"CHANGELOG.md: no section '## [{version}]'")
+
+
+def _changelog(root: Path) -> str:
+    return (root / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def _substitute(file: Path, pattern: re.Pattern[str], line: str) -> None:

@@ -132,7 +132,8 @@ def load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, extra: Seque
     If the default option of an optional group is not installed, the group is set to ``none`` and composed again: only
     the first composition shows whether another option was chosen. Hydra itself skips a missing option silently.
     """
-    overrides = [*extra, *_search_path_override(arguments), *_allow_new_keys(arguments.overrides)]
+    folder = [f"hydra.searchpath=[{_quote(f'file://{arguments.config_dir}')}]"] if arguments.config_dir else []
+    overrides = [*extra, *folder, *_allow_new_keys(arguments.overrides)]
     config = _load(loader, arguments, mode, overrides)
     absent = []
     for group, default in _optional(arguments).items():
@@ -161,11 +162,6 @@ def hydra_arguments(args: Sequence[str]) -> list[str]:
         if group not in groups and name not in search_path.options(group)
     ]
     return [*_allow_new_keys(args), *absent]
-
-
-def _search_path_override(arguments: Arguments) -> list[str]:
-    """Return the override that appends ``config_dir`` to the search path, as Hydra's own flag does."""
-    return [f"hydra.searchpath=[{_quote(f'file://{arguments.config_dir}')}]"] if arguments.config_dir else []
 
 
 def _overridden_groups(overrides: Sequence[str]) -> set[str]:

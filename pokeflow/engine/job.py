@@ -151,6 +151,7 @@ def _existing_record(store: Store, task: Task) -> Record | None:
     return record if record and record.started != task.replaces and record.inputs == expected else None
 
 
+@worker.other_version_faults()
 def _with_inputs(raw: dict[str, Any]) -> bytes:
     """Return the task's file with its inputs' records; a file written before these existed has only their keys."""
     keys = [item["key"] for item in raw["inputs"] if "key" in item]

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,17 @@ def _path(value: object) -> str:
     raise TypeError(f"a task's parameters must be plain data; {type(value).__name__} is not")
 
 
+@contextmanager
+def other_version_faults() -> Iterator[None]:
+    """Raise a PokeflowError that says so if another version of pokeflow wrote the task's file that is read."""
+    try:
+        yield
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        message = f"another version of pokeflow wrote the task's file ({error!r}). Submit the task again."
+        raise PokeflowError(message) from error
+
+
+@other_version_faults()
 def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
     """Deserialize a task that ``dump`` wrote; return it with the backend that runs it."""
     raw = json.loads(text)

@@ -121,7 +121,7 @@ class Folder:
             with name_file_in_errors(target), draft.open("wb") as out:
                 checksum = copy_and_hash(file, out, advance)
             if sha256 not in (None, checksum):
-                raise integrity_error(self._display_path(key), str(sha256), checksum)
+                raise integrity_error(str(self.root / self.inside / key), str(sha256), checksum)
         return checksum
 
     def copy(
@@ -151,9 +151,6 @@ class Folder:
         if OWN in require_key(key).casefold().split("/"):
             raise PokeflowError(f"{key!r}: the name {OWN} is reserved for drafts and locks. Choose another.")
         return key
-
-    def _display_path(self, key: str) -> str:
-        return str(self.root / self.inside / key)
 
     @contextmanager
     def _open(self, key: str) -> Iterator[BinaryIO]:

@@ -139,6 +139,35 @@ def test_default_key_is_checked_but_not_created_before_the_tasks(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize(
+    ("args", "fault"),
+    [
+        (["--key", ""], "--key: is empty"),
+        (["--key", "~nobody-of-this-name/x.pem"], "--key: .*no user of this name"),
+        (["--to", "~nobody-of-this-name"], "--to: .* cannot be a folder"),
+        (["--to", "FILE"], "--to: .*file' is not a folder"),
+        (["--to", "FILE/release"], "--to: .*file' is not a folder"),
+    ],
+)
+def test_wrong_option_is_refused_before_anything_runs(
+    calls: Calls, tmp_path: Path, args: list[str], fault: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=fault):
+        command(tmp_path / "store", *(word.replace("FILE", str(tmp_path / "file")) for word in args))
+    assert not (tmp_path / "store").exists()
+
+
+def test_folder_of_a_new_key_must_be_writable(calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pokeflow_edge.release.keys.DEFAULT", tmp_path / "keys" / "signing.pem")
+    monkeypatch.delenv("POKEFLOW_SIGNING_KEY", raising=False)
+    (present := tmp_path / "present").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(ConfigError, match="--key: no permission to write to"):
+        command(tmp_path / "store", "--to", str(present))
+    assert not (tmp_path / "store").exists()
+
+
 def test_failed_package_is_not_released(calls: Calls, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Resume with: pokeflow package"):
         command(tmp_path, "lineage.models.tiny.post_stages.package.params={fail: true}")

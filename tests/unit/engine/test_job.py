@@ -151,6 +151,8 @@ def test_task_file_omits_local_paths(shared, tmp_path):
     [
         ("{", "Expecting property name"),
         ('{"stage": "train", "backend": "nobody", "inputs": []}', "no backend 'nobody' for stage 'train'"),
+        ('{"stage": "train", "inputs": []}', "another version of pokeflow wrote the task's file (KeyError('backend'))"),
+        ('{"inputs": [{"key": "records/a"}], "shared": {}}', "(KeyError('remote_store')). Submit the task again."),
     ],
 )
 def test_failure_is_written_to_the_failure_file(tmp_path, text, reason):

@@ -56,7 +56,16 @@ def test_every_disagreement_is_reported(release: ModuleType, copy: Path, capsys:
     assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == [
         *("tag v3.0.0", "plugins/pokeflow-cards/pyproject.toml", "plugins/pokeflow-cards/pyproject.toml"),
         "CITATION.cff",
+        "CHANGELOG.md",
     ]
+
+
+def test_a_release_has_a_date(release: ModuleType, copy: Path) -> None:
+    release.set_version(copy, "7.8.9")
+    for date, faults in ((" - unreleased", ["CHANGELOG.md: the section of 7.8.9 has no date"]), (" - 2030-01-02", [])):
+        (copy / "CHANGELOG.md").write_text(f"# Changelog\n\n## [7.8.9]{date}\n\n- A.\n")
+        assert [fault.partition(",")[0] for fault in release.find_faults(copy, "v7.8.9")] == faults
+        assert list(release.find_faults(copy)) == []
 
 
 def test_notes_are_the_section_of_this_version(release: ModuleType, copy: Path) -> None:

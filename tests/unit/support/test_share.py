@@ -39,7 +39,7 @@ def test_a_number_beyond_the_shares_begins_again(pytester: pytest.Pytester) -> N
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("share", ["1", "1/0", "a/b", "-1/3"])
+@pytest.mark.parametrize("share", ["1", "1/0", "a/b", "-1/3", "²/5"])
 def test_invalid_share_is_refused(pytester: pytest.Pytester, share: str) -> None:
     result = pytester.runpytest_subprocess(f"--share={share}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

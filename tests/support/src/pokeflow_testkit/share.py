@@ -38,6 +38,6 @@ def _is_selected(item: pytest.Item, share: int, shares: int) -> bool:
 
 def _share(text: str) -> tuple[int, int]:
     share, _, shares = text.partition("/")
-    if not (share.isdigit() and shares.isdigit() and int(shares)):
+    if not (share.isdecimal() and shares.isdecimal() and int(shares)):
         raise pytest.UsageError(f"--share {text}: expected K/N, such as 2/5")
     return int(share), int(shares)
