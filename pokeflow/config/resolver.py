@@ -47,9 +47,11 @@ def resolve(
         steps |= builder.serving(PIPELINE, Service(registry.backends[PIPELINE, work.backend], cloud[PIPELINE]))
     models = {name: model for name, model in (settings.lineage.models or {}).items() if model is not None}
     leaves = expand(settings.layout, models, steps, faults)
-    # That a gate has no bound may follow from a bound that is not a number, which is reported already.
-    bounds = {fault.path.rpartition(".")[0] for fault in faults if fault.path.endswith((".min", ".max"))}
-    faults += [fault for fault in validate(settings, steps, registry) if fault.path not in bounds]
+    # Faults that follow from a reported one: a gate without a bound if its bound is no number, no shared store if its
+    # URI is missing.
+    follow = {fault.path.rpartition(".")[0] for fault in faults if fault.path.endswith((".min", ".max"))}
+    follow |= {"executor.name" for fault in faults if fault.path == "store.remote"}
+    faults += [fault for fault in validate(settings, steps, registry) if fault.path not in follow]
     tracking = _tracking_service(settings.tracking, registry, faults)
     executor_params = builder.executor_params()
     ordered = order(steps, faults) if not faults else ()

@@ -313,6 +313,7 @@ DEFAULT = ("lineage=pokemon", "data=synthetic", "target=cpu", "tracking=mlflow",
             [f"{STUDENT}.params.lr=???"],
             f"{STUDENT}.params.lr: no value. Set it in YAML or with {STUDENT}.params.lr=…",
         ),
+        (["executor=sagemaker", "store=s3"], "store.remote: no value. Set it in YAML or with store.remote=…"),
         (["lineage.gates={score: {min: high}}"], "lineage.gates.score.min: expected a number, got text 'high'."),
         (
             [*DEFAULT, "lineage.gates.top1_accuracy.min=high"],  # the stage register has the gates as a parameter
