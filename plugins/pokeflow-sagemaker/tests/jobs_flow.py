@@ -29,6 +29,11 @@ def seconds(model: str, amount: float) -> str:
     return f"lineage.models.{model}.params.seconds={amount}"
 
 
+def has_checkpoint(machine: "Launcher") -> bool:
+    """Return whether a job of the toy training has uploaded its checkpoint."""
+    return any("steps.txt" in entry.key for entry in machine.objects.list("work/"))
+
+
 def until(done: Callable[[], Any], patience: float = 120) -> Any:
     """Wait until ``done`` returns a true value, and return it."""
     end = time.monotonic() + patience

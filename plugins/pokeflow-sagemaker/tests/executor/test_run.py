@@ -12,7 +12,7 @@ from pokeflow_sagemaker.executor.jobs import Job
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.provision import names
 
-from ..jobs_flow import SPOT, Launcher, seconds, until
+from ..jobs_flow import SPOT, Launcher, has_checkpoint, seconds, until
 
 pytestmark = pytest.mark.usefixtures("containers")
 TEACHER = ("models=[teacher]", "stages=[train]")
@@ -248,12 +248,12 @@ def test_stopped_job_keeps_its_checkpoint(machine):
     machine.cloud.trouble(sync=0.1)
     with machine.started(*TEACHER, seconds("teacher", 30)) as process:
         name = machine.first()
-        until(lambda: any(machine.objects.list("work/")))
+        until(lambda: has_checkpoint(machine))
         machine.cloud.aws("sagemaker").stop_training_job(TrainingJobName=name)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert f"training job {name} was stopped. Its checkpoint is kept. Run the same command again to resume." in err
-    assert any("steps.txt" in entry.key for entry in machine.objects.list("work/"))
+    assert has_checkpoint(machine)
 
 
 def ended(status, reason, secondary="Failed"):
