@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from pokeflow.flow import Flow
     from pokeflow.project import publish, publish_facts
     from pokeflow.store import Store
-    from pokeflow.store import lease as lease
+    from pokeflow.store import hold_lease as hold_lease
     from pokeflow.store import load as load_record
 
 __version__ = "0.1.0"
 __all__ = [
     "Backend", "Bill", "Command", "ConfigError", "Executor", "Fault", "File", "Input", "NoParams",
     "PokeflowError", "Record", "RemoteStore", "Result", "Task", "TaskError", "UnavailableError", "dump_task",
-    "hookimpl", "lease", "load", "load_record", "open_store", "plan", "publish", "publish_facts",
+    "hold_lease", "hookimpl", "load", "load_record", "open_store", "plan", "publish", "publish_facts",
     "require_budget", "run",
 ]  # fmt: skip
 
@@ -161,7 +161,7 @@ def open_store(of: "Flow | Sequence[str]") -> "Store":
 
 _FOR_PLUGINS = {
     "dump_task": "pokeflow.engine.job:dump",
-    "lease": "pokeflow.store:lease",
+    "hold_lease": "pokeflow.store:hold_lease",
     "load_record": "pokeflow.store:load",
     "publish": "pokeflow.project:publish",
     "publish_facts": "pokeflow.project:publish_facts",

@@ -16,7 +16,7 @@ from pokeflow.types import TASKS, Budget
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED = (
-    *(TASKS, "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow"),
+    *(TASKS, "work", "locks", "leases", "runs", "sweeps", "outbox", "migrations", "mlartifacts", ".pokeflow"),
     *("jobs", "registry"),
 )
 """Folders that the store itself uses, so that a published tree cannot have their names."""

@@ -104,19 +104,19 @@ class Runner:
     def run_once(self, step: Step) -> Record:
         """Run a step once no other process runs it; reuse the result if that process finished it."""
         if self.registry.executors[step.executor].remote:
-            # The job itself holds the claim, because it continues if this process dies.
+            # The job itself holds the lease, because it continues if this process dies.
             with self.store.lock(step):
                 decision = self.decide(step)
                 record = decision.record or self._run_remotely(step, decision)
         else:
-            with self.store.claim(step) as claim:
+            with self.store.hold_lease(step) as lease:
                 decision = self.decide(step)
-                record = decision.record or self._run_here(step, decision, claim)
+                record = decision.record or self._run_here(step, decision, lease)
         if decision.record is None:
             self.ran.append(step.name)
         return record
 
-    def _run_here(self, step: Step, decision: Decision, claim: Lease) -> Record:
+    def _run_here(self, step: Step, decision: Decision, lease: Lease) -> Record:
         """Run a step on an executor that exchanges files with this machine, and commit its record."""
         store, executor = self.store, self.registry.executors[step.executor]
         work, output = store.begin(step)
@@ -131,7 +131,7 @@ class Runner:
             require_sound(result, f"executor {step.executor!r}")
             assert result is not None  # require_sound raises for None
             records.require_unchanged(store, task, step.backend)
-            claim.require_held()
+            lease.require_held()
         seconds = time.perf_counter() - clock
         price, why = _price(step, executor, seconds)
         record = records.build_record(

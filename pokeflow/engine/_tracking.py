@@ -1,6 +1,6 @@
 """Outbox that sends finished tasks to tracking and other plugins; unsent tasks are kept and sent later.
 
-untracked/<stage>-<model>-<digest>-<moment>   a note: the folder of a task that is not sent to tracking yet
+outbox/<stage>-<model>-<digest>-<moment>   a note: the folder of a task that is not sent to tracking yet
 """
 
 import logging
@@ -176,4 +176,4 @@ def _note(store: Store, step: Step, started: str) -> Path:
 
 
 def _notes(store: Store) -> Path:
-    return store.root / "untracked"
+    return store.root / "outbox"

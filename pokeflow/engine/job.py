@@ -3,7 +3,7 @@
     python -m pokeflow.engine.job task.json --executor cluster --root /tmp/pokeflow --work /mnt/checkpoints
 
 The task is read from a file, its inputs from the bucket, and the record is committed there, under the task's digest
-and under its claim. A second such job reuses it. Under torchrun each process runs the backend; rank 0 commits.
+and under its lease. A second such job reuses it. Under torchrun each process runs the backend; rank 0 commits.
 Files in telemetry/ next to the task's file describe its provenance and are added to the telemetry of the result.
 """
 
@@ -113,7 +113,7 @@ def run_task(
     if _rank() != 0:
         _run_other_rank(store, task, backend, work)
         return None
-    with store.claim(task) as claim:
+    with store.hold_lease(task) as lease:
         if (existing := _existing_record(store, task)) is not None:
             log.info("%s: already finished by %s", task.name, existing.executor)
             return existing
@@ -127,7 +127,7 @@ def run_task(
             records.require_real(task)
             result = worker.run(task, backend)
             records.require_unchanged(store, task, backend)
-            claim.require_held()
+            lease.require_held()
         seconds = time.perf_counter() - clock
         record = records.build_record(
             task, backend, result, executor=executor, started=started, seconds=seconds, price=None, why=UNBILLED

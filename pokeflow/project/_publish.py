@@ -15,7 +15,7 @@ from pokeflow.project._artifacts import Gap, Publication, collect
 from pokeflow.project._diff import Change, Comparison, compare
 from pokeflow.project._kinds import Run
 from pokeflow.project.tree import Tree
-from pokeflow.store import Lease, Store, file_lock, lease, tracking_answers
+from pokeflow.store import Lease, Store, file_lock, hold_lease, tracking_answers
 from pokeflow.store import open_for_flow as open_store
 from pokeflow.types import Record
 
@@ -50,14 +50,14 @@ def publish(flow: Flow, records: Mapping[str, Record]) -> PublishResult:
     pending = [c.publication for c in result.comparisons if c.to_send or not c.complete]
     for record in records.values():
         store.upload(record)  # links refer to tasks, so the bucket must have every linked task
-    with _publish_locks(store, pending) as claims:
+    with _publish_locks(store, pending) as leases:
         # Compare again: a concurrent publication of the same models has ended by now.
         for comparison in compare(tree.objects, pending):
             if comparison.refused:
                 raise ConfigError(Fault("publish", text) for text in comparison.refused)
             _send(tree, comparison)
-            for claim in claims:
-                claim.require_held()
+            for lease in leases:
+                lease.require_held()
             receipts.put(tree.objects, comparison.publication.receipt)
     return PublishResult(result.comparisons, result.gaps, write_documents(tree, runs(flow, store)))
 
@@ -80,15 +80,15 @@ def _send(tree: Tree, comparison: Comparison) -> None:
 @contextmanager
 def _publish_locks(store: Store, publications: Sequence[Publication]) -> Iterator[list[Lease]]:
     """Hold exclusive locks for publishing these models, so that a second publisher sees the files of the first."""
-    claims = []
+    leases = []
     with ExitStack() as stack:
         # One lock per model: all of its versions share the paths that contain no version.
         for unit in sorted({p.receipt.unit.rpartition("/")[0] or p.receipt.unit for p in publications}):
             name = f"publish-{unit.replace('/', '-')}"
             stack.enter_context(file_lock(store.root / "locks" / f"{name}.lock", f"publish {unit}"))
             if store.remote is not None:
-                claims.append(stack.enter_context(lease(store.remote, f"claims/{name}", f"publish {unit}")))
-        yield claims
+                leases.append(stack.enter_context(hold_lease(store.remote, f"leases/{name}", f"publish {unit}")))
+        yield leases
 
 
 def write_documents(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:

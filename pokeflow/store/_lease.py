@@ -18,13 +18,13 @@ from pokeflow.errors import PokeflowError
 from pokeflow.objects import ABSENT, NotFoundError, ObjectStore, PreconditionError
 
 log = logging.getLogger("pokeflow")
-LEASE = 60.0
-"""Seconds after which a claim without renewal may be taken over: its holder was killed, or lost the network."""
+LEASE_SECONDS = 60.0
+"""Seconds after which a lease without renewal may be taken over: its holder was killed, or lost the network."""
 
 
 @dataclass(slots=True)
 class Lease:
-    """A held claim, with the ETag of its last write; ``lost`` is set once another process has taken it over."""
+    """A held lease, with the ETag of its last write; ``lost`` is set once another process has taken it over."""
 
     label: str
     by: str
@@ -32,72 +32,72 @@ class Lease:
     lost: bool = False
 
     def require_held(self) -> None:
-        """Raise a PokeflowError if the claim has been lost."""
+        """Raise a PokeflowError if the lease has been lost."""
         if self.lost:
             raise PokeflowError(
-                f"{self.label}: this machine did not renew its claim for {LEASE:.0f} s, and another one took it over. "
-                "Run the same command again: the result of that one is reused."
+                f"{self.label}: this machine did not renew its lease for {LEASE_SECONDS:.0f} s, and another took it "
+                "over. Run the same command again: the result of that one is reused."
             )
 
 
 @contextmanager
-def lease(objects: ObjectStore, key: str, label: str) -> Iterator[Lease]:
-    """Hold a claim across machines: an object that only one process can create, and that is renewed while held.
+def hold_lease(objects: ObjectStore, key: str, label: str) -> Iterator[Lease]:
+    """Hold a lease across machines: an object that only one process can create, and that is renewed while held.
 
-    A claim that was not renewed for ``LEASE`` seconds, by the clock of the waiting process, is taken over.
+    A lease that was not renewed for ``LEASE_SECONDS`` seconds, by the clock of the waiting process, is taken over.
     """
-    claim = Lease(label, uuid.uuid4().hex)
-    claim.etag = _acquire(objects, key, claim)
+    lease = Lease(label, uuid.uuid4().hex)
+    lease.etag = _acquire(objects, key, lease)
     over = threading.Event()
 
     def renew() -> None:
-        while not over.wait(LEASE / 4) and not claim.lost:
+        while not over.wait(LEASE_SECONDS / 4) and not lease.lost:
             try:
-                claim.etag = objects.write(key, claim_of(label, claim.by), match=claim.etag)
+                lease.etag = objects.write(key, serialize_lease(label, lease.by), match=lease.etag)
             except PreconditionError:
-                claim.lost = not _is_ours(objects, key, claim)
+                lease.lost = not _is_ours(objects, key, lease)
             except PokeflowError as error:
-                log.warning("%s: its claim could not be renewed and is retried: %s", label, error)
-        if claim.lost:
-            log.warning("%s: its claim was taken over, as it was not renewed in time", label)
+                log.warning("%s: its lease could not be renewed and is retried: %s", label, error)
+        if lease.lost:
+            log.warning("%s: its lease was taken over, as it was not renewed in time", label)
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
     try:
-        yield claim
+        yield lease
     finally:
         over.set()
-        thread.join(LEASE / 4)
+        thread.join(LEASE_SECONDS / 4)
         try:
-            if not claim.lost and _is_ours(objects, key, claim):
+            if not lease.lost and _is_ours(objects, key, lease):
                 objects.delete(key)
         except PokeflowError as error:
-            log.warning("%s: its claim was not deleted and expires in %.0f s: %s", label, LEASE, error)
+            log.warning("%s: its lease was not deleted and expires in %.0f s: %s", label, LEASE_SECONDS, error)
 
 
-def _is_ours(objects: ObjectStore, key: str, claim: Lease) -> bool:
-    """Return whether the stored object is this claim, and update the claim's ETag if so."""
+def _is_ours(objects: ObjectStore, key: str, lease: Lease) -> bool:
+    """Return whether the stored object is this lease, and update the lease's ETag if so."""
     try:
         text, etag = objects.read(key)
     except NotFoundError:
         return False
     except PokeflowError:
         return True  # unknown at present: the next renewal finds out
-    if _read_claim(text).get("by") != claim.by:
+    if _parse_lease(text).get("by") != lease.by:
         return False
-    claim.etag = etag
+    lease.etag = etag
     return True
 
 
-def _read_claim(text: bytes) -> dict[str, Any]:
+def _parse_lease(text: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.MsgspecError:
         return {}
 
 
-def claim_of(label: str, by: str, *, host: str | None = None, pid: int | None = None) -> bytes:
-    """Serialize a claim with its process and machine; the bytes differ each time, so that each write has a new ETag."""
+def serialize_lease(label: str, by: str, *, host: str | None = None, pid: int | None = None) -> bytes:
+    """Serialize a lease with its process and machine; the bytes differ each time, so that each write has a new ETag."""
     holder = {"host": host or socket.gethostname(), "pid": pid or os.getpid(), "boot": _boot()}
     return msgspec.json.encode({"what": label, "by": by, "renewal": uuid.uuid4().hex, **holder})
 
@@ -111,12 +111,12 @@ def _boot() -> str:
 
 
 def _is_gone(text: bytes) -> bool:
-    """Return whether a claim belongs to a process of this machine that has ended."""
-    claim = _read_claim(text)
-    if (claim.get("host"), claim.get("boot")) != (socket.gethostname(), _boot()):
+    """Return whether a lease belongs to a process of this machine that has ended."""
+    lease = _parse_lease(text)
+    if (lease.get("host"), lease.get("boot")) != (socket.gethostname(), _boot()):
         return False
     try:
-        os.kill(int(claim["pid"]), 0)
+        os.kill(int(lease["pid"]), 0)
     except ProcessLookupError:
         return True
     except (KeyError, ValueError, OSError):
@@ -124,19 +124,19 @@ def _is_gone(text: bytes) -> bool:
     return False
 
 
-def _acquire(objects: ObjectStore, key: str, claim: Lease) -> str:
-    """Wait until the claim is free, write it, and return the ETag of that write."""
+def _acquire(objects: ObjectStore, key: str, lease: Lease) -> str:
+    """Wait until the lease is free, write it, and return the ETag of that write."""
     last_etag, since, is_logged = "", time.monotonic(), False
     while True:
         with suppress(PreconditionError):
-            return objects.write(key, claim_of(claim.label, claim.by), match=ABSENT)
+            return objects.write(key, serialize_lease(lease.label, lease.by), match=ABSENT)
         with suppress(NotFoundError, PreconditionError):
             text, etag = objects.read(key)
             if etag != last_etag:
                 last_etag, since = etag, time.monotonic()
-            if _is_gone(text) or time.monotonic() - since > LEASE:
-                return objects.write(key, claim_of(claim.label, claim.by), match=last_etag)
+            if _is_gone(text) or time.monotonic() - since > LEASE_SECONDS:
+                return objects.write(key, serialize_lease(lease.label, lease.by), match=last_etag)
         if not is_logged:
-            log.info("%s: another machine is running it, waiting", claim.label)
+            log.info("%s: another machine is running it, waiting", lease.label)
             is_logged = True
-        time.sleep(min(1.0, LEASE / 4))
+        time.sleep(min(1.0, LEASE_SECONDS / 4))

@@ -4,7 +4,7 @@ tasks/<stage>/<model>/<digest>/   a finished task: its files and record.json, wh
 work/<stage>-<model>-<digest>/    a running task: log.txt, telemetry/, checkpoints, output/ before it is committed
 locks/<digest>.lock               held while a task runs, so that it runs only once at a time
 
-The bucket has the same tasks/ folder; its claims/ folder corresponds to locks/.
+The bucket has the same tasks/ folder; its leases/ folder corresponds to locks/.
 """
 
 import logging
@@ -113,14 +113,14 @@ class Store:
             yield
 
     @contextmanager
-    def claim(self, step: Step | Task) -> Iterator[leases.Lease]:
+    def hold_lease(self, step: Step | Task) -> Iterator[leases.Lease]:
         """Hold a step exclusively across machines; wait, and log it, while it is taken. A kill releases it."""
         with self.lock(step):
             if self.remote is None:
                 yield leases.Lease(step.name, "")
                 return
-            with leases.lease(self.remote, self._claim(step), step.name) as claim:
-                yield claim
+            with leases.hold_lease(self.remote, self._lease_key(step), step.name) as lease:
+                yield lease
 
     def begin(self, step: Step | Task) -> tuple[Path, Path]:
         """Return the work folder, with the files of an earlier attempt, and an empty output folder inside it."""
@@ -195,13 +195,13 @@ class Store:
         if self.remote is None or self._is_uploaded(record) or read_record(self.folder(record)) is None:
             return
         try:
-            with leases.lease(self.remote, self._claim(record), record.task):
+            with leases.hold_lease(self.remote, self._lease_key(record), record.task):
                 self._upload(record)
         except PokeflowError as error:
             log.warning(UPLOAD_LATER, record.task, error)
 
     def _upload(self, record: Record) -> None:
-        """Upload a finished task like ``share``, for a caller that holds the claim."""
+        """Upload a finished task like ``upload``, for a caller that holds the lease."""
         if self.remote is None:
             return
         try:
@@ -221,8 +221,8 @@ class Store:
         return {"where": self.remote.uri if self.remote else "", "started": record.started}
 
     @staticmethod
-    def _claim(step: HasTaskPath) -> str:
-        return f"claims/{step.digest}"
+    def _lease_key(step: HasTaskPath) -> str:
+        return f"leases/{step.digest}"
 
 
 def open_for_flow(flow: Flow) -> Store:

@@ -44,7 +44,7 @@ def decode_record(data: bytes, path: str) -> Record:
 def upload(objects: ObjectStore, path: str, folder: Path, record: Record) -> None:
     """Upload a finished task: first the files, then the record, so that a visible record implies all of its files.
 
-    The caller must hold the task's claim. If an older result is replaced, its record is deleted first, so that no
+    The caller must hold the task's lease. If an older result is replaced, its record is deleted first, so that no
     reader mistakes new files for old ones; a shared result that finished at the same time or later is kept.
     """
     if (existing := load(objects, path)) is not None:

@@ -89,12 +89,12 @@ def test_eight_trials_on_two_nodes_make_their_teacher_once(on_ray: Cli, s3: Serv
     assert two
     (digest,) = digests(tmp_path / "one", "train/teacher") | digests(tmp_path / "two", "train/teacher")
     assert not (tmp_path / "client" / "tasks").exists()
-    # One node got the claim; requests of the others were refused meanwhile.
-    claims = [
-        status for what, key, status in s3.counts()["log"] if what == "PutObject" and digest in key and "claims/" in key
+    # One node got the lease; requests of the others were refused meanwhile.
+    leases = [
+        status for what, key, status in s3.counts()["log"] if what == "PutObject" and digest in key and "leases/" in key
     ]
-    assert claims[0] == 200
-    assert 412 in claims
+    assert leases[0] == 200
+    assert 412 in leases
 
     # A second sweep makes nothing on any node, and the client reports a trial that fails on a node.
     again = on_ray(f"{lr}={','.join(rates)},-1", *teacher)

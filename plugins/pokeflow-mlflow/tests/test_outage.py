@@ -23,7 +23,7 @@ def run(flow):
 
 
 def notes(root: Path):
-    return list((root / "untracked").iterdir())
+    return list((root / "outbox").iterdir())
 
 
 def runs_in(uri, name):

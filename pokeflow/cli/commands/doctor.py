@@ -119,7 +119,7 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
 
 def _remote(remote: ObjectStore) -> Row:
     """Return a row that says whether the bucket is writable and its server honours conditional writes."""
-    key = f"claims/doctor-{uuid.uuid4().hex}"
+    key = f"leases/doctor-{uuid.uuid4().hex}"
     try:
         remote.write(key, b"first", match=ABSENT)
         try:

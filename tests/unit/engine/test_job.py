@@ -62,7 +62,7 @@ def test_job_commits_its_result_and_inputs_to_the_bucket(shared, bucket, tmp_pat
     assert teacher.reasons["cost_usd"] == job.UNBILLED
     assert Store(tmp_path / "c", bucket).load(student) == student
     assert b"begins at step 0" in bucket.read(f"{Store.key(student)}/log.txt")[0]
-    assert list(bucket.list("claims/")) == []
+    assert list(bucket.list("leases/")) == []
 
 
 def test_second_job_reuses_the_result_unless_it_replaces_it(shared, tmp_path):
@@ -91,7 +91,7 @@ def test_input_missing_from_the_bucket_is_reported(shared, bucket, tmp_path):
     bucket.delete(f"{Store.key(teacher)}/model.txt")
     with pytest.raises(PokeflowError, match=r"model\.txt"):
         make_record(shared, tmp_path / "b", "distill:student", teacher)
-    assert list(bucket.list("claims/")) == []
+    assert list(bucket.list("leases/")) == []
 
 
 def test_a_task_without_a_bucket_is_refused(tmp_path, shared):
@@ -180,7 +180,7 @@ def test_unavailable_tool_is_not_reported_as_a_failure(shared, tmp_path):
     assert Failure.loads(failure.read_text()) == Failure("no compiler here. Install the toy compiler 2.0.", True)
 
 
-def test_terminated_job_releases_its_claim(shared, bucket, tmp_path):
+def test_terminated_job_releases_its_lease(shared, bucket, tmp_path):
     task, _ = task_of(shared, "train:teacher", seconds=600.0)
     (tmp_path / "task.json").write_bytes(job.dump(task))
     options = ["--executor", "x", "--root", "a", "--work", "work"]
@@ -188,8 +188,8 @@ def test_terminated_job_releases_its_claim(shared, bucket, tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any("begins at step 0" in line for line in process.stdout)
-        assert len(list(bucket.list("claims/"))) == 1
+        assert len(list(bucket.list("leases/"))) == 1
         process.terminate()
         assert process.wait(60) == 143
-    assert list(bucket.list("claims/")) == []
+    assert list(bucket.list("leases/")) == []
     assert list(bucket.list("tasks/")) == []

@@ -288,7 +288,7 @@ def test_tracking_receives_what_ran_and_cannot_fail_a_run(flow_of, tracking, tmp
     assert run(flow_of(tracking=tracking(), tiny={"lr": 0.5})).ran == ()
     tracked = (tmp_path / "store" / "tracked.txt").read_text().split()
     assert sorted(tracked[len(ALL) :]) == ["benchmark:tiny", "compile:tiny", "register:tiny"]
-    assert list((tmp_path / "store" / "untracked").iterdir()) == []
+    assert list((tmp_path / "store" / "outbox").iterdir()) == []
 
 
 def test_task_fails_if_an_input_disappears_while_it_runs(flow_of) -> None:

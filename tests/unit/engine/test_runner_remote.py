@@ -201,12 +201,12 @@ def test_a_job_s_messages_are_in_the_log_of_a_failure(flow_of, run, cluster) -> 
     assert "ValueError: no such queue" in log.read_text()
 
 
-def test_the_record_is_not_committed_without_the_claim(flow_of, run, monkeypatch, bucket, tmp_path) -> None:
+def test_the_record_is_not_committed_without_the_lease(flow_of, run, monkeypatch, bucket, tmp_path) -> None:
     held = leases.Lease.require_held
 
-    def lose(claim: leases.Lease) -> None:
-        claim.lost = True
-        held(claim)
+    def lose(lease: leases.Lease) -> None:
+        lease.lost = True
+        held(lease)
 
     monkeypatch.setattr(leases.Lease, "require_held", lose)
     with pytest.raises(TaskError, match="another one took it over"):

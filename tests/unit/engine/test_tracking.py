@@ -58,7 +58,7 @@ def run(flow: Flow) -> tuple[str, ...]:
 
 
 def notes(flow: Flow) -> list[str]:
-    folder = flow.root / "untracked"
+    folder = flow.root / "outbox"
     return sorted(note.name for note in folder.iterdir()) if folder.exists() else []
 
 
@@ -164,7 +164,7 @@ def test_a_note_of_an_earlier_pokeflow_is_understood(flow, tracker) -> None:
     toy_flow = flow()
     tracker.away = lambda task: True
     run(toy_flow)
-    for note in (toy_flow.root / "untracked").iterdir():
+    for note in (toy_flow.root / "outbox").iterdir():
         note.write_text(note.read_text().partition("\n")[0])
     tracker.away = lambda task: False
     run(toy_flow)
@@ -178,7 +178,7 @@ def test_note_locked_by_another_process_is_skipped(flow, tracker) -> None:
     tracker.away = lambda task: True
     run(toy_flow)
     tracker.away = lambda task: False
-    note = next((toy_flow.root / "untracked").iterdir())
+    note = next((toy_flow.root / "outbox").iterdir())
     code = (
         "import sys\nfrom filelock import FileLock\n"
         "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()\n"
@@ -200,8 +200,8 @@ def test_note_locked_by_another_process_is_skipped(flow, tracker) -> None:
 
 def test_unreadable_note_is_reported_and_blocks_nothing(flow, tracker, caplog) -> None:
     toy_flow = flow()
-    (toy_flow.root / "untracked").mkdir(parents=True)
-    (toy_flow.root / "untracked" / "note").write_bytes(b"\xff\xfe")
+    (toy_flow.root / "outbox").mkdir(parents=True)
+    (toy_flow.root / "outbox" / "note").write_bytes(b"\xff\xfe")
     ran = run(toy_flow)
 
     assert tuple(tracker.tasks) == ran

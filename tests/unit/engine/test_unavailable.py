@@ -175,7 +175,7 @@ def test_expected_tracking_of_a_simulated_task_is_dropped(flow_of, tmp_path) -> 
     tracking.enqueue_expected(flow, store, step, None)
     run(flow)
     assert "tiny" not in (tmp_path / "store" / "tracked.txt").read_text()
-    assert list((tmp_path / "store" / "untracked").iterdir()) == []
+    assert list((tmp_path / "store" / "outbox").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from pokeflow.objects._base import NotFoundError, PreconditionError
 from pokeflow.objects._folder import Folder
 from pokeflow.store import _lease as leases
 
-KEY = "claims/x"
-LEASE = leases.LEASE
+KEY = "leases/x"
+LEASE = leases.LEASE_SECONDS
 GONE = 2**22 + 1
 """A process id that no process has: Linux gives none above 2**22."""
 
@@ -145,8 +145,8 @@ def renewals(monkeypatch: pytest.MonkeyPatch) -> Renewals:
 
 
 def elsewhere(**changes: Any) -> bytes:
-    """Return a claim of another machine, with new bytes each time, as in a renewal."""
-    return leases.claim_of("x", "other", host="elsewhere", **changes)
+    """Return a lease of another machine, with new bytes each time, as in a renewal."""
+    return leases.serialize_lease("x", "other", host="elsewhere", **changes)
 
 
 def fail_once(name: str, error: Exception) -> Callable[[str], None]:
@@ -161,24 +161,24 @@ def fail_once(name: str, error: Exception) -> Callable[[str], None]:
 
 
 def test_lease_is_an_object_while_it_is_held(bucket: Bucket) -> None:
-    with leases.lease(bucket, KEY, "train:m") as claim:
+    with leases.hold_lease(bucket, KEY, "train:m") as lease:
         text, etag = bucket.read(KEY)
-        claim_fields = leases._read_claim(text)
-        assert (claim_fields["what"], claim_fields["by"], claim_fields["pid"]) == ("train:m", claim.by, os.getpid())
-        assert (claim.etag, claim.lost) == (etag, False)
-        claim.require_held()
+        fields = leases._parse_lease(text)
+        assert (fields["what"], fields["by"], fields["pid"]) == ("train:m", lease.by, os.getpid())
+        assert (lease.etag, lease.lost) == (etag, False)
+        lease.require_held()
     assert bucket.stat(KEY) is None
 
 
 def test_lease_is_released_after_an_error(bucket: Bucket) -> None:
-    with pytest.raises(ZeroDivisionError), leases.lease(bucket, KEY, "x"):
+    with pytest.raises(ZeroDivisionError), leases.hold_lease(bucket, KEY, "x"):
         raise ZeroDivisionError
     assert bucket.stat(KEY) is None
 
 
 def test_a_lease_is_held_by_one_at_a_time(storage: ObjectStore, clock: Clock) -> None:
     order: list[str] = []
-    first = leases.lease(storage, KEY, "x")
+    first = leases.hold_lease(storage, KEY, "x")
     first.__enter__()
 
     def release() -> None:
@@ -187,7 +187,7 @@ def test_a_lease_is_held_by_one_at_a_time(storage: ObjectStore, clock: Clock) ->
             first.__exit__(None, None, None)
 
     clock.then = release
-    with leases.lease(storage, KEY, "x"):
+    with leases.hold_lease(storage, KEY, "x"):
         order.append("second")
     assert order == ["first", "second"]
     with pytest.raises(NotFoundError):
@@ -199,21 +199,21 @@ def test_waiting_is_logged_once_and_polls_every_second(
 ) -> None:
     caplog.set_level(logging.INFO)
     bucket.write(KEY, elsewhere(), match=None)
-    with leases.lease(bucket, KEY, "train:m"):
+    with leases.hold_lease(bucket, KEY, "train:m"):
         assert set(clock.waits) == {1.0}
     assert caplog.messages == ["train:m: another machine is running it, waiting"]
 
 
 def test_waiting_polls_four_times_per_lease(bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE", 2.0)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 2.0)
     bucket.write(KEY, elsewhere(), match=None)
-    with leases.lease(bucket, KEY, "x"):
+    with leases.hold_lease(bucket, KEY, "x"):
         assert clock.waits == [0.5] * 5
 
 
 def test_a_lease_lasts_a_minute_without_renewal(storage: ObjectStore, clock: Clock) -> None:
     storage.write(KEY, elsewhere(), match=None)
-    with leases.lease(storage, KEY, "x"):
+    with leases.hold_lease(storage, KEY, "x"):
         assert clock.passed == LEASE + 1 == 61
 
 
@@ -228,13 +228,13 @@ def test_a_lease_that_is_renewed_is_not_taken_over(storage: ObjectStore, clock: 
 
     clock.then = renew
     storage.write(KEY, elsewhere(), match=None)
-    with leases.lease(storage, KEY, "x"):
+    with leases.hold_lease(storage, KEY, "x"):
         assert clock.passed == 90 + LEASE + 1
 
 
 def test_lease_of_an_ended_local_process_is_taken_over_at_once(bucket: Bucket, clock: Clock) -> None:
-    bucket.write(KEY, leases.claim_of("x", "a", pid=GONE), match=None)
-    with leases.lease(bucket, KEY, "x"):
+    bucket.write(KEY, leases.serialize_lease("x", "a", pid=GONE), match=None)
+    with leases.hold_lease(bucket, KEY, "x"):
         assert clock.waits == []
 
 
@@ -245,17 +245,17 @@ def test_lease_of_an_ended_local_process_is_taken_over_at_once(bucket: Bucket, c
         b"garbage",
         b"[]",
         b"{}",
-        leases.claim_of("x", "a"),
-        leases.claim_of("x", "a", host="elsewhere", pid=GONE),
-        leases.claim_of("x", "a", pid=GONE).replace(leases._boot().encode(), b"another boot"),
-        leases.claim_of("x", "a").replace(b'"pid"', b'"dip"'),
-        leases.claim_of("x", "a").replace(b'"pid":', b'"pid":"x","dip":'),
+        leases.serialize_lease("x", "a"),
+        leases.serialize_lease("x", "a", host="elsewhere", pid=GONE),
+        leases.serialize_lease("x", "a", pid=GONE).replace(leases._boot().encode(), b"another boot"),
+        leases.serialize_lease("x", "a").replace(b'"pid"', b'"dip"'),
+        leases.serialize_lease("x", "a").replace(b'"pid":', b'"pid":"x","dip":'),
     ],
     ids=["empty", "garbage", "list", "mapping", "alive", "elsewhere", "another boot", "no pid", "wrong pid"],
 )
-def test_a_claim_whose_holder_may_be_alive_is_waited_for(bucket: Bucket, clock: Clock, text: bytes) -> None:
+def test_a_lease_whose_holder_may_be_alive_is_waited_for(bucket: Bucket, clock: Clock, text: bytes) -> None:
     bucket.write(KEY, text, match=None)
-    with leases.lease(bucket, KEY, "x"):
+    with leases.hold_lease(bucket, KEY, "x"):
         assert clock.passed == LEASE + 1
 
 
@@ -267,13 +267,13 @@ def test_lease_of_another_user_s_process_is_waited_for(
         raise PermissionError
 
     monkeypatch.setattr(leases.os, "kill", kill)
-    bucket.write(KEY, leases.claim_of("x", "a", pid=GONE), match=None)
-    with leases.lease(bucket, KEY, "x"):
+    bucket.write(KEY, leases.serialize_lease("x", "a", pid=GONE), match=None)
+    with leases.hold_lease(bucket, KEY, "x"):
         assert clock.passed == LEASE + 1
 
 
 def test_second_process_to_take_over_a_lease_waits(bucket: Bucket, clock: Clock) -> None:
-    """Let another machine take it over after this one has read the old claim, and before it writes its own."""
+    """Let another machine take it over after this one has read the old lease, and before it writes its own."""
     bucket.write(KEY, elsewhere(), match=None)
     theirs = elsewhere()
     held: list[bytes] = []
@@ -298,35 +298,35 @@ def test_second_process_to_take_over_a_lease_waits(bucket: Bucket, clock: Clock)
 
     Bucket.before = staticmethod(before)  # type: ignore[method-assign]
     clock.then = look
-    with leases.lease(bucket, KEY, "x"):
+    with leases.hold_lease(bucket, KEY, "x"):
         assert held == [theirs]
         assert clock.passed > 2 * LEASE
 
 
-def test_claim_deleted_while_it_is_read_is_tried_again(bucket: Bucket, clock: Clock) -> None:
+def test_lease_deleted_while_it_is_read_is_tried_again(bucket: Bucket, clock: Clock) -> None:
     bucket.write(KEY, elsewhere(), match=None)
     Bucket.before = staticmethod(  # type: ignore[method-assign]
         lambda name: Folder.delete(bucket, KEY) if name == "read" and bucket.stat(KEY) else None
     )
-    with leases.lease(bucket, KEY, "x"):
+    with leases.hold_lease(bucket, KEY, "x"):
         assert clock.waits == [1.0]
 
 
 def test_network_error_does_not_grant_a_lease(bucket: Bucket) -> None:
     Bucket.before = staticmethod(fail_once("write", PokeflowError("no network")))  # type: ignore[method-assign]
-    with pytest.raises(PokeflowError, match="no network"), leases.lease(bucket, KEY, "x"):
+    with pytest.raises(PokeflowError, match="no network"), leases.hold_lease(bucket, KEY, "x"):
         pytest.fail("it was held")
 
 
 def test_a_lease_is_renewed_four_times_before_it_ends(bucket: Bucket, renewals: Renewals) -> None:
-    with leases.lease(bucket, KEY, "x") as claim:
+    with leases.hold_lease(bucket, KEY, "x") as lease:
         seen = [bucket.read(KEY)]
         for _ in range(3):
             renewals.renew()
             seen.append(bucket.read(KEY))
         assert len({text for text, _ in seen}) == len({etag for _, etag in seen}) == 4
-        assert claim.etag == seen[-1][1]
-        assert not claim.lost
+        assert lease.etag == seen[-1][1]
+        assert not lease.lost
         assert set(renewals.ticks.timeouts) == {LEASE / 4}
         assert renewals.threads[0].daemon, "a thread that renews must not keep a program alive"
     assert not renewals.threads[0].is_alive()
@@ -338,49 +338,49 @@ def test_lost_lease_is_reported_and_the_new_one_kept(
     bucket: Bucket, renewals: Renewals, caplog: pytest.LogCaptureFixture
 ) -> None:
     theirs = elsewhere()
-    with leases.lease(bucket, KEY, "train:m") as claim:
+    with leases.hold_lease(bucket, KEY, "train:m") as lease:
         bucket.write(KEY, theirs, match=None)
         renewals.renew()
-        assert claim.lost
+        assert lease.lost
         renewals.renew()
         assert not renewals.threads[0].is_alive(), "there is nothing left to renew"
-        with pytest.raises(PokeflowError, match=r"train:m: this machine did not renew its claim for 60 s, and another"):
-            claim.require_held()
+        with pytest.raises(PokeflowError, match=r"train:m: this machine did not renew its lease for 60 s, and another"):
+            lease.require_held()
     assert bucket.read(KEY)[0] == theirs
-    assert caplog.messages == ["train:m: its claim was taken over, as it was not renewed in time"]
+    assert caplog.messages == ["train:m: its lease was taken over, as it was not renewed in time"]
 
 
 def test_a_lease_that_was_removed_is_lost(bucket: Bucket, renewals: Renewals) -> None:
-    with leases.lease(bucket, KEY, "x") as claim:
+    with leases.hold_lease(bucket, KEY, "x") as lease:
         bucket.delete(KEY)
         renewals.renew()
-        assert claim.lost
+        assert lease.lost
 
 
 def test_lost_lease_is_not_deleted_even_if_it_reappears(bucket: Bucket, renewals: Renewals) -> None:
-    with leases.lease(bucket, KEY, "x") as claim:
+    with leases.hold_lease(bucket, KEY, "x") as lease:
         mine = bucket.read(KEY)[0]
         bucket.delete(KEY)
         renewals.renew()
         bucket.write(KEY, mine, match=None)
-    assert claim.lost
+    assert lease.lost
     assert bucket.stat(KEY) is not None
 
 
 def test_lease_taken_over_between_renewals_is_not_deleted(bucket: Bucket) -> None:
     theirs = elsewhere()
-    with leases.lease(bucket, KEY, "x"):
+    with leases.hold_lease(bucket, KEY, "x"):
         bucket.write(KEY, theirs, match=None)
     assert bucket.read(KEY)[0] == theirs
 
 
 def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_lease(bucket: Bucket, renewals: Renewals) -> None:
     """Store the write but lose its answer, so that the object has another etag than this process knows."""
-    with leases.lease(bucket, KEY, "x") as claim:
-        bucket.write(KEY, leases.claim_of("x", claim.by), match=None)
+    with leases.hold_lease(bucket, KEY, "x") as lease:
+        bucket.write(KEY, leases.serialize_lease("x", lease.by), match=None)
         renewals.renew()
-        assert not claim.lost
-        assert claim.etag == bucket.read(KEY)[1]
+        assert not lease.lost
+        assert lease.etag == bucket.read(KEY)[1]
         before = bucket.read(KEY)
         renewals.renew()
         assert bucket.read(KEY) != before
@@ -389,15 +389,15 @@ def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_lease(bucket: Bucket,
 def test_failed_renewal_is_reported_and_retried(
     bucket: Bucket, renewals: Renewals, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with leases.lease(bucket, KEY, "train:m") as claim:
+    with leases.hold_lease(bucket, KEY, "train:m") as lease:
         before = bucket.read(KEY)
         Bucket.before = staticmethod(fail_once("write", PokeflowError("no network")))  # type: ignore[method-assign]
         renewals.renew()
         assert bucket.read(KEY) == before
         renewals.renew()
         assert bucket.read(KEY) != before
-        assert not claim.lost
-    assert caplog.messages == ["train:m: its claim could not be renewed and is retried: no network"]
+        assert not lease.lost
+    assert caplog.messages == ["train:m: its lease could not be renewed and is retried: no network"]
 
 
 def test_lease_is_kept_when_its_loss_cannot_be_checked(bucket: Bucket, renewals: Renewals) -> None:
@@ -406,17 +406,17 @@ def test_lease_is_kept_when_its_loss_cannot_be_checked(bucket: Bucket, renewals:
             raise PreconditionError("another one")
         raise PokeflowError("no network")
 
-    with leases.lease(bucket, KEY, "x") as claim:
+    with leases.hold_lease(bucket, KEY, "x") as lease:
         Bucket.before = staticmethod(refuse)  # type: ignore[method-assign]
         renewals.renew()
-        assert not claim.lost
+        assert not lease.lost
         Bucket.before = staticmethod(lambda name: None)  # type: ignore[method-assign]
 
 
-def test_claim_that_cannot_be_deleted_is_reported(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
-    with leases.lease(bucket, KEY, "train:m"):
+def test_lease_that_cannot_be_deleted_is_reported(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+    with leases.hold_lease(bucket, KEY, "train:m"):
         Bucket.before = staticmethod(fail_once("delete", PokeflowError("no network")))  # type: ignore[method-assign]
-    assert caplog.messages == ["train:m: its claim was not deleted and expires in 60 s: no network"]
+    assert caplog.messages == ["train:m: its lease was not deleted and expires in 60 s: no network"]
 
 
 def test_a_machine_without_these_files_has_no_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:

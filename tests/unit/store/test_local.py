@@ -63,18 +63,18 @@ def test_files_are_listed_with_size_and_checksum(tmp_path: Path) -> None:
     assert list_files(tmp_path) == (File("a", 0, empty), File("sub/b", 3, abc))
 
 
-def _claim(root: Path, count: int) -> None:
+def _hold(root: Path, count: int) -> None:
     for _ in range(count):
-        with Store(root).claim(STEP):
+        with Store(root).hold_lease(STEP):
             file = root / "inside"
             # O_EXCL: were two inside at once, one of them would fail here.
             os.close(os.open(file, os.O_CREAT | os.O_EXCL))
             file.unlink()
 
 
-def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+def test_a_lease_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_claim, args=(tmp_path, 25)) for _ in range(4)]
+    processes = [context.Process(target=_hold, args=(tmp_path, 25)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
@@ -287,10 +287,10 @@ def test_records_are_listed_by_stage_and_model(tmp_path: Path, caplog: pytest.Lo
     assert caplog.text.count("and is skipped") == 3
 
 
-def test_a_claim_without_a_bucket_is_the_lock_of_this_machine(tmp_path: Path) -> None:
-    with Store(tmp_path).claim(STEP) as claim:
+def test_a_lease_without_a_bucket_is_the_lock_of_this_machine(tmp_path: Path) -> None:
+    with Store(tmp_path).hold_lease(STEP) as lease:
         assert [path.name for path in (tmp_path / "locks").iterdir()] == [f"{STEP.digest}.lock"]
-        claim.require_held()
+        lease.require_held()
 
 
 def test_removed_output_folder_is_reported(tmp_path: Path) -> None:

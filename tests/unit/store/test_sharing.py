@@ -271,28 +271,28 @@ def test_network_error_while_sharing_is_reported_and_retried(store_of, caplog, m
     assert remote.load(store.remote, record.path) == record
 
 
-def test_result_is_claimed_only_while_it_is_sent(store_of, monkeypatch) -> None:
-    store, claims = store_of("a"), []
+def test_result_is_leased_only_while_it_is_sent(store_of, monkeypatch) -> None:
+    store, leases = store_of("a"), []
     record = commit(replace(store, remote=None))
     upload = Folder.upload
 
     def look(self: Folder, *args: Any, **options: Any) -> None:
-        claims.extend(entry.key for entry in self.list("claims/"))
+        leases.extend(entry.key for entry in self.list("leases/"))
         upload(self, *args, **options)
 
     monkeypatch.setattr(Folder, "upload", look)
     store.upload(record)
-    assert claims == [f"claims/{record.digest}"]
-    assert list(store.remote.list("claims/")) == []
+    assert leases == [f"leases/{record.digest}"]
+    assert list(store.remote.list("leases/")) == []
 
 
-def test_a_task_is_claimed_in_the_bucket_and_on_this_machine(store_of, tmp_path) -> None:
+def test_a_task_is_leased_in_the_bucket_and_on_this_machine(store_of, tmp_path) -> None:
     store = store_of("a")
     flow = build_flow(tmp_path / "a", TOY_MODELS, only=["teacher"], stages=["train"])
-    with store.claim(flow.steps[0]) as claim:
-        assert [entry.key for entry in store.remote.list("claims/")] == [f"claims/{flow.steps[0].digest}"]
+    with store.hold_lease(flow.steps[0]) as lease:
+        assert [entry.key for entry in store.remote.list("leases/")] == [f"leases/{flow.steps[0].digest}"]
         assert (tmp_path / "a" / "locks" / f"{flow.steps[0].digest}.lock").exists()
-        assert claim.label == "train:teacher"
+        assert lease.label == "train:teacher"
 
 
 def test_fetched_result_replaces_a_damaged_one(store_of) -> None:

@@ -135,7 +135,7 @@ ALLOWED = [
     ("Job", "s3:GetObject", f"{S3}/store/tasks/train/teacher/abc/model.onnx"),
     ("Job", "s3:PutObject", f"{S3}/store/tasks/train/teacher/abc/record.json"),
     ("Job", "s3:PutObject", f"{S3}/store/jobs/output/x/model.tar.gz"),
-    ("Job", "s3:DeleteObject", f"{S3}/store/claims/abc"),
+    ("Job", "s3:DeleteObject", f"{S3}/store/leases/abc"),
     ("Job", "s3:ListBucket", S3),
     ("Job", "kms:GenerateDataKey", KEY),
     ("Job", "logs:PutLogEvents", "arn:aws:logs:us-east-2:123456789012:log-group:/aws/sagemaker/TrainingJobs:x"),

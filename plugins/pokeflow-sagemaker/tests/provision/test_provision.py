@@ -269,7 +269,7 @@ def test_lifecycle_rules_cover_only_pokeflows_prefixes(project, cloud):
     project.uri = f"s3://{BUCKET}"
     project.run()
     rules = cloud.aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
-    assert {rule["Filter"]["Prefix"] for rule in rules} == {"work/", "claims/", "jobs/output/"}
+    assert {rule["Filter"]["Prefix"] for rule in rules} == {"work/", "leases/", "jobs/output/"}
 
 
 def test_new_role_is_retried_until_assumable(project, cloud, monkeypatch):

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pokeflow import Backend, PokeflowError, Task, dump_task, lease
+from pokeflow import Backend, PokeflowError, Task, dump_task, hold_lease
 from pokeflow.errors import Failure
 from pokeflow.objects import ABSENT, ObjectStore, PreconditionError, open_remote_store
 from pokeflow.types import TELEMETRY
@@ -120,7 +120,7 @@ def _job_slot(params: JobParams, region: str, objects: ObjectStore) -> Iterator[
     if limit is None:
         yield
         return
-    with lease(objects, f"claims/room-{region}", "a job slot (client.at_once)"):
+    with hold_lease(objects, f"leases/room-{region}", "a job slot (client.at_once)"):
         while len(list(jobs.running(region))) >= limit:
             if not logged:
                 log.info("  %d jobs run already (client.at_once), waiting for one to end", limit)
