@@ -96,16 +96,16 @@ PREPARE = record(
 DATA_INPUT = {"prepare:data": PREPARE.content}
 
 
-def benchmark(making: Record, hour: int, top1: float, p50: float, size: float, **more: Any) -> Record:
+def benchmark(producer: Record, hour: int, top1: float, p50: float, size: float, **more: Any) -> Record:
     """Return the record of a model's benchmark."""
     return record(
-        f"benchmark:{making.model}",
+        f"benchmark:{producer.model}",
         hour,
         **{
             "backend": "onnxruntime",
-            "version": making.version,
-            "type": making.type,
-            "inputs": {making.task: making.content, **DATA_INPUT},
+            "version": producer.version,
+            "type": producer.type,
+            "inputs": {producer.task: producer.content, **DATA_INPUT},
             "params": {"runs": 200, "threads": 1},
             "metrics": {
                 "top1_accuracy": top1,
@@ -176,7 +176,7 @@ COMPILE = record(
         "calibration_images": 32,
     },
 )
-MAKINGS = (TRAIN, DISTILL1, DISTILL2, COMPILE)
+PRODUCERS = (TRAIN, DISTILL1, DISTILL2, COMPILE)
 BENCHMARKS = (
     benchmark(TRAIN, 10, 0.75, 20.0, 1100.0),
     benchmark(DISTILL1, 12, 0.5, 5.0, 200.0),
@@ -192,29 +192,33 @@ PARENTS = {
 FOLDERS = {TEACHER: TEACHER, STAGE1: "efficientnet-student/stage1", STAGE2: "efficientnet-student/stage2"}
 
 
-def receipt(making: Record, *others: Record, **more: Any) -> Receipt:
+def receipt(producer: Record, *others: Record, **more: Any) -> Receipt:
     """Return the receipt of a version, with versioned files and its calibration file."""
-    folder = f"models/{FOLDERS.get(making.model, 'efficientnet-hailo')}"
+    folder = f"models/{FOLDERS.get(producer.model, 'efficientnet-hailo')}"
     placed = [
         PublishedFile(
-            f"checkpoints/{making.model}/{making.version}/last.pt", 10, "0" * 64, f"{making.task}/last.pt", True
+            f"checkpoints/{producer.model}/{producer.version}/last.pt", 10, "0" * 64, f"{producer.task}/last.pt", True
         ),
-        PublishedFile(f"{folder}/{making.version}/onnx/model.onnx", 10, "0" * 64, f"{making.task}/model.onnx", True),
-        PublishedFile(f"{folder}/{making.version}/metrics.json", 10, "0" * 64, "document:metrics", True),
+        PublishedFile(
+            f"{folder}/{producer.version}/onnx/model.onnx", 10, "0" * 64, f"{producer.task}/model.onnx", True
+        ),
+        PublishedFile(f"{folder}/{producer.version}/metrics.json", 10, "0" * 64, "document:metrics", True),
     ]
-    if making.stage == "compile":
+    if producer.stage == "compile":
         calibration = f"{folder}/calibration/calibration_dataset.npy"
-        placed.append(PublishedFile(calibration, 24_084_608, "0" * 64, f"{making.task}/calibration_dataset.npy", False))
+        placed.append(
+            PublishedFile(calibration, 24_084_608, "0" * 64, f"{producer.task}/calibration_dataset.npy", False)
+        )
     known: dict[str, Any] = {
-        "unit": unit(making.model, making.version),
+        "unit": unit(producer.model, producer.version),
         "files": tuple(placed),
-        "model": making.model,
-        "version": making.version,
-        "type": making.type,
-        "parents": PARENTS[making.model],
-        "digest": making.digest,
-        "content": making.content,
-        "records": (making, *others),
+        "model": producer.model,
+        "version": producer.version,
+        "type": producer.type,
+        "parents": PARENTS[producer.model],
+        "digest": producer.digest,
+        "content": producer.content,
+        "records": (producer, *others),
     }
     return Receipt(**{**known, **more})
 
@@ -230,7 +234,7 @@ DATA_RECEIPT = Receipt(
     records=(PREPARE,),
     facts={"files": 8, "size_bytes": 3_141_592},
 )
-VERSIONS = tuple(receipt(making, measured) for making, measured in zip(MAKINGS, BENCHMARKS, strict=True))
+VERSIONS = tuple(receipt(producer, measured) for producer, measured in zip(PRODUCERS, BENCHMARKS, strict=True))
 RECEIPTS = (DATA_RECEIPT, *VERSIONS)
 
 
@@ -242,7 +246,7 @@ EXPERIMENTS = {
 }
 HISTORY = history.merge(
     None,
-    history.entries(Run(r, {"experiment": EXPERIMENTS[r.model], "run_id": f"run-of-{r.model}"}) for r in MAKINGS),
+    history.entries(Run(r, {"experiment": EXPERIMENTS[r.model], "run_id": f"run-of-{r.model}"}) for r in PRODUCERS),
     CLOUD.name,
 )
 """What tracking answered: the students in one experiment, the others in one each."""

@@ -17,8 +17,8 @@ from .documents_support import (
     CLOUD,
     DATA_RECEIPT,
     LOCAL,
-    MAKINGS,
     PREPARE,
+    PRODUCERS,
     RECEIPTS,
     STAGE1,
     STAGE2,
@@ -55,15 +55,15 @@ def records_of(draw: Any, known: Record) -> Record:
 def trees(draw: Any) -> list[Receipt]:
     """Draw a partly published lineage: versions may be missing, without a benchmark, or migrated."""
     receipts = []
-    for making, bench in zip(MAKINGS, BENCHMARKS, strict=True):
+    for producer, bench in zip(PRODUCERS, BENCHMARKS, strict=True):
         how = draw(st.sampled_from(["missing", "published", "benchmarked", "migrated"]))
         if how == "migrated":
-            facts = draw(records_of(making)).facts
+            facts = draw(records_of(producer)).facts
             fields = {"records": (), "origin": "s3://old", "digest": "", "content": "", "facts": facts}
-            receipts.append(receipt(making, **fields, type=draw(st.sampled_from([making.type, ""]))))
+            receipts.append(receipt(producer, **fields, type=draw(st.sampled_from([producer.type, ""]))))
         elif how != "missing":
             others = [draw(records_of(bench))] if how == "benchmarked" else []
-            receipts.append(receipt(draw(records_of(making)), *others, parents=draw(st.sampled_from(PARENTS))))
+            receipts.append(receipt(draw(records_of(producer)), *others, parents=draw(st.sampled_from(PARENTS))))
     if draw(st.booleans()):
         receipts.append(replace(DATA_RECEIPT, records=(draw(records_of(PREPARE)),), facts=draw(FACTS)))
     return receipts

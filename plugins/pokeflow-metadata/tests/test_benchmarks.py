@@ -11,7 +11,7 @@ from pokeflow_metadata import benchmarks
 from .documents_support import (
     BENCHMARKS,
     LOCAL,
-    MAKINGS,
+    PRODUCERS,
     RECEIPTS,
     STAGE1,
     STAGE2,
@@ -23,7 +23,7 @@ from .documents_support import (
     receipt,
 )
 
-TRAIN, DISTILL1, DISTILL2, _ = MAKINGS
+TRAIN, DISTILL1, DISTILL2, _ = PRODUCERS
 
 
 def versions(*receipts: Receipt) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pokeflow.project import Run
 from pokeflow_metadata import history
 
-from .documents_support import BENCHMARKS, COMPILE, DISTILL1, MAKINGS, PREPARE, TRAIN, faults_of
+from .documents_support import BENCHMARKS, COMPILE, DISTILL1, PREPARE, PRODUCERS, TRAIN, faults_of
 
 ANSWER = {"experiment": "pokemon-card-dinov3-teacher", "run_id": "abc", "uri": "https://me:secret@mlflow.example.com"}
 
@@ -19,8 +19,8 @@ def ids(document: dict[str, Any]) -> list[str]:
 
 
 def test_history_lists_only_tasks_that_create_models() -> None:
-    entries = history.entries(Run(record) for record in (PREPARE, *MAKINGS, *BENCHMARKS))
-    assert [entry["task"] for entry in entries] == [record.task for record in MAKINGS]
+    entries = history.entries(Run(record) for record in (PREPARE, *PRODUCERS, *BENCHMARKS))
+    assert [entry["task"] for entry in entries] == [record.task for record in PRODUCERS]
 
 
 def test_history_entry_has_all_fields_of_a_run() -> None:
@@ -80,7 +80,7 @@ RECORDS = st.builds(
         metrics={"top1_accuracy": top1},
         reasons={"cost_usd": "free"} | ({} if top1 is not None else {"top1_accuracy": "unknown"}),
     ),
-    st.sampled_from(MAKINGS),
+    st.sampled_from(PRODUCERS),
     st.integers(0, 5),
     st.just(0.5) | st.none(),
 )

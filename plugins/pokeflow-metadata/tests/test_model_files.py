@@ -17,9 +17,9 @@ from .documents_support import (
     DISTILL1,
     DISTILL2,
     LOCAL,
-    MAKINGS,
     PARENTS,
     PREPARE,
+    PRODUCERS,
     STAGE1,
     TEACHER,
     TEST,
@@ -29,14 +29,14 @@ from .documents_support import (
     record,
 )
 
-BENCH = dict(zip((making.model for making in MAKINGS), BENCHMARKS, strict=True))
+BENCH = dict(zip((producer.model for producer in PRODUCERS), BENCHMARKS, strict=True))
 
 
-def version(making: Record, **more: Any) -> Version:
+def version(producer: Record, **more: Any) -> Version:
     files = (File("model.onnx", 10, "0" * 64), File("weights.pt", 10, "1" * 64))
-    making = replace(making, files=files)
-    records = {making.stage: making, "benchmark": BENCH[making.model], "prepare": PREPARE}
-    result = Version(LOCAL, making.model, making.version, making.type, PARENTS[making.model], records, making)
+    producer = replace(producer, files=files)
+    records = {producer.stage: producer, "benchmark": BENCH[producer.model], "prepare": PREPARE}
+    result = Version(LOCAL, producer.model, producer.version, producer.type, PARENTS[producer.model], records, producer)
     return replace(result, **more)
 
 
@@ -49,27 +49,27 @@ def metrics(subject: Version) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("making", MAKINGS, ids=lambda making: making.model)
+@pytest.mark.parametrize("producer", PRODUCERS, ids=lambda producer: producer.model)
 @pytest.mark.parametrize("name", [name for name, kind in document_kinds().items() if kind.scope == "version"])
-def test_version_documents_do_not_depend_on_the_project(name: str, making: Record) -> None:
-    here = version(making)
-    registered = {stage: record(f"{stage}:{making.model}", 20) for stage in ("register", "track", "bundle")}
+def test_version_documents_do_not_depend_on_the_project(name: str, producer: Record) -> None:
+    here = version(producer)
+    registered = {stage: record(f"{stage}:{producer.model}", 20) for stage in ("register", "track", "bundle")}
     there = replace(here, about=replace(CLOUD, description="said anew"), records={**here.records, **registered})
     assert document_of_version(name, here) == document_of_version(name, there)
     assert document_of_version(name, here).endswith(b"\n")
 
 
-@pytest.mark.parametrize("making", MAKINGS, ids=lambda making: making.model)
+@pytest.mark.parametrize("producer", PRODUCERS, ids=lambda producer: producer.model)
 @pytest.mark.parametrize("name", ["metrics", "training_config"])
-def test_documents_match_their_schemas(name: str, making: Record) -> None:
-    assert check_document(name, document_of_version(name, version(making))) == []
+def test_documents_match_their_schemas(name: str, producer: Record) -> None:
+    assert check_document(name, document_of_version(name, version(producer))) == []
 
 
 def test_metrics_have_training_and_benchmark_with_reasons() -> None:
     document = metrics(version(TRAIN))
     assert (document["digest"], document["content"]) == (TRAIN.digest, TRAIN.content)
-    assert document["making"]["metrics"] == {**TRAIN.metrics, "reasons": {}}
-    assert (document["making"]["protocol"], document["benchmark"]["protocol"]) == (VAL, TEST)
+    assert document["production"]["metrics"] == {**TRAIN.metrics, "reasons": {}}
+    assert (document["production"]["protocol"], document["benchmark"]["protocol"]) == (VAL, TEST)
     assert document["benchmark"]["device"] == "AMD EPYC"
     assert document["benchmark"]["metrics"]["reasons"]["latency_p99_ms"].startswith("20 runs")
     assert document["benchmark"]["reasons"]["cost_usd"] == "executor 'local' is not billed"

@@ -26,7 +26,7 @@ def metrics(version: Version) -> Object:
         forms.Metrics,
         {
             **_header(version),
-            "making": metrics_form(version.producer),
+            "production": metrics_form(version.producer),
             "benchmark": Unknown(NOT_BENCHMARKED) if benchmark is None else metrics_form(benchmark),
         },
     )

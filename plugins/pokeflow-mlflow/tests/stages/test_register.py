@@ -81,7 +81,7 @@ def test_tags_have_label_type_parent_and_benchmark_metrics(job, uri):
         "pokeflow.parent": "dinov3-teacher",
         "pokeflow.parents": '{"prepare:data": "aaaa", "train:dinov3-teacher": "bbbb"}',
         "pokeflow.record": "tasks/register/efficientnet-student-stage1/d1/record.json",
-        "pokeflow.made": "tasks/distill/efficientnet-student-stage1/0123456789abcdef/record.json",
+        "pokeflow.producer": "tasks/distill/efficientnet-student-stage1/0123456789abcdef/record.json",
         "pokeflow.answers": "embedding",
         "version": "v1.0",
         "type": "student",
@@ -151,10 +151,10 @@ def test_model_without_benchmark_has_no_metrics(job, uri):
 
 
 def test_version_is_linked_to_its_training_run(job, task, uri):
-    making = job()
-    run_id = track.run(task("track", TrackParams(uri, project="cards"), making.inputs[0])).facts["run_id"]
-    register.run(making)
-    register.run(replace(making, version="v1.1"))
+    producer = job()
+    run_id = track.run(task("track", TrackParams(uri, project="cards"), producer.inputs[0])).facts["run_id"]
+    register.run(producer)
+    register.run(replace(producer, version="v1.1"))
 
     assert [v.run_id for v in versions_in(uri)] == [run_id] * 2
     with connect(uri) as store:

@@ -317,9 +317,9 @@ def test_server_tracks_like_a_database(task, make_input, server):
 
 def test_only_training_stages_are_in_the_model_experiment(track_it, make_input, uri):
     model = "efficientnet-student-stage1"
-    making, later = {"train:dinov3-teacher": "bbbb"}, {f"prune:{model}": "cccc"}
+    producers, later = {"train:dinov3-teacher": "bbbb"}, {f"prune:{model}": "cccc"}
     for stage in ("prune", "benchmark", "bundle", "register"):
-        inputs = making if stage == "prune" else later
+        inputs = producers if stage == "prune" else later
         track_it(
             make_input(stage=stage, task=f"{stage}:{model}", inputs=inputs, digest=stage), experiments={model: "stage1"}
         )

@@ -173,9 +173,9 @@ def writer(spec: dict[str, Any]) -> None:
     publish.publish(flow, records)
     tree = trees.open_tree(flow)
     history = replace(tree, leaves=tuple(leaf for leaf in tree.leaves if leaf.document == "training_history"))
-    making = records[f"train:{mine}"]
+    own = records[f"train:{mine}"]
     for i in range(spec["runs"]):
-        run = replace(making, started=f"2026-01-01T00:{spec['number']:02}:{i:02}.000000+00:00")
+        run = replace(own, started=f"2026-01-01T00:{spec['number']:02}:{i:02}.000000+00:00")
         documents.write(history, [Run(run)])
     print("done", flush=True)
 

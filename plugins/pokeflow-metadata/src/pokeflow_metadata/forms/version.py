@@ -85,7 +85,7 @@ class About:
 class Metrics(About):
     """Every figure of a version's production and benchmark."""
 
-    making: Annotated[ProducerMetrics, describe_field("Figures of the task that produced the version.")]
+    production: Annotated[ProducerMetrics, describe_field("Figures of the task that produced the version.")]
     benchmark: Annotated[Benchmark | None, describe_field("Figures of the benchmark.")]
     reasons: Reasons
 

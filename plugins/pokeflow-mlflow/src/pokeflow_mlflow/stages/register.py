@@ -74,7 +74,7 @@ def _benchmark(task: Task) -> Input | None:
 def tags_of(task: Task, record: Record, benchmark: Record | None) -> dict[str, str]:
     """Return the tags that identify a version, and the figures of its benchmark.
 
-    ``pokeflow.record`` and ``pokeflow.made`` are paths of records below any store's root: the record of this
+    ``pokeflow.record`` and ``pokeflow.producer`` are paths of records below any store's root: the record of this
     registration, which names the version, and the record of the task that produced the model.
     """
     parents = [name.partition(":")[2] for name in record.parents]
@@ -87,7 +87,7 @@ def tags_of(task: Task, record: Record, benchmark: Record | None) -> dict[str, s
         "pokeflow.content": record.content,
         "pokeflow.task": record.task,
         "pokeflow.record": f"{task.path}/{RECORD}",
-        "pokeflow.made": f"{record.path}/{RECORD}",
+        "pokeflow.producer": f"{record.path}/{RECORD}",
         "pokeflow.answers": default_output(task),
     }
     if benchmark:

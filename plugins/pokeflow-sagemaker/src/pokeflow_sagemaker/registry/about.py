@@ -124,7 +124,7 @@ def properties(registration: Registration, artifact: str, approval: str) -> dict
         "pokeflow-source": registration.uri,
         "pokeflow-artifact": artifact,
         "pokeflow-record": registration.record,
-        "pokeflow-made": f"{record.path}/{RECORD}",
+        "pokeflow-producer": f"{record.path}/{RECORD}",
         "pokeflow-parent": parents[0].partition(":")[2] if parents else None,
         **{f"pokeflow-parent-{i}": f"{name}={record.inputs[name]}" for i, name in enumerate(parents, 1)},
         "pokeflow-git": f"{git}{' dirty' if record.environment.get('project_git_dirty') else ''}" if git else None,
