@@ -209,7 +209,7 @@ def test_the_record_is_not_committed_without_the_lease(flow_of, run, monkeypatch
         held(lease)
 
     monkeypatch.setattr(leases.Lease, "require_held", lose)
-    with pytest.raises(TaskError, match="another one took it over"):
+    with pytest.raises(TaskError, match="another took it over"):
         run(flow_of(remote=()))
     flow = flow_of(remote=())
     assert open_for_flow(flow).load(flow.step("train:teacher")) is None
