@@ -1,4 +1,4 @@
-"""JSON Schemas of receipts and links, generated from their dataclasses, with extra of their fields."""
+"""JSON Schemas of receipts and links: generated from their dataclasses, with descriptions and limits of fields."""
 
 from collections.abc import Mapping
 from functools import cache

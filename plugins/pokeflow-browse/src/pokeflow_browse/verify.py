@@ -325,11 +325,14 @@ def _target(tree: Tree, path: str, link: Link) -> Iterator[Problem]:
             yield Problem("dangling", path, f"{link.target}: {words.strip_control_characters(file.path)} {state}")
     if link.select is not None:
         return  # a listing cannot show the size of the selected part of the target
-    for unit, recorded, actual in (("B", link.size, target.size), ("files", link.files, len(target.files))):
+    count = words.format_count(len(target.files), "file")
+    for shown, recorded, actual in (
+        (f"{target.size:,} B", link.size, target.size),
+        (count, link.files, len(target.files)),
+    ):
         if recorded is not None and recorded != actual:
-            yield Problem(
-                "dangling", path, f"{link.target} has {actual:,} {unit}, the link says {recorded:,}", recorded, actual
-            )
+            message = f"{link.target} has {shown}, the link says {recorded:,}"
+            yield Problem("dangling", path, message, recorded, actual)
 
 
 def _faults_of(name: str, data: bytes) -> list[str]:
