@@ -223,7 +223,7 @@ def test_file_of_an_earlier_version_is_replaced(tree) -> None:
     assert states_of(compare_one(tree, first)) == {CONFIG: "newer there"}
 
 
-def test_fixed_file_of_a_later_version_is_no_reason_to_keep_an_old_one(tree) -> None:
+def test_fixed_file_of_a_later_version_does_not_count(tree) -> None:
     first = publication(text_item(CONFIG, "1", fixed=False), version="v1", day=10)
     publish(tree, first, publication(text_item(CONFIG, "2"), version="v2", day=11))
     assert states_of(compare_one(tree, first)) == {CONFIG: "altered"}
