@@ -85,6 +85,15 @@ def test_file_without_a_receipt_is_compared_by_its_bytes(tree, tmp_path) -> None
         assert (change.state, change.etag) == (state, etag)
 
 
+def test_file_that_no_receipt_lists_is_compared_by_its_bytes(tree, tmp_path) -> None:
+    receipts.put(tree, Receipt("models/m/v1", (), model="m", version="v1"))
+    tree.write(PATH, b"weights", match=None)
+    os.utime(tree.path(PATH), (RECEIPT_TIME,) * 2)
+    receipt, mark = receipts.read(tree, "models/m/v1")[0], tree.stat(KEY)
+    assert diff._change(tree, item_of(tmp_path, "weights"), tree.stat(PATH), receipt, mark).state == "same"
+    assert diff._change(tree, item_of(tmp_path, "another"), tree.stat(PATH), receipt, mark).state == "changed"
+
+
 def test_checksum_recorded_by_the_storage_is_not_computed(tree, monkeypatch) -> None:
     assert diff.checksum(tree, PATH) is None
     tree.write(PATH, b"weights", match=None)
@@ -209,6 +218,15 @@ def test_file_of_a_later_version_is_kept(tree) -> None:
     assert states_of(comparison) == {PATH: "same", CONFIG: "newer there"}
     assert comparison.to_send == ()
     assert states_of(compare_one(tree, second)) == {CONFIG: "same"}
+
+
+def test_later_version_that_vanishes_does_not_count(tree, monkeypatch) -> None:
+    first = publication(text_item(CONFIG, "1", fixed=False), version="v1", day=10)
+    publish(tree, first, publication(text_item(CONFIG, "2", fixed=False), version="v2", day=11))
+    real = receipts.read
+    withdrawn = "models/m/v2"
+    monkeypatch.setattr(receipts, "read", lambda objects, unit: None if unit == withdrawn else real(objects, unit))
+    assert states_of(compare_one(tree, first)) == {CONFIG: "altered"}
 
 
 def test_file_of_an_earlier_version_is_replaced(tree) -> None:
