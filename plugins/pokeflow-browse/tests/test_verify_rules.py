@@ -232,6 +232,40 @@ def test_document_of_a_version_is_not_built_again(tree: Tree) -> None:
     assert verify(changed).problems == ()
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_project_documents_are_checked_even_if_quick(tree: Tree, quick: bool) -> None:
+    where(tree, MANIFEST).write_text("{")
+    assert (only(tree, quick=quick).kind, only(tree, quick=quick).path) == ("invalid", MANIFEST)
+
+
+def invalidate(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    where(tree, HISTORY).write_text("{")
+
+
+def remove(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    where(tree, HISTORY).unlink()
+
+
+def fail_to_build(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "build", raise_for("training_history", ValueError("x")))
+
+
+@pytest.mark.parametrize(("damage", "kind"), [(invalidate, "invalid"), (remove, "missing"), (fail_to_build, "invalid")])
+def test_one_faulty_document_hides_no_other(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, damage: Callable[..., None], kind: str
+) -> None:
+    """The lineage reads the history here, so that it cannot be built if the history is invalid."""
+    kinds = kinds_of("project")
+    names = ["training_history", "model_lineage", "performance_benchmarks"]
+    kinds["model_lineage"] = replace(kinds["model_lineage"], reads=("training_history",))
+    monkeypatch.setattr(verifying, "kinds_of", lambda scope: {name: kinds[name] for name in names})
+    path = "metadata/performance_benchmarks.json"
+    content = json.loads(where(tree, path).read_text())
+    where(tree, path).write_text(json.dumps({**content, "project": "other"}))
+    damage(tree, monkeypatch)
+    assert [(problem.kind, problem.path) for problem in verify(tree).problems] == [(kind, HISTORY), ("stale", path)]
+
+
 def built_with(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Change the kind of the project's manifest."""
     kinds = {**kinds_of("project")}
@@ -300,6 +334,10 @@ def raise_for(name: str, error: Exception) -> Callable[..., Any]:
         ([1, 2], [1], "$ is 2 entries, should be 1 entry"),
         ([1], {"a": 1}, "$ is 1 entry, should be 1 entry"),
         ({"a": []}, {"a": None}, "$.a is 0 entries, should be null"),
+        ({"a": 1}, None, "$ is 1 entry, should be null"),
+        (None, {"a": 1}, "$ is null, should be 1 entry"),
+        ("x", [1], '$ is "x", should be 1 entry'),
+        ([1], "x", '$ is 1 entry, should be "x"'),
         (1, 1.0, "$ is 1, should be 1.0"),
         (True, 1, "$ is true, should be 1"),
         ("é", "e", '$ is "é", should be "e"'),

@@ -53,7 +53,6 @@ _BUILD_ERRORS = (PokeflowError, ValueError, TypeError, LookupError, AttributeErr
 """Errors that a valid receipt with nonsensical facts can cause in a document builder: facts may be anything."""
 _ADVICE = " Run 'pokeflow verify'."
 """Advice in the error messages of builders, which is removed as this command is just running."""
-LINK = "link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def verify(tree: Tree, *, quick: bool = False) -> VerifyResult:
     document_items = [item for item in contents.items if item.kind == "document"]
     link_items = [item for item in contents.items if item.kind == "link"]
     current = inventory.current(contents.receipts)
-    to_check = [item for item in document_items if _is_checked(item) and not (quick and item.published)]
+    to_check = [item for item in document_items if documents.has_schema(_name(item)) and not (quick and item.published)]
     problems = [
         *_empty(contents),
         *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in contents.damaged.items()),
@@ -190,7 +189,7 @@ def _name(item: Item) -> str:
 
 def _names() -> set[str]:
     """Return the names of all documents that a tree may contain, whether their kinds are installed or not."""
-    return {*document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
+    return {*document_kinds(), *(name for names in WELL_KNOWN.values() for name in names)}
 
 
 def _unknown_document(item: Item) -> Problem:
@@ -199,18 +198,13 @@ def _unknown_document(item: Item) -> Problem:
     )
 
 
-def _is_checked(item: Item) -> bool:
-    """Return whether a document has a schema to validate it."""
-    return _name(item) == LINK or documents.has_schema(_name(item))
-
-
 def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
     """Validate each document against its schema."""
     problems = []
 
     def check_one(item: Item, advance: Advance) -> None:
         try:
-            faults = _faults_of(_name(item), tree.objects.read(item.path)[0])
+            faults = check_document(_name(item), tree.objects.read(item.path)[0])
         except NotFoundError:
             return  # removed since it was listed
         except PokeflowError as error:
@@ -272,7 +266,7 @@ def _load(tree: Tree, kind: DocumentKind, path: str) -> Any:
 def _first_difference(actual: Any, expected: Any, path: str = "$") -> str | None:
     """Describe the first difference between two documents; None if they are equal."""
     if isinstance(actual, dict) and isinstance(expected, dict):
-        for key in [*expected, *(key for key in actual if key not in expected)]:
+        for key in {**expected, **actual}:
             if key not in actual or key not in expected:
                 return f"{path}.{key} is {'missing' if key in expected else 'not expected'}"
             if difference := _first_difference(actual[key], expected[key], f"{path}.{key}"):
@@ -333,8 +327,3 @@ def _target(tree: Tree, path: str, link: Link) -> Iterator[Problem]:
         if recorded is not None and recorded != actual:
             message = f"{link.target} has {shown}, the link says {recorded:,}"
             yield Problem("dangling", path, message, recorded, actual)
-
-
-def _faults_of(name: str, data: bytes) -> list[str]:
-    """Return the faults of a document, or of a link, of this name."""
-    return check_bytes(data, link_schema()) if name == LINK else check_document(name, data)
