@@ -187,16 +187,13 @@ class Folder:
 
         # A fixed number of lock files for all keys: removing lock files safely is hard, and is not needed here.
         shard = hashlib.sha256(str(path.relative_to(self.root)).encode("utf-8", "surrogateescape")).hexdigest()[:2]
-        lock = FileLock(self.root / OWN / "locks" / shard, timeout=60, poll_interval=0.01)
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        file = self.root / OWN / "locks" / shard
         try:
-            lock.acquire()
+            lock = FileLock(file, timeout=60, poll_interval=0.01).acquire()
         except Timeout:
-            raise PokeflowError(f"{path}: another process has held {lock.lock_file} for a minute. Stop it.") from None
-        try:
+            raise PokeflowError(f"{path}: another process has held {file} for a minute. Stop it.") from None
+        with lock:
             yield
-        finally:
-            lock.release()
 
     def _replace(self, draft: Path, path: Path, match: str | None, sha256: str) -> str:
         """Move a draft to the path of the object, subject to ``match``, and return the ETag."""
@@ -281,7 +278,7 @@ def _make_parents(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        file = next(p for p in (path.parent, *path.parents) if p.exists() and not p.is_dir())
+        file = next(p for p in path.parents if p.exists())
         raise PokeflowError(f"{path}: {file} is a file, but must be a folder. Remove it.") from None
 
 

@@ -123,6 +123,13 @@ def test_two_writes_in_one_moment_have_two_etags(folder: Folder, monkeypatch: py
     assert len({folder.write("a", b"same", match=None) for _ in range(200)}) == 200
 
 
+def test_time_of_a_write_is_exact(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of many file systems has steps of milliseconds, in which two writes would look the same."""
+    monkeypatch.setattr(module.time, "time_ns", lambda: 1_700_000_000_123_456_789)
+    folder.write("a", b"", match=None)
+    assert folder.path("a").stat().st_mtime_ns == 1_700_000_000_123_456_789
+
+
 @pytest.mark.parametrize("match", [None, ABSENT, "etag"])
 def test_a_killed_write_leaves_the_old_bytes(folder: Folder, monkeypatch: pytest.MonkeyPatch, match: str) -> None:
     etag = folder.write("a", b"old", match=None)
@@ -167,7 +174,7 @@ def test_file_in_the_path_of_a_folder_is_reported(folder: Folder) -> None:
     folder.write("a", b"", match=None)
     with pytest.raises(PokeflowError, match=r"a/b: .*/a is a file, but must be a folder"):
         folder.write("a/b", b"", match=None)
-    with pytest.raises(PokeflowError, match="must be a folder"):
+    with pytest.raises(PokeflowError, match=r"a/b/c/d: .*/root/a is a file, but must be a folder"):
         folder.write("a/b/c/d", b"", match=ABSENT)
 
 
@@ -405,6 +412,17 @@ def test_unreadable_file_is_not_reported_as_missing(folder: Folder, monkeypatch:
     assert not isinstance(raised.value, NotFoundError)
 
 
+def test_file_created_while_it_is_opened_is_missing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write("a", b"", match=None)
+
+    def miss(*_: Any, **__: Any) -> int:
+        raise FileNotFoundError(errno.ENOENT, "No such file")
+
+    monkeypatch.setattr(module.os, "open", miss)
+    with pytest.raises(NotFoundError, match="root/a: there is no such file"):
+        folder.read("a")
+
+
 def test_reading_a_pipe_leaves_no_open_file(folder: Folder) -> None:
     folder.write("a", b"", match=None)
     os.mkfifo(folder.root / "pipe")
@@ -431,6 +449,6 @@ def test_a_copy_counts_its_bytes(folder: Folder) -> None:
 
 
 def test_a_listing_begins_with_part_of_a_name_at_any_depth(folder: Folder) -> None:
-    for key in ("a/b/cd", "a/b/ce/f", "a/b/x", "a/bc"):
+    for key in ("a/b/a", "a/b/cd", "a/b/ce/f", "a/b/x", "a/bc"):
         folder.write(key, b"", match=None)
     assert [entry.key for entry in folder.list("a/b/c")] == ["a/b/cd", "a/b/ce/f"]
