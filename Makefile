@@ -12,8 +12,8 @@ TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest
 SHARE  := 0/5
 # Distributions without an SDK, whose tests need neither PyTorch nor a compiler.
 LIGHT  := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
-# Tests of the core itself, without those of the test kit and of this repository.
-CORE   := $(filter-out tests/unit/support tests/unit/repository,$(wildcard tests/unit/*))
+# Tests of the core itself, without those of the test tools and of this repository.
+CORE   := $(filter-out tests/unit/mutation tests/unit/repository tests/unit/support,$(wildcard tests/unit/*))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-share test-extras test-core lint bench mutate docs pictures dist coverage version \
