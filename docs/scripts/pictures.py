@@ -133,18 +133,20 @@ def mermaid_script(work: Path) -> str:
             return script.read().decode()
 
 
+def find_browser() -> str:
+    """Return the path of Chromium; exit with 1 if it is not installed."""
+    import shutil
+
+    return next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit("no browser: install the package chromium")
+
+
 @contextmanager
 def browser() -> Iterator[Any]:
     """Open a headless Chromium that reaches only this machine."""
-    import shutil
-
     from playwright.sync_api import sync_playwright
 
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if binary is None:
-        sys.exit("no browser: install the package chromium")
     with sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=binary, args=list(OFFLINE))
+        program = playwright.chromium.launch(executable_path=find_browser(), args=list(OFFLINE))
         try:
             yield program.new_context(device_scale_factor=1.5)
         finally:
@@ -205,6 +207,7 @@ def main(args: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; default: all")
     parser.add_argument("--work", type=Path, help="folder of the run; a finished one is used again")
     options = parser.parse_args(args)
+    find_browser()
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
