@@ -28,7 +28,8 @@ class ModelFacts:
     ``reasons`` says why a field is None, if the record says so or has a value that is not valid for the field. A field
     that is None without a reason is not recorded.
 
-    Model: ``parameters``, counted as ``parameters_counted`` says, ``embedding_dim``, ``input_size`` (pixels of a
+    Model: ``architecture``, ``initial_weights`` (the source of the weights before the training, with their licence),
+    ``parameters``, counted as ``parameters_counted`` says, ``embedding_dim``, ``input_size`` (pixels of a
     side, or ``224x224``), ``preprocessing`` (its hash), ``compression_ratio``. Compiled model: ``format``,
     ``quantization``, ``calibration`` in words, ``calibration_images``, ``target_hardware``.
     Measurement: ``protocol``, ``shared_artwork`` (number of queried items that look like a training item),
@@ -41,6 +42,7 @@ class ModelFacts:
     """
 
     architecture: str | None = None
+    initial_weights: str | None = None
     parameters: Count | None = None
     parameters_counted: str | None = None
     embedding_dim: Positive | None = None

@@ -62,6 +62,7 @@ def _details(version: Version) -> Lines:
     bench = version.records.get("benchmark")
     rows = {
         "Architecture": fact(producer, "architecture"),
+        "Initial weights": fact(producer, "initial_weights"),
         "Parameters": fact(producer, "parameters", lambda number: f"{formats.count(number)} ({number:,})"),
         "Parameters counted": fact(producer, "parameters_counted"),
         "Input": first(fact(producer, "input_size", formats.square), fact(bench, "input_size", formats.square)),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pokeflow.types import Record, Result, Task
 from pokeflow_torch import extensions
-from pokeflow_torch.params import DistillParams, Network
+from pokeflow_torch.params import DistillParams, Network, describe_weights
 
 FILE = "distillation_report.json"
 HISTORY = (
@@ -68,6 +68,4 @@ def _initial_student(task: Task, network: Network) -> tuple[dict[str, str] | Non
     for item in task.inputs:
         if item.record.type == "student":
             return _describe_record(item.record), {}
-    weights = "weights from a local file" if network.weights else "timm's published weights"
-    initial = weights if network.weights or network.pretrained else "random weights"
-    return None, {"begins_at": f"no student is among the inputs; training began at {initial}"}
+    return None, {"begins_at": f"no student is among the inputs; training began at {describe_weights(network)}"}

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from pokeflow.types import Task
+from pokeflow.types import Input, Task
 from pokeflow_torch import export, networks, telemetry
 from pokeflow_torch.loop import FitResult, write_history
 from pokeflow_torch.networks import Embedder
-from pokeflow_torch.params import Network
+from pokeflow_torch.params import Network, describe_weights
 from pokeflow_vision import retrieval
 from pokeflow_vision.dataset import Dataset
 
@@ -44,11 +44,20 @@ def write_model(
     export.write(task.output / "model.onnx", fit_result.network, size)
 
 
-def facts(network: Embedder, data: Dataset, architecture: str) -> dict[str, Any]:
-    """Return the facts of a model for its record: architecture, sizes, framework, preprocessing and protocol."""
+def facts(network: Embedder, data: Dataset, params: Network, parent: Input | None = None) -> dict[str, Any]:
+    """Return the facts of a model for its record: architecture, sizes, framework, preprocessing and protocol.
+
+    Args:
+        network: The trained network.
+        data: The data set.
+        params: Parameters that the network was built from.
+        parent: The model whose weights the training started from; None if it started from those of ``params``.
+
+    """
     size = data.preprocessing.size
     return {
-        "architecture": architecture,
+        "architecture": params.name,
+        "initial_weights": f"the weights of {parent.record.task}" if parent else describe_weights(params),
         "parameters": networks.parameters(network),
         "parameters_counted": "backbone and embedding head, as shipped",
         "embedding_dim": network.embedding_dim,

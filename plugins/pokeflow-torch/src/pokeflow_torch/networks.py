@@ -1,6 +1,7 @@
 """Networks that map an image to an embedding and a map of local features: timm backbones with a linear head."""
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pokeflow.errors import PokeflowError, unknown
-from pokeflow_torch import extensions
+from pokeflow_torch import extensions, weights
 from pokeflow_torch.params import Network
 
 STRIDE = 16
@@ -99,7 +100,7 @@ def _levels(backbone: Any) -> list[dict[str, Any]]:
 
 
 def build(network: Network, size: int) -> Embedder:
-    """Build the network that the parameters name, with random weights, a local state dict or timm's weights.
+    """Build the network that the parameters name, with random or published weights.
 
     Args:
         network: Parameters of the network.
@@ -124,7 +125,7 @@ def build(network: Network, size: int) -> Embedder:
             raise
         raise PokeflowError(
             f"network.pretrained: {network.name}'s weights could not be fetched ({type(error).__name__}: {error}). "
-            "Give network.weights the path of a local file, or set pretrained: false to start from random weights."
+            "Set network.weights to a local file or a package, or pretrained: false to start from random weights."
         ) from error
     if hasattr(backbone, "set_input_size"):
         backbone.set_input_size(img_size=(size, size))
@@ -132,7 +133,9 @@ def build(network: Network, size: int) -> Embedder:
         raise PokeflowError(f"network.name: {network.name} does not return its feature maps. Choose another network.")
     embedder = Embedder(backbone, network.embedding_dim, size, network.grid)
     if network.weights:
-        _load_weights(embedder, _tensors(Path(network.weights)), network.weights)
+        with tempfile.TemporaryDirectory() as folder:
+            state = _tensors(weights.fetch(network.weights, network.weights_sha256, Path(folder)))
+        _load_weights(embedder, weights.timm_names(state, backbone), network.weights)
     return embedder
 
 

@@ -1,15 +1,13 @@
 """Typed parameters of the ``torch`` backend, and the checks that types cannot express."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Literal
 
-from pokeflow.errors import PokeflowError, unknown
-from pokeflow_torch import extensions
+from pokeflow.errors import unknown
+from pokeflow_torch import extensions, weights
 from pokeflow_torch.extensions import LOSSES, NETWORKS
 
 
@@ -20,8 +18,10 @@ class Network:
     Attributes:
         name: Model of timm, or a network of another distribution (entry point group ``pokeflow_torch.networks``).
         pretrained: Load timm's published weights, which needs network access.
-        weights: Path of a local state dict to start from, instead of pretrained weights (``.safetensors``, or a torch
-            file that contains only tensors).
+        weights: Published weights to start from: the path of a local state dict (``.safetensors``, or a torch file that
+            contains only tensors), ``package:<distribution>`` for the file that an installed distribution ships, or
+            the ``s3://`` URI of an object. EfficientNet-Lite's published names are translated to timm's.
+        weights_sha256: SHA-256 that the weights must have; required for an object in S3.
         options: Keyword arguments of the network's constructor (``embed_dim``, ``depth``, ``patch_size``,
             ``init_values``, ``drop_path_rate`` …), except the image size, which follows from the data set's
             preprocessing.
@@ -34,6 +34,7 @@ class Network:
     name: str
     pretrained: bool = False
     weights: str | None = field(default=None, metadata={"digest": False})
+    weights_sha256: str | None = field(default=None, metadata={"digest": False})
     options: dict[str, int | float | str | bool] = field(default_factory=dict)
     embedding_dim: int = 128
     grid: int = 1
@@ -184,10 +185,10 @@ def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
     network, optim = params.network, params.optim
     if not network.name:
         yield "network.name", "is empty. Set a network of timm, such as vit_small_patch16_dinov3."
-    if network.weights and not Path(network.weights).is_file():
-        yield "network.weights", f"no file {network.weights!r}. Set the path of a state dict."
     if network.pretrained and network.weights:
         yield "network", "'pretrained' and 'weights' are both set. Remove one of them."
+    if weights_fault := weights.fault(network.weights, network.weights_sha256):
+        yield weights_fault
     for option in sorted({"img_size", "num_classes", "in_chans"} & set(network.options)):
         yield f"network.options.{option}", "is determined by the data set. Remove it."
     if optim.lr == 0:
@@ -233,7 +234,7 @@ def _outside(path: str, values: object, **limits: tuple[float, float]) -> Iterat
 def fingerprint(params: TrainParams | DistillParams) -> str:
     """Return the identity of initial weights and third-party code that a result depends on besides the parameters.
 
-    A weights file is identified by its SHA-256, timm's pretrained weights by timm's version, and a loss or network of
+    Weights are identified by their SHA-256, timm's pretrained weights by timm's version, and a loss or network of
     another distribution by the name and version of that distribution. The text is empty if none of these is used.
 
     Raises:
@@ -246,16 +247,14 @@ def fingerprint(params: TrainParams | DistillParams) -> str:
         *extensions.origins(NETWORKS, [network.name]),
         *extensions.origins(LOSSES, [name for name, weight in losses.items() if weight > 0]),
     )
-    return ", ".join(filter(None, (_weights(network), *extension_origins)))
-
-
-def _weights(network: Network) -> str:
+    published = f"timm {version('timm')}" if network.pretrained else ""
     if network.weights:
-        try:
-            with Path(network.weights).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise PokeflowError(
-                f"network.weights: {network.weights} cannot be read ({error}). Set the path of a state dict."
-            ) from error
-    return f"timm {version('timm')}" if network.pretrained else ""
+        published = weights.describe(network.weights, network.weights_sha256).sha256
+    return ", ".join(filter(None, (published, *extension_origins)))
+
+
+def describe_weights(network: Network) -> str:
+    """Return in words the weights that a network starts from."""
+    if network.pretrained:
+        return f"timm's published weights (timm {version('timm')})"
+    return str(weights.describe(network.weights, network.weights_sha256)) if network.weights else "random weights"

@@ -65,7 +65,8 @@ def run(task: Task) -> Result:
         return val_metrics
 
     metrics = distributed.run_on_main(accelerator, end)
-    model_facts = facts(fit_result.network, data, params.network.name)
+    parent = next((item for item in task.inputs if item.record.type == "student"), None)
+    model_facts = facts(fit_result.network, data, params.network, parent)
     ratio = networks.parameters(teacher) / model_facts["parameters"]
     model_facts |= {
         "compression_ratio": round(ratio, 2),

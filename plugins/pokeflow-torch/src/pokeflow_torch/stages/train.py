@@ -37,7 +37,7 @@ def run(task: Task) -> Result:
         return val_metrics
 
     metrics = distributed.run_on_main(accelerator, end)
-    return Result(metrics, facts(fit_result.network, data, params.network.name), reasons(metrics))
+    return Result(metrics, facts(fit_result.network, data, params.network), reasons(metrics))
 
 
 def figures(network: Embedder, data: Dataset, margin: Margin) -> tuple[dict[str, float | None], np.ndarray]:
