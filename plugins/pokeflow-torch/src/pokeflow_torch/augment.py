@@ -10,7 +10,7 @@ from torch.nn import functional as F
 def views(cards: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Render one random view of each card.
 
-    The effects follow the path of the light: shade, glare and objects that cover the card; the card turned, tilted
+    The effects follow the path of the light: foil, shade, glare and what covers the card; the card turned, tilted
     and shifted in front of a background; the camera's colours, blur, loss of detail and noise. All draws come from
     ``generator``, so the same generator state gives the same views.
 
@@ -26,7 +26,7 @@ def views(cards: Tensor, generator: torch.Generator, strength: float = 1.0) -> T
     if strength == 0:
         return cards
     draw = _Draw(generator, len(cards), cards.device)
-    images = _light(cards, draw, strength)
+    images = _light(_foil(cards, draw, strength), draw, strength)
     images = _cover(images, draw, strength)
     images = _in_front(images, _background(cards, draw), _corners(draw, strength))
     images = _color(images, draw, strength)
@@ -77,14 +77,37 @@ def _light(images: Tensor, draw: _Draw, strength: float) -> Tensor:
     return lit + (1 - lit) * spot[:, None].clamp(0, 1)
 
 
+def _foil(images: Tensor, draw: _Draw, strength: float) -> Tensor:
+    """Add a rainbow sheen to a part of some images [B, 3, S, S], as foil shows under a lamp."""
+    x, y = _grid(images.shape[-1], images)
+    angle = draw.uniform(1, 1, high=2 * math.pi)
+    phase = (x * angle.cos() + y * angle.sin()) * draw.uniform(1, 1, low=0.5, high=3) + draw.uniform(1, 1)
+    shifts = torch.tensor([0, 1 / 3, 2 / 3], device=images.device).view(1, 3, 1, 1)
+    hue = 0.5 + 0.5 * torch.cos(2 * math.pi * (phase[:, None] + shifts))
+    cx, cy = draw.uniform(1, 1, low=-1), draw.uniform(1, 1, low=-1)
+    spot = torch.exp(-((x - cx).square() + (y - cy).square()) / draw.uniform(1, 1, low=0.1, high=1.5))
+    share = spot * draw.uniform(1, 1, high=0.6) * draw.chance(0.25 * strength, 1, 1)
+    return images + (hue - images) * share[:, None]
+
+
 def _cover(images: Tensor, draw: _Draw, strength: float) -> Tensor:
-    """Cover a part of some images [B, 3, S, S] with a block of one colour: a finger, a sticker, another card."""
+    """Cover a part of some images [B, 3, S, S]: with a block, or from one side up to half, as a hand or a card does."""
     x, y = _grid(images.shape[-1], images)
     cx, cy = draw.uniform(1, 1, low=-1.1, high=1.1), draw.uniform(1, 1, low=-1.1, high=1.1)
     half_x, half_y = draw.uniform(1, 1, low=0.05, high=0.3), draw.uniform(1, 1, low=0.05, high=0.3)
-    inside = ((x - cx).abs() < half_x) & ((y - cy).abs() < half_y)
-    mask = (inside.float() * draw.chance(0.3 * strength, 1, 1))[:, None]
-    return images * (1 - mask) + draw.uniform(3, 1, 1) * mask
+    block = ((x - cx).abs() < half_x) & ((y - cy).abs() < half_y)
+    angle = draw.uniform(1, 1, high=2 * math.pi)
+    across = y * angle.cos() - x * angle.sin()
+    wave = 0.12 * torch.sin(across * draw.uniform(1, 1, low=1, high=6) + draw.uniform(1, 1, high=6))
+    side = x * angle.cos() + y * angle.sin() + wave < draw.uniform(1, 1, low=-1.2, high=0.05)
+    layers = (
+        (block, draw.chance(0.3 * strength, 1, 1), draw.uniform(3, 1, 1).expand_as(images)),
+        (side, draw.chance(0.35 * strength, 1, 1), _background(images, draw)),
+    )
+    for inside, chance, layer in layers:
+        mask = (inside.float() * chance)[:, None]
+        images = images * (1 - mask) + layer * mask
+    return images
 
 
 def _background(cards: Tensor, draw: _Draw) -> Tensor:
