@@ -19,9 +19,9 @@ TEACHER = "dinov3-teacher"
 MODELS = (TEACHER, "efficientnet-student-stage1", "efficientnet-student-stage2")
 SMALL = (
     "cloud=none", "tracking=none", "registry=none",
-    "data.cards=40", "data.queries.calibration=40",
+    "data.cards=40", "data.queries.calibration=40", "data.photos.cards=1",
     *(f"lineage.models.{model}.params.loop.epochs=1" for model in MODELS),
-    "model.teacher.options.depth=2",
+    "model.teacher=${model.student}",
 )  # fmt: skip
 
 

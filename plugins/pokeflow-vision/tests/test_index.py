@@ -197,6 +197,39 @@ def test_search_agrees_with_nearest():
         np.testing.assert_allclose(mine[1], cosines, atol=1e-6)
 
 
+def test_best_of_several_views_counts():
+    rng = np.random.default_rng(2)
+    gallery = retrieval.normalize_rows(rng.normal(size=(50, 8)))
+    queries = retrieval.normalize_rows(rng.normal(size=(3, 8)))
+    rows, scores = index.search(gallery, queries, 5)
+    best = (gallery @ queries.T).max(1)
+    np.testing.assert_array_equal(rows, np.argsort(-best, kind="stable")[:5])
+    np.testing.assert_allclose(scores, best[rows])
+
+
+def test_proportions_and_threshold_are_kept_and_may_be_missing(written):
+    assert (index.read(written).aspect, index.read(written).threshold) == (None, None)
+    index.write(written, dataclasses.replace(index.read(written), aspect=0.75, threshold=-0.25))
+    assert (index.read(written).aspect, index.read(written).threshold) == (0.75, -0.25)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"aspect": np.asarray(0.0)},
+        {"aspect": np.asarray(1.5)},
+        {"aspect": np.asarray(float("nan"))},
+        {"threshold": np.asarray([0.5])},
+        {"threshold": np.asarray("x")},
+        {"threshold": np.asarray(-1.5)},
+    ],
+)
+def test_number_that_makes_no_sense_is_refused(written, parts):
+    spoilt(written, **parts)
+    with pytest.raises(PokeflowError, match="is not a number between"):
+        index.read(written)
+
+
 def test_index_keeps_its_preprocessing_hash(written):
     other = dataclasses.replace(index.read(written), preprocessing="other")
     index.write(written, other)

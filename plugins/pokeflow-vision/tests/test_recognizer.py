@@ -93,8 +93,70 @@ def test_answer_has_the_time_of_each_step_and_is_json(recognizer):
     answer = recognizer.answer(encoded(CARD), 1)
     document = json.loads(json.dumps(answer.as_dict()))
     assert list(document["matches"][0]) == ["card_id", "name", "set", "number", "score"]
-    assert list(document["milliseconds"]) == ["decode", "preprocess", "network", "search"]
+    assert list(document["milliseconds"]) == ["decode", "detect", "preprocess", "network", "search"]
     assert all(value > 0 for value in answer.milliseconds.values())
+
+
+@pytest.fixture(scope="module")
+def seeking(folder):
+    """Return a recognizer that seeks cards of the drawn proportions, with a threshold."""
+    opened = open_recognizer(folder, open_network, gallery=folder)
+    return replace(opened, gallery=replace(opened.gallery, aspect=0.75, threshold=0.9))
+
+
+def photo_of(card, *, turned=0):
+    """Return a photo of a card, three times as large, in front of a grey table, and the card's corners in it."""
+    large = np.rot90(card.repeat(3, axis=0).repeat(3, axis=1), turned)
+    scene = np.full((480, 400, 3), 120, np.uint8)
+    top, left = 90, 110
+    scene[top : top + large.shape[0], left : left + large.shape[1]] = large
+    bottom, right = top + large.shape[0], left + large.shape[1]
+    return scene, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) - 0.5
+
+
+def test_card_in_a_photo_is_recognized_and_outlined(seeking):
+    scene, corners = photo_of(CARD)
+    answer = seeking.answer(scene, 1)
+    assert answer.matches[0].card_id == "card-37"
+    assert answer.accepted
+    assert answer.size == (400, 480)
+    assert np.abs(np.array(answer.outline) - corners).max() < 6
+    document = json.loads(json.dumps(answer.as_dict()))
+    assert (document["accepted"], document["size"]) == (True, [400, 480])
+    assert np.allclose(document["outline"], answer.outline, atol=0.05)
+
+
+def test_outline_of_a_card_upside_down_begins_at_its_own_corner(seeking):
+    scene, corners = photo_of(CARD, turned=2)
+    answer = seeking.answer(scene, 1)
+    assert answer.matches[0].card_id == "card-37"
+    assert np.abs(np.array(answer.outline) - np.roll(corners, 2, 0)).max() < 6
+
+
+def test_card_that_fills_the_frame_has_no_outline(seeking):
+    answer = seeking.answer(CARD, 1)
+    assert (answer.matches[0].card_id, answer.outline) == ("card-37", None)
+
+
+def test_picture_of_no_card_is_not_accepted(seeking):
+    assert seeking.answer(noise(200, 150), 1).accepted is False
+
+
+def test_without_proportions_and_threshold_the_frame_is_the_card(recognizer):
+    scene, _ = photo_of(CARD)
+    answer = recognizer.answer(scene[::4, ::4].copy(), 1)
+    assert (answer.accepted, answer.outline) == (None, None)
+
+
+def test_large_jpeg_is_decoded_at_the_size_that_is_needed(seeking):
+    scene, corners = photo_of(CARD)
+    large = Image.fromarray(scene).resize((1600, 1920), Image.Resampling.NEAREST)
+    data = io.BytesIO()
+    large.save(data, "JPEG", quality=95)
+    answer = seeking.answer(data.getvalue(), 1)
+    assert answer.matches[0].card_id == "card-37"
+    assert answer.size == (800, 960)
+    assert np.abs(np.array(answer.outline) / 2 - corners).max() < 6
 
 
 def noise(height, width):

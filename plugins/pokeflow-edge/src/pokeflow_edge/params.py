@@ -10,7 +10,7 @@ class PackageParams:
     Attributes:
         target: Name of the hardware; a device accepts no updates for another target.
         adapter: Module of the target with ``open_network(folder, spec, threads)``, which is packed unchanged.
-        requires: Requirements that pip installs on the device in addition to numpy, pillow and cryptography.
+        requires: Requirements that pip installs on the device in addition to numpy, opencv, pillow and cryptography.
         runtime_modules: Modules that the adapter imports and that are installed otherwise, such as by apt.
         exclusive: Whether only one process can hold the device, so that the self-test of an update needs the running
             service to stop.

@@ -21,7 +21,7 @@ from pokeflow_vision import index
 from ..conftest import card_dataset, jpeg
 from ..pack.conftest import Flow, finished_task
 
-NEEDED = ("numpy", "numpy.libs", "PIL", "pillow.libs")
+NEEDED = ("numpy", "numpy.libs", "cv2", "opencv_python_headless.libs", "PIL", "pillow.libs")
 """Folders that pip installs for every bundle, with the C libraries of the wheels."""
 ABSENT = (
     *("torch", "hydra", "omegaconf", "pluggy", "msgspec", "onnx", "nncf"),

@@ -50,7 +50,7 @@ def test_answer_has_the_card_and_the_time_of_each_step(opened):
     assert set(answer.as_dict()["matches"][0]) == {"card_id", "name", "set", "number", "score"}
     assert answer.matches[0].name == "Pikachü 7"
     assert [match.score for match in answer.matches] == sorted((m.score for m in answer.matches), reverse=True)
-    assert list(answer.milliseconds) == ["decode", "preprocess", "network", "search"]
+    assert list(answer.milliseconds) == ["decode", "detect", "preprocess", "network", "search"]
     assert all(value > 0 for value in answer.milliseconds.values())
 
 

@@ -55,7 +55,7 @@ def test_picture_is_answered_with_its_card(port, numpy_bundle, kind, encode):
     assert headers["Content-Type"] == "application/json"
     assert answer["matches"][0]["card_id"] == "set-37"
     assert answer["model"] == {"name": "small", "digest": "d1"}
-    assert set(answer["milliseconds"]) == {"decode", "preprocess", "network", "search"}
+    assert set(answer["milliseconds"]) == {"decode", "detect", "preprocess", "network", "search"}
     assert "simulated" not in answer
 
 

@@ -13,7 +13,7 @@ from pokeflow_mlflow.pictures import NAME
 from pokeflow_mlflow.pyfunc import MATCHES, TOP
 
 CARD = ("card_id", "name", "set", "number")
-NEEDS = ("numpy", "onnxruntime", "pandas", "pillow", "pokeflow", "pokeflow-mlflow[predict]")
+NEEDS = ("numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "pokeflow", "pokeflow-mlflow[predict]")
 """Packages that loading the model requires in addition to MLflow."""
 
 

@@ -38,7 +38,7 @@ class PythonModel:
     def predict(
         self, model_input: Any, params: Mapping[str, Any] | None = None
     ) -> "list[dict[str, list[dict[str, Any]]]] | np.ndarray":
-        """Return the best matches of every picture, or its embedding; the whole frame is taken as the card.
+        """Return the best matches of every picture, or the embedding of its whole frame.
 
         Args:
             model_input: One or more pictures in a form that the module ``pictures`` accepts.
@@ -57,13 +57,12 @@ class PythonModel:
 
         try:
             top, output = self._parse_params(params or {})
-            embeddings = self._recognizer.embed(pictures(model_input))
+            if output == EMBEDDING:
+                return self._recognizer.embed(pictures(model_input))
+            results = self._recognizer.recognize_batch(pictures(model_input), top)
         except PokeflowError as error:
             # MLflow's server turns this exception into a response with status 400 and the message.
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        if output == EMBEDDING:
-            return embeddings
-        results = (self._recognizer.search(embedding, top) for embedding in embeddings)
         return [{MATCHES: [asdict(match) for match in matches]} for matches in results]
 
     def _parse_params(self, params: Mapping[str, Any]) -> tuple[int, str]:

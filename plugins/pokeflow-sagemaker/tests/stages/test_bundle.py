@@ -46,7 +46,7 @@ def test_a_bundle_holds_network_gallery_labels_and_code(flow):
     assert content["index.npz"] == (flow.root / "benchmark" / "index.npz").read_bytes()
     assert json.loads(content["code/limits.json"]) == {"top": 5, "max_bytes": 20_000_000, "max_pixels": 50_000_000}
     needed = [line.partition(">=")[0] for line in content["code/requirements.txt"].decode().split()]
-    assert needed == ["numpy", "onnxruntime", "pillow", "starlette", "uvicorn"]
+    assert needed == ["numpy", "onnxruntime", "opencv-python-headless", "pillow", "starlette", "uvicorn"]
     rows = list(csv.reader(io.StringIO(content["labels.csv"].decode())))
     assert rows[0] == ["card_id", "name", "set", "number"]
     assert rows[38] == ["set-37", "Pikachü, 37", "set", "37"]

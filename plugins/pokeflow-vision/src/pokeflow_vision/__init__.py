@@ -6,7 +6,8 @@ image is most like. Every target is measured with this code, and every host answ
 
 Public modules, by the packages that they need besides the standard library:
 
-numpy, pillow       ``preprocessing`` ``dataset`` ``retrieval`` ``index`` ``onnx_network`` ``recognizer`` ``archive``;
+numpy, opencv,      ``detection`` ``views``
+pillow              ``preprocessing`` ``dataset`` ``retrieval`` ``index`` ``onnx_network`` ``recognizer`` ``archive``;
                     these run on a device and in a container too; of pokeflow they import only its errors
 pokeflow            ``network`` ``calibration`` ``comparison`` ``on_device`` ``jsonfile`` ``npyfile``
 a task of pokeflow  ``benchmark`` ``profiling`` ``recognition``: whole stages of a target

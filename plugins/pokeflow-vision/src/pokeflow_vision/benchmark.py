@@ -4,15 +4,17 @@ import csv
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import progress
+from pokeflow.stages import PREPARE
 from pokeflow.types import Result, Task
-from pokeflow_vision import index, jsonfile, preprocessing, retrieval
+from pokeflow_vision import index, jsonfile, preprocessing, protocol, retrieval
 from pokeflow_vision.dataset import Dataset
 from pokeflow_vision.network import Network, Opener, embed, gallery, model_and_data
+from pokeflow_vision.recognizer import Recognizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +75,8 @@ def check(params: Any) -> Iterable[tuple[str, str]]:
 def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[Path], float]) -> Result:
     """Benchmark the task's first model on this machine's processor.
 
-    Accuracies are fractions from 0 to 1 by the protocol of ``retrieval``. ``*_ms`` are percentiles of single runs in
+    Accuracies are fractions from 0 to 1 by the protocol of ``retrieval``; those by condition, on photos, are of the
+    whole recognizer by that of ``protocol``. ``*_ms`` are percentiles of single runs in
     milliseconds, ``throughput_fps_batchN`` is in pictures per second through the network. ``power_w`` is None,
     because no sensor is read.
 
@@ -93,6 +96,11 @@ def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[
     cards = gallery(network, data)
     query_embeddings = embed(network, data.query_images, queries, spec, f"{SPLIT} queries")
     metrics, reasons = measure_accuracies(query_embeddings, cards.embeddings, data, queries)
+
+    photo_folder = task.input(stage=PREPARE).folder
+    photo_metrics, threshold = protocol.measure(Recognizer(spec, network, cards), data, photo_folder, task.output)
+    cards = replace(cards, threshold=threshold)
+    metrics |= photo_metrics
 
     timings = measure(open_network(model.folder, spec, params.threads), data, queries, cards.embeddings, params)
     figures, percentile_reasons = summary(timings)

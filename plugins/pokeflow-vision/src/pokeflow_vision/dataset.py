@@ -64,6 +64,12 @@ class Dataset:
     queries: tuple[Query, ...]
     query_images: "np.ndarray"
 
+    @property
+    def aspect(self) -> float | None:
+        """Width of a card as a share of its height, used to detect it in a photo; None: photos show nothing else."""
+        value = self.about.get("aspect")
+        return float(value) if isinstance(value, int | float) and 0 < value <= 1 else None
+
     def cards_of(self, split: str) -> list[int]:
         """Return the rows of ``cards`` and ``references`` that belong to a split."""
         return [i for i, card in enumerate(self.cards) if card.split == split]

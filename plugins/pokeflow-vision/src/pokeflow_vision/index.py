@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FILE = "index.npz"
 COLUMNS = ("card_id", "name", "set", "number")
 """Fields of a card in the index; also the header of a labels file, whose row i is the gallery's row i."""
+_NUMBERS = {"aspect": 0.01, "threshold": -1.0}
+"""Fields of an index that are numbers, which an older one lacks, with their least value; the largest is 1."""
 _DAMAGED = (
     *(EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError),
     *(TokenError, zipfile.BadZipFile, zlib.error),
@@ -41,7 +43,9 @@ class Index:
     """A gallery of N cards.
 
     ``embeddings`` is float32 N×D with rows of length 1; ``card_ids``, ``names``, ``sets`` and ``numbers`` are unicode
-    arrays of N; ``preprocessing`` is the spec's hash.
+    arrays of N; ``preprocessing`` is the spec's hash. ``aspect`` is the width of a card as a share of its height, by
+    which it is detected in a photo; None if pictures show nothing but the card. Below the score ``threshold``, the best
+    match is none; None if it was not measured.
     """
 
     embeddings: "np.ndarray"
@@ -50,6 +54,8 @@ class Index:
     sets: "np.ndarray"
     numbers: "np.ndarray"
     preprocessing: str
+    aspect: float | None = None
+    threshold: float | None = None
 
     def card(self, row: int) -> dict[str, str]:
         """Return the fields of the card in a row."""
@@ -61,21 +67,23 @@ class Index:
         }
 
 
-def build(data: "Dataset", embeddings: "np.ndarray") -> Index:
+def build(data: "Dataset", embeddings: "np.ndarray", threshold: float | None = None) -> Index:
     """Build the index of a data set's references from their embeddings, N×D of any norm, row by row."""
     import numpy as np
 
     card_ids, names, sets, numbers = (
         np.asarray([getattr(card, name) for card in data.cards], np.str_) for name in COLUMNS
     )
-    return Index(retrieval.normalize_rows(embeddings), card_ids, names, sets, numbers, data.preprocessing.hash)
+    rows, spec = retrieval.normalize_rows(embeddings), data.preprocessing.hash
+    return Index(rows, card_ids, names, sets, numbers, spec, data.aspect, threshold)
 
 
 def write(folder: Path, index: Index) -> None:
     """Write the index into a task's folder as ``index.npz``."""
     import numpy as np
 
-    parts: dict[str, Any] = {f.name: np.asarray(getattr(index, f.name)) for f in fields(index)}
+    values = {f.name: getattr(index, f.name) for f in fields(index)}
+    parts: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
     np.savez(folder / FILE, **parts)
 
 
@@ -92,15 +100,23 @@ def read(folder: Path) -> Index:
     """Read the index of a folder; raise an UnreadableIndexError if it is missing or damaged."""
     file = folder / FILE
     try:
-        parts = arrays(file, [f.name for f in fields(Index)])
+        required = [f.name for f in fields(Index) if f.name not in _NUMBERS]
+        parts = arrays(file, required, optional=_NUMBERS)
+        numbers = {name: _number(name, parts.pop(name)) for name in _NUMBERS if name in parts}
         _require_sound(**parts)
     except (OSError, ValueError, TypeError) as error:
         raise UnreadableIndexError(file, error) from error
-    return Index(**{**parts, "preprocessing": str(parts["preprocessing"])})
+    return Index(**{**parts, **numbers, "preprocessing": str(parts["preprocessing"])})
 
 
-def arrays(file: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Return arrays of an .npz by their names.
+def _number(name: str, value: "np.ndarray") -> float:
+    if value.shape != () or value.dtype.kind != "f" or not _NUMBERS[name] <= float(value) <= 1:
+        raise ValueError(f"{name} is not a number between {_NUMBERS[name]} and 1")
+    return float(value)
+
+
+def arrays(file: Path, names: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
+    """Return arrays of an .npz by their names; those in ``optional`` may be missing.
 
     No code in the file is run. A compressed archive is refused, because an uncompressed one cannot expand to more
     than the file's own size.
@@ -117,7 +133,7 @@ def arrays(file: Path, names: Iterable[str]) -> dict[str, Any]:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as parts:
-            values = {name: parts[name] for name in names}
+            values = {name: parts[name] for name in (*names, *(name for name in optional if name in parts))}
     except KeyError as error:
         raise ValueError(f"it has no array {error}") from error
     except _DAMAGED as error:
@@ -149,13 +165,13 @@ def search(gallery: "np.ndarray", query: "np.ndarray", k: int) -> tuple["np.ndar
 
     Args:
         gallery: Embeddings of the cards, float32 N×D, rows of length 1.
-        query: Embedding of the query, float32 D, of length 1.
+        query: Embedding of the query, float32 D, of length 1; or of V views of it, V×D, of which the best one counts.
         k: Number of cards; all if there are fewer.
 
     """
     import numpy as np
 
-    similarity = gallery @ query
+    similarity = gallery @ query if query.ndim == 1 else (gallery @ query.T).max(axis=1)
     k = min(k, len(gallery))
     least = np.partition(similarity, -k)[-k]
     candidates = np.flatnonzero(similarity >= least)

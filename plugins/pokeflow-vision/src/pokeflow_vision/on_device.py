@@ -16,13 +16,15 @@ ON_DEVICE = (
     "pokeflow.errors",
     "pokeflow_vision.archive",
     "pokeflow_vision.dataset",
+    "pokeflow_vision.detection",
     "pokeflow_vision.index",
     "pokeflow_vision.onnx_network",
     "pokeflow_vision.preprocessing",
     "pokeflow_vision.recognizer",
     "pokeflow_vision.retrieval",
+    "pokeflow_vision.views",
 )
-"""Modules of pokeflow on a device: they need numpy and pillow, no framework, and no other module of pokeflow."""
+"""Modules of pokeflow on a device: they need numpy, opencv and pillow, and no other module of pokeflow."""
 _PACKAGES = {name.rpartition(".")[0] for name in ON_DEVICE}
 
 

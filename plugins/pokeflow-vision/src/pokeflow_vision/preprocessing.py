@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -127,8 +128,13 @@ def decode(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixel
     return np.asarray(decode_pillow(source, name, formats, max_pixels))
 
 
-def decode_pillow(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "Image.Image":
+def decode_pillow(
+    source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int, side: int | None = None
+) -> "Image.Image":
     """Decode an image as ``decode`` does, but return an RGB image of Pillow.
+
+    With ``side``, a JPEG is decoded at a half, a quarter or an eighth of its size if its longer side stays at least so
+    many pixels, which takes a fraction of the time.
 
     The result takes four bytes a pixel; up to ten are in use while it is decoded and turned.
 
@@ -152,6 +158,8 @@ def decode_pillow(source: Path | BinaryIO, name: str, formats: Sequence[str], ma
                 message = f"{name}: {image.width}×{image.height} pixels, the limit is {max_pixels:,} in all."
                 raise ImageError(message, "pixels", image.size)
             try:
+                if side is not None and (ratio := side / max(image.size)) < 1:
+                    image.draft("RGB", (math.ceil(image.width * ratio), math.ceil(image.height * ratio)))
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
                 return image if image.mode == "RGB" else image.convert("RGB")

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pokeflow.errors import PokeflowError
@@ -18,7 +18,7 @@ class RecognizeParams:
     """Parameters of a recognition.
 
     Attributes:
-        image: Path of the picture; its whole frame is taken for the card.
+        image: Path of the picture.
         top: Number of matches.
 
     """
@@ -47,8 +47,7 @@ def fingerprint(params: RecognizeParams) -> str:
 def run(task: Task, open_network: Opener) -> Result:
     """Recognize one picture and write ``matches.json``, best match first.
 
-    The whole frame is taken for the card, even if the picture shows much around it. ``score`` is the cosine between
-    embeddings; ``seconds`` is the time from opening the picture to the answer.
+    ``score`` is the cosine between embeddings; ``seconds`` is the time from opening the picture to the answer.
     """
     params: RecognizeParams = task.params
     model, gallery = model_input(task), task.input(stage="benchmark")
@@ -61,13 +60,12 @@ def run(task: Task, open_network: Opener) -> Result:
         raise PokeflowError(f"{gallery.record.task}: {_mismatch(error)} Run the benchmark again.") from error
 
     start = time.perf_counter()
-    matches = recognizer.recognize(_file(params.image), params.top)
+    answer = recognizer.answer(_file(params.image), params.top)
     seconds = time.perf_counter() - start
 
-    match_rows = [asdict(match) for match in matches]
-    document = {"image": params.image, "matches": match_rows, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
-    jsonfile.write(task.output / "matches.json", document)
-    return Result({"score": matches[0].score, "seconds": seconds}, {"preprocessing": spec.hash})
+    about = {"image": params.image, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
+    jsonfile.write(task.output / "matches.json", {**answer.as_dict(), **about})
+    return Result({"score": answer.matches[0].score, "seconds": seconds}, {"preprocessing": spec.hash})
 
 
 def _mismatch(error: MismatchError) -> str:

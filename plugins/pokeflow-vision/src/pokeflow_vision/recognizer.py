@@ -1,8 +1,9 @@
 """Recognition of an image: the cards of a gallery that are most like it. There is no other implementation.
 
-It needs numpy, pillow and a function that opens the network on the available runtime. So the same file runs here, on a
-small device, in SageMaker's container and behind MLflow's ``pyfunc``. The whole frame of an image is taken for the
-card.
+It needs numpy, opencv, pillow and a function that opens the network on the available runtime. So the same file runs
+here, on a small device, in SageMaker's container and behind MLflow's ``pyfunc``. Where the gallery says which
+proportions a card has, cards are detected in the image: the whole frame, each detection and their half turns are looked
+up together, and the best score wins.
 """
 
 import csv
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pokeflow.errors import PokeflowError
-from pokeflow_vision import index, preprocessing, retrieval
+from pokeflow_vision import index, preprocessing, retrieval, views
 from pokeflow_vision.index import Index
 from pokeflow_vision.preprocessing import ImageError, Preprocessing
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Image = Path | bytes | bytearray | memoryview | Pixels
 
 BATCH = 32
-STEPS = ("decode", "preprocess", "network", "search")
+STEPS = ("decode", "detect", "preprocess", "network", "search")
 """Keys of ``Answer.milliseconds``, in the order of the steps."""
 
 
@@ -78,15 +79,30 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Matches, best first, equal scores in the gallery's order; and the duration of each of ``STEPS``."""
+    """Matches, best first, equal scores in the gallery's order; and the duration of each of ``STEPS``.
+
+    ``accepted`` is False if the best score is below the gallery's threshold, so that the picture most likely shows
+    none of the cards; None if the gallery has no threshold. ``outline`` holds the corners of the card in the picture,
+    from the card's upper left on, as (x, y) in pixels of a picture of ``size``; None if the whole frame matched best.
+    """
 
     matches: tuple[Match, ...]
     milliseconds: Mapping[str, float]
+    accepted: bool | None = None
+    outline: tuple[tuple[float, float], ...] | None = None
+    size: tuple[int, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as plain data for JSON, with durations rounded to 0.001 ms."""
         durations = {name: round(value, 3) for name, value in self.milliseconds.items()}
-        return {"matches": [asdict(match) for match in self.matches], "milliseconds": durations}
+        outline = self.outline and [[round(x, 1), round(y, 1)] for x, y in self.outline]
+        return {
+            "matches": [asdict(match) for match in self.matches],
+            "accepted": self.accepted,
+            "outline": outline,
+            "size": self.size and list(self.size),
+            "milliseconds": durations,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +137,35 @@ class Recognizer:
         Errors use ``name`` for an image that is not a file.
         """
         marks = [time.perf_counter()]
-        picture = decode_image(image, self.limits, name)
+        aspect = self.gallery.aspect if self.gallery else None
+        picture = decode_image(image, self.limits, name, views.SIDE if aspect else None)
         marks.append(time.perf_counter())
-        prepared = self.network.prepare(preprocessing.to_square([picture], self.spec))
+        detections = views.detect(picture, aspect)
+        marks.append(time.perf_counter())
+        squares, outlines = views.render(picture, detections, self.spec, turned=aspect is not None)
+        prepared = self.network.prepare(squares)
         marks.append(time.perf_counter())
         embeddings = self._embed_prepared(prepared)
         marks.append(time.perf_counter())
-        matches = self.search(embeddings[0], top)
+        matches, view = self._search_views(embeddings, top)
         marks.append(time.perf_counter())
         durations = ((end - start) * 1000 for start, end in pairwise(marks))
-        return Answer(matches, dict(zip(STEPS, durations, strict=True)))
+        threshold = self.gallery.threshold if self.gallery else None
+        outline = outlines[view]
+        return Answer(
+            matches,
+            dict(zip(STEPS, durations, strict=True)),
+            None if threshold is None else matches[0].score >= threshold,
+            None if outline is None else tuple((float(x), float(y)) for x, y in outline),
+            _size(picture),
+        )
 
     def recognize_batch(self, images: "Iterable[Image]", top: int = 5) -> list[tuple[Match, ...]]:
         """Return the matches of each image, in order.
 
         An ImageError names an image that is not a file by its number, counted from 1.
         """
-        return [self.search(embedding, top) for embedding in self.embed(images)]
+        return [self.answer(image, top, f"picture {number}").matches for number, image in enumerate(images, 1)]
 
     def embed(self, images: "Iterable[Image]") -> "np.ndarray":
         """Return the network's embeddings of images, float32 N×dim, not scaled to length 1.
@@ -154,14 +182,19 @@ class Recognizer:
 
     def search(self, embedding: "np.ndarray", top: int) -> tuple[Match, ...]:
         """Return the ``top`` cards nearest by cosine to an embedding, a vector of dim values of any norm above 0."""
+        return self._search_views(embedding[None], top)[0]
+
+    def _search_views(self, embeddings: "np.ndarray", top: int) -> tuple[tuple[Match, ...], int]:
+        """Return the ``top`` cards nearest to any of the views, V×dim, and the view that the best one was seen in."""
         if self.gallery is None:
             raise PokeflowError(
                 "the recognizer has no gallery to search. Use embed instead, or open it with a gallery."
             )
-        rows, scores = index.search(self.gallery.embeddings, retrieval.normalize_rows(embedding[None])[0], top)
-        return tuple(
-            Match(**self.gallery.card(int(row)), score=float(score)) for row, score in zip(rows, scores, strict=True)
-        )
+        queries = retrieval.normalize_rows(embeddings)
+        rows, scores = index.search(self.gallery.embeddings, queries, top)
+        ranked = zip(rows, scores, strict=True)
+        matches = tuple(Match(**self.gallery.card(int(row)), score=float(score)) for row, score in ranked)
+        return matches, int((queries @ self.gallery.embeddings[rows[0]]).argmax())
 
     def _embed_prepared(self, prepared: Any) -> "np.ndarray":
         import numpy as np
@@ -216,10 +249,11 @@ def open_recognizer(
     return Recognizer(spec, network, gallery_index, limits or ImageLimits())
 
 
-def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture") -> "Pixels":
+def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture", side: int | None = None) -> "Pixels":
     """Return an image as RGB pixels; an encoded one is checked before it is decoded, and turned upright.
 
-    The size of an array or of an image of Pillow is not limited, because it is in memory already.
+    The size of an array or of an image of Pillow is not limited, because it is in memory already. A JPEG is decoded at
+    a half, a quarter or an eighth of its size if its longer side stays at least ``side`` pixels.
 
     Raises:
         ImageError: It is not an image of an accepted format, or exceeds the limits.
@@ -229,11 +263,11 @@ def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture")
     from PIL import Image as Pillow
 
     if isinstance(image, Path):
-        return _decode_file(image, limits)
+        return _decode_file(image, limits, side)
     if isinstance(image, bytes | bytearray | memoryview):
         if limits.max_bytes is not None and len(image) > limits.max_bytes:
             raise ImageError(f"{name}: {len(image):,} bytes, the limit is {limits.max_bytes:,}.", "bytes")
-        return preprocessing.decode_pillow(io.BytesIO(image), name, limits.formats, limits.max_pixels)
+        return preprocessing.decode_pillow(io.BytesIO(image), name, limits.formats, limits.max_pixels, side)
     if isinstance(image, Pillow.Image):
         return image if image.mode == "RGB" else image.convert("RGB")
     pixels = np.asarray(image)
@@ -242,7 +276,13 @@ def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture")
     return pixels
 
 
-def _decode_file(file: Path, limits: ImageLimits) -> "Pixels":
+def _size(picture: "Pixels") -> tuple[int, int]:
+    """Return the width and the height of a picture."""
+    shape = getattr(picture, "shape", None)
+    return (int(shape[1]), int(shape[0])) if shape else picture.size  # type: ignore[return-value]
+
+
+def _decode_file(file: Path, limits: ImageLimits, side: int | None) -> "Pixels":
     try:
         # Reading a pipe or a device might never end.
         if not file.is_file():
@@ -253,7 +293,7 @@ def _decode_file(file: Path, limits: ImageLimits) -> "Pixels":
             size = os.fstat(source.fileno()).st_size
             if limits.max_bytes is not None and size > limits.max_bytes:
                 raise ImageError(f"{file}: {size:,} bytes, the limit is {limits.max_bytes:,}.", "bytes")
-            return preprocessing.decode_pillow(source, str(file), limits.formats, limits.max_pixels)
+            return preprocessing.decode_pillow(source, str(file), limits.formats, limits.max_pixels, side)
     except OSError as error:
         raise ImageError(f"{file}: cannot be read ({error.strerror}).", "missing") from error
 

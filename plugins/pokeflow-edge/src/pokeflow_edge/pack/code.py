@@ -12,11 +12,11 @@ from pokeflow_edge.runtime.bundle import LIB, module_file
 from pokeflow_vision import on_device
 from pokeflow_vision.on_device import ON_DEVICE, library, list_imports, source_of
 
-FREE = {"numpy", "PIL"}
+FREE = {"numpy", "cv2", "PIL"}
 DEVICE = Path(__file__).parents[1] / "device"
 EXECUTABLE = ("bin/recognize", "bin/update", "install.sh")
-NUMPY, PILLOW, SIGNATURES = "numpy>=1.24", "pillow>=9.4", "cryptography>=38"
-"""Versions in Raspberry Pi OS of 2023, so that the packages of apt are sufficient."""
+PACKAGES = ("numpy>=1.24", "opencv-python-headless>=4.6", "pillow>=9.4", "cryptography>=38")
+"""Requirements of every bundle, in the versions of Raspberry Pi OS of 2023."""
 
 
 def files(params: PackageParams) -> dict[str, Path | bytes]:
@@ -35,7 +35,7 @@ def files(params: PackageParams) -> dict[str, Path | bytes]:
 
 def requirements(params: PackageParams) -> bytes:
     """Return ``requirements.txt`` for pip on the device, one requirement per line."""
-    return "".join(f"{word}\n" for word in (NUMPY, PILLOW, SIGNATURES, *params.requires)).encode()
+    return "".join(f"{word}\n" for word in (*PACKAGES, *params.requires)).encode()
 
 
 def fingerprint(params: PackageParams) -> str:
@@ -57,7 +57,7 @@ def faults(params: PackageParams) -> Iterator[str]:
         if name not in ON_DEVICE and top not in available | sys.stdlib_module_names:
             yield (
                 f"{params.adapter} imports {name}, which is not on a device. It may import the "
-                f"standard library, numpy, PIL, {', '.join(ON_DEVICE)}, and what requires or runtime_modules list"
+                f"standard library, numpy, cv2, PIL, {', '.join(ON_DEVICE)}, and what requires or runtime_modules list"
             )
     if not any(isinstance(node, ast.FunctionDef) and node.name == "open_network" for node in tree.body):
         yield f"{params.adapter} has no function open_network(folder, spec, threads)"

@@ -3,7 +3,7 @@
 A request is ``image/jpeg``, ``image/png``, or ``application/json`` with such an image in base64: ``{"image": "…"}``.
 The whole image is taken as the card. The response is JSON: matches, best first, each with its cosine as ``score``.
 An invalid request raises a ValueError that says why; ``respond`` turns it into the fitting HTTP status.
-Requires numpy, pillow, onnxruntime, and the modules of pokeflow in the same folder, which do the recognition.
+Requires numpy, opencv, pillow, onnxruntime, and the modules of pokeflow in the same folder, which do the recognition.
 """
 
 import base64

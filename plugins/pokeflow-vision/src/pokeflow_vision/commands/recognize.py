@@ -5,6 +5,7 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pokeflow
 from pokeflow import plugins
@@ -19,7 +20,7 @@ STAGE = "recognize"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("image", help="a photo of one card that fills most of the frame")
+    parser.add_argument("image", help="a photo of a card")
     parser.add_argument("--top", type=int, default=5, help="how many matches (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -27,13 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print the best matches of a picture with their scores (cosine, at most 1)."""
     model, bench = newest(pokeflow.open_store(overrides))
-    matches = recognize(model, bench, args.image, args.top)
+    answer = recognize(model, bench, args.image, args.top)
     if args.json:
-        print(json.dumps(matches, indent=2, ensure_ascii=False))
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0
-    rows = [(f"{m['score']:.3f}", *(str(m[key]) for key in ("card_id", "name", "set", "number"))) for m in matches]
+    columns = ("card_id", "name", "set", "number")
+    rows = [(f"{match['score']:.3f}", *(str(match[key]) for key in columns)) for match in answer["matches"]]
     print(f"{model.record.model} {model.record.version} ({model.record.digest}, {model.record.backend})")
     print(table(("score", "card", "name", "set", "number"), rows))
+    if answer.get("accepted") is False:
+        print(
+            "Most likely none of these: the best score is below the threshold, which one in 100 other pictures passes."
+        )
     return 0
 
 
@@ -57,10 +63,11 @@ def newest(store: Store) -> tuple[Input, Input]:
     raise PokeflowError(f"{store.root}: {reason} yet. Run 'pokeflow' first, or set another store with store.root=…")
 
 
-def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str, str | float]]:
-    """Return the matches of a picture, best first, from the backend that compiled the model.
+def recognize(model: Input, bench: Input, image: str, top: int) -> dict[str, Any]:
+    """Return the answer to a picture, as ``matches.json`` holds it, from the backend that compiled the model.
 
-    Each match has card_id, name, set, number and score.
+    Its ``matches``, best first, have card_id, name, set, number and score. ``accepted`` is False if the picture most
+    likely shows none of the cards, and ``outline`` has the corners of the card in the picture.
     """
     registry = plugins.registry(plugins.manager())
     backend = registry.backends.get((STAGE, model.record.backend))
@@ -75,5 +82,5 @@ def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
         backend(Task.about(record, backend, params, inputs=(model, bench), work=work, output=output))
-        result: dict[str, list[dict[str, str | float]]] = json.loads((output / "matches.json").read_bytes())
-        return result["matches"]
+        answer: dict[str, Any] = json.loads((output / "matches.json").read_bytes())
+        return answer

@@ -115,7 +115,7 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
         return Result()
     if fault == "drops a card":
         rows = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
-        built = index.Index(**{name: rows[name] if name == "preprocessing" else rows[name][1:] for name in rows})
+        built = index.Index(**{n: row[1:] if hasattr(row, "shape") else row for n, row in rows.items()})
     if fault != "no index":
         index.write(task.output, built)
     if fault != "no preprocessing":
