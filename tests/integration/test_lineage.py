@@ -26,12 +26,13 @@ SMALL = (
     "cloud=sagemaker",  # its tasks need no account, and the tree has leaves for them
     "data.cards=60",
     "data.queries.calibration=40",
+    "data.photos.cards=1",
     *(
         f"lineage.models.{model}.params.loop.{what}=2"
         for model in (TEACHER, STAGE1, STAGE2)
         for what in ("epochs", "views")
     ),
-    "model.teacher.options.depth=2",
+    "model.teacher=${model.student}",
     *(f"lineage.post_stages.profile.params.{what}={n}" for what, n in (("steps", 3), ("warmup", 0), ("traced", 1))),
     f"lineage.models.{TEACHER}.params.loop.checkpoint_seconds=0.0",
     "target.benchmark.params.runs=20",

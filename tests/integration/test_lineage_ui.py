@@ -33,8 +33,9 @@ SMALLEST = (
     "data.cards=30",
     "data.queries.views=1",
     "data.queries.calibration=8",
+    "data.photos.cards=0",
     *(f"lineage.models.{model}.params.loop.{what}=1" for model in EXPERIMENTS for what in ("epochs", "views")),
-    "model.teacher.options.depth=1",
+    "model.teacher=${model.student}",
     "stages=[train,distill,register]",
     "+lineage.post_stages.benchmark.params.runs=5",
 )

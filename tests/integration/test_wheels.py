@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = {folder.name: folder for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists()}
 LAPTOP = ("pokeflow-vision", "pokeflow-cards", "pokeflow-torch", "pokeflow-onnxruntime")
 SMALL = (
-    "data.cards=40", "data.queries.calibration=32", "model.teacher.options.depth=1", "models=[dinov3-teacher]",
+    "data.cards=40", "data.queries.calibration=32", "data.photos.cards=0", "models=[dinov3-teacher]",
+    "model.teacher=${model.student}", "model.student.weights=null",
     *(f"lineage.models.dinov3-teacher.params.loop.{name}=1" for name in ("epochs", "views")),
     *(f"lineage.post_stages.profile.params.{name}={n}" for name, n in (("steps", 3), ("warmup", 0), ("traced", 1))),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 import pytest
 
 from pokeflow_cards import check
-from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
+from pokeflow_cards.params import FolderParams, Photos, Queries, SyntheticParams
 from pokeflow_testkit.support import require_linear
 from pokeflow_vision.preprocessing import Preprocessing
 
@@ -27,6 +27,9 @@ def one(faults) -> tuple[str, str]:
         ({"queries": Queries(calibration=-1)}, "queries.calibration", "-1"),
         ({"queries": Queries(strength=float("inf"))}, "queries.strength", "inf"),
         ({"queries": Queries(strength=-0.1)}, "queries.strength", "-0.1"),
+        ({"photos": Photos(cards=-1)}, "photos.cards", "-1 is below 0"),
+        ({"photos": Photos(conditions=("lose",))}, "photos.conditions", "Did you mean 'loose'"),
+        ({"photos": Photos(conditions=("loose", "loose"))}, "photos.conditions", "twice"),
         ({"preprocessing": Preprocessing(size=0)}, "preprocessing.size", "16 to 1024"),
         ({"preprocessing": Preprocessing(std=(0.0, 1.0, 1.0))}, "preprocessing.std", "above 0"),
         ({"preprocessing": Preprocessing(mean=(float("nan"), 1.0, 1.0))}, "preprocessing.mean", "numbers"),

@@ -29,5 +29,23 @@ def test_new_card_changes_at_most_two_splits(seed) -> None:
     assert sum(before[card] != after[card] for card in IDS) <= 2
 
 
+@given(st.lists(st.integers(0, 60), min_size=20, max_size=200), st.integers(0, 2**63 - 1))
+def test_cards_of_one_art_share_a_split(arts, seed) -> None:
+    ids = [f"card-{i}" for i in range(len(arts))]
+    split_of = splits.assign(seed, ids, [f"art-{art}" for art in arts])
+    for art in set(arts):
+        assert len({split_of[card] for card, other in zip(ids, arts, strict=True) if other == art}) == 1
+    assert set(split_of) == set(ids)
+
+
+def test_few_twins_leave_the_sizes_of_the_splits_exact() -> None:
+    arts = [f"art-{i // 2 if i < 200 else i}" for i in range(1000)]
+    assert Counter(splits.assign(0, IDS, arts).values()) == Counter(splits.assign(0, IDS).values())
+
+
+def test_cards_of_unknown_art_are_apart() -> None:
+    assert splits.assign(5, IDS, [""] * 1000) == splits.assign(5, IDS)
+
+
 def test_order_is_stable_across_versions() -> None:
     assert splits.order(0, ["a", "b", "c", "d"]) == ["d", "a", "c", "b"]

@@ -121,7 +121,7 @@ def test_generated_tests_pass_unchanged(kind: str, author: Newcomer) -> None:
 def test_lineage_runs_with_the_generated_target(author: Newcomer) -> None:
     (author.home / "own" / "lineage").mkdir(parents=True)
     (author.home / "own" / "lineage" / "brief.yaml").write_text(LINEAGE)
-    chosen = "tracking=none registry=none cloud=none data.cards=40 data.queries.calibration=32"
+    chosen = "tracking=none registry=none cloud=none data.cards=40 data.queries.calibration=32 data.photos.cards=0"
     done = author.run(f"pokeflow --config-dir own lineage=brief target=my_chip {chosen}")
     assert done.returncode == 0, done.stderr
     assert "5 of 5 tasks ran" in done.stderr

@@ -14,7 +14,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "prepare",
             run="pokeflow_cards.stages.prepare:run_folder",
             params="pokeflow_cards.params:FolderParams",
-            revision="3",
+            revision="4",
             check="pokeflow_cards.check:check_folder",
             fingerprint="pokeflow_cards.fingerprint:hash_folder",
         ),
@@ -23,7 +23,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "prepare",
             run="pokeflow_cards.stages.prepare:run_synthetic",
             params="pokeflow_cards.params:SyntheticParams",
-            revision="3",
+            revision="4",
             check="pokeflow_cards.check:check_synthetic",
         ),
     ]

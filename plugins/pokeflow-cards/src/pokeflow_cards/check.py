@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pokeflow import PokeflowError
+from pokeflow.errors import unknown
 from pokeflow_cards import catalog
-from pokeflow_cards.params import MIN_CARDS, FolderParams, Queries, SyntheticParams
+from pokeflow_cards.params import CONDITIONS, MIN_CARDS, FolderParams, Photos, Queries, SyntheticParams
 from pokeflow_vision.preprocessing import Preprocessing
 
 MAX_STRENGTH = 3.0
@@ -20,6 +21,7 @@ def check_synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
     if not 0 <= params.twins <= 0.5:
         yield "twins", f"{params.twins} is not a share from 0 to 0.5"
     yield from _common(params.seed, params.queries, params.preprocessing)
+    yield from _photos(params.photos)
 
 
 def check_folder(params: FolderParams) -> Iterable[tuple[str, str]]:
@@ -29,6 +31,7 @@ def check_folder(params: FolderParams) -> Iterable[tuple[str, str]]:
     if not 0 <= params.near_duplicates <= 128:
         yield "near_duplicates", f"{params.near_duplicates} is not from 0 to 128 bits (of 256)"
     yield from _common(params.seed, params.queries, params.preprocessing)
+    yield from _photos(params.photos)
     yield from _images(params)
     try:
         yield from _source(params)
@@ -62,6 +65,16 @@ def _images(params: FolderParams) -> Iterable[tuple[str, str]]:
         yield "images", f"{params.images!r} does not contain {catalog.PLACEHOLDER}, which stands for the card's id"
     if set(literal) & set("{}\0"):
         yield "images", f"{params.images!r}: {catalog.PLACEHOLDER} is the only placeholder"
+
+
+def _photos(photos: Photos) -> Iterable[tuple[str, str]]:
+    if photos.cards < 0:
+        yield "photos.cards", f"{photos.cards} is below 0"
+    for name in photos.conditions:
+        if name not in CONDITIONS:
+            yield "photos.conditions", unknown("", "condition", name, CONDITIONS).message
+    if len(set(photos.conditions)) < len(photos.conditions):
+        yield "photos.conditions", "names a condition twice"
 
 
 def _common(seed: int, queries: Queries, preprocessing: Preprocessing) -> Iterable[tuple[str, str]]:

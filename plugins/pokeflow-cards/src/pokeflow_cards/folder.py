@@ -38,6 +38,7 @@ def scans(params: FolderParams, work: Path) -> Scans:
     readable = [(card, path, file) for card, path, file, _ in images if file is not None]
     references = array(work / "references.npy", max(1, len(readable)), params.preprocessing)
     cards: list[Card] = []
+    files: list[Path] = []
     digests: list[str] = []
     read = [len(table)]
     with progress.bar("reading scans", len(readable)) as advance:
@@ -48,6 +49,7 @@ def scans(params: FolderParams, work: Path) -> Scans:
                 digest, references[len(cards)] = outcome
                 read.append(file.stat().st_size)
                 cards.append(card)
+                files.append(file)
                 digests.append(digest)
             advance()
     _require_enough(len(images), left_out, params)
@@ -62,6 +64,7 @@ def scans(params: FolderParams, work: Path) -> Scans:
         left_out=tuple(left_out),
         repeats=listing.repeats,
         raw={"path": params.root, "fingerprint": content, "files": len(read), "size_bytes": sum(read)},
+        original=lambda row: load_image(files[row]),
     )
 
 

@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     PRINT = 1
     QUERY = 2
     CALIBRATION = 3
+    PHOTO = 4
 
 
 def generator(seed: int, card_id: str, purpose: Purpose, view: int = 0) -> "np.random.Generator":

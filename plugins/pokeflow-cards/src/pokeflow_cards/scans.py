@@ -1,7 +1,7 @@
 """Clean pictures of cards from any source, as both backends pass them to the common part of ``prepare``."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ class Scans:
     ``references`` is uint8 N×H×W×3 RGB, memory-mapped from disk; ``digests`` are the sha256 of the pixels before any
     resizing. ``source`` describes the origin of the cards, without paths. ``raw`` describes the files that were read:
     the folder as YAML names it, its fingerprint, the number of files and their size in bytes; None if no file was read.
+    ``original`` returns the picture of a row in the size of its file, uint8 H×W×3; None if there is no larger picture
+    than the reference.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Scans:
     left_out: tuple[LeftOut, ...] = ()
     repeats: tuple[Repeat, ...] = ()
     raw: Mapping[str, Any] | None = None
+    original: "Callable[[int], np.ndarray] | None" = None
 
 
 def shape(spec: Preprocessing) -> tuple[int, int]:

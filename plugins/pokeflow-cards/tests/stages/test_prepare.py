@@ -1,13 +1,14 @@
 import hashlib
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
-from pokeflow_vision import dataset, preprocessing
+from pokeflow_cards.params import FolderParams, Photos, Queries, SyntheticParams
+from pokeflow_vision import dataset, photos, preprocessing
 from pokeflow_vision.preprocessing import Preprocessing
 
 METRICS = {
@@ -167,14 +168,29 @@ def test_synthetic_deck_has_no_raw_files_but_a_reason(prepare) -> None:
     assert result.reasons["raw"] == "the cards are drawn; nothing is read"
 
 
-def test_record_states_kinds_of_data_and_shared_artwork(prepare, folder) -> None:
-    _, drawn = prepare(replace(DECK, cards=60, twins=0.5))
-    shared = drawn.facts["shared_artwork"]
+def test_no_test_card_shares_its_art_with_a_train_card(prepare, folder) -> None:
+    output, drawn = prepare(replace(DECK, cards=60, twins=0.5))
+    assert drawn.facts["shared_artwork"] == 0
     assert (drawn.facts["data_kind"], drawn.facts["query_kind"]) == ("synthetic", "simulated")
-    assert f"; {shared} of the cards share their art with a train card" in drawn.facts["protocol"]
-    assert shared > 0
+    assert "; 0 of the cards share their art with a train card" in drawn.facts["protocol"]
+    cards = dataset.read(output).cards
+    arts = {split: {card.artwork for card in cards if card.split == split} for split in ("train", "val", "test")}
+    assert not arts["train"] & arts["test"]
+    assert not arts["train"] & arts["val"]
+    assert not arts["val"] & arts["test"]
     _, scans = prepare(replace(folder.params(), queries=Queries(views=1, strength=0.0, calibration=0)))
     assert (scans.facts["data_kind"], scans.facts["query_kind"]) == ("photos", "references")
+
+
+def test_photos_are_taken_of_test_cards_and_of_val_cards(prepare, folder) -> None:
+    output, _ = prepare(replace(DECK, photos=Photos(cards=2, conditions=("loose", "hard"))))
+    rows = photos.read_list(output)
+    assert Counter((row.split, row.condition) for row in rows) == {
+        ("val", "mixed"): 2, ("val", "empty"): 1, ("test", "loose"): 2, ("test", "hard"): 2, ("test", "empty"): 1,
+    }  # fmt: skip
+    assert all(data.startswith(b"\xff\xd8") for data in photos.read(output, rows))
+    scans, _ = prepare(replace(folder.params(), photos=Photos(cards=1, conditions=("loose",))))
+    assert len(photos.read_list(scans)) == 4
 
 
 def test_record_counts_cards_views_and_calibration(prepare) -> None:

@@ -14,10 +14,11 @@ from pokeflow_testkit.support import POKEFLOW, environment
 
 ROOT = Path(__file__).parents[4]
 CARDS = 25
+PICTURES = [(r"calibration: \d+", "calibration: 40"), (r"photos: \{cards: \d+", "photos: {cards: 1")]
 SMALL = {
-    "data/synthetic.yaml": [(r"cards: \d+", "cards: 60"), (r"calibration: \d+", "calibration: 40")],
-    "data/folder.yaml": [(r"calibration: \d+", "calibration: 40")],
-    "model/embedded.yaml": [(r"depth: \d+", "depth: 2")],
+    "data/synthetic.yaml": [(r"cards: \d+", "cards: 60"), *PICTURES],
+    "data/folder.yaml": PICTURES,
+    "model/embedded.yaml": [("lite2", "lite0")],
     "experiment/cpu.yaml": [(r"epochs: \d+", "epochs: 1")],
     "lineage/pokemon.yaml": [
         (r"epochs: \d+", "epochs: 1"),

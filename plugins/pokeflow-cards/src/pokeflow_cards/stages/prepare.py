@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Result, Task
-from pokeflow_cards import folder, phash, queries, samples, splits, synthetic, validation
+from pokeflow_cards import folder, phash, photo_set, queries, samples, splits, synthetic, validation
 from pokeflow_cards.params import NEAR_DUPLICATE_BITS, FolderParams, SyntheticParams
-from pokeflow_cards.scans import Scans
+from pokeflow_cards.scans import ASPECT, Scans
 from pokeflow_cards.validation import Validation
-from pokeflow_vision import dataset, retrieval
+from pokeflow_vision import dataset, photos, retrieval
 from pokeflow_vision.dataset import Card, Dataset, Query
 
 if TYPE_CHECKING:
@@ -32,18 +32,20 @@ def run_synthetic(task: Task) -> Result:
 def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, within: int) -> Result:
     codes = phash.codes(scans.references)
     findings = validation.examine(scans, codes, within)
-    split_of = splits.assign(params.seed, [card.card_id for card in scans.cards])
+    split_of = splits.assign(params.seed, [card.card_id for card in scans.cards], findings.artwork)
     cards = tuple(
         replace(card, split=split_of[card.card_id], artwork=artwork)
         for card, artwork in zip(scans.cards, findings.artwork, strict=True)
     )
     views = queries.plan(params.seed, {card.card_id: card.split for card in cards}, params.queries)
-    photos = queries.render_queries(
+    pictures = queries.render_queries(
         views, scans, params.seed, params.queries.strength, params.preprocessing, task.work / "queries.npy"
     )
     description = _description(scans, cards, views, params)
-    data = Dataset(description, params.preprocessing, cards, scans.references, views, photos)
+    data = Dataset(description, params.preprocessing, cards, scans.references, views, pictures)
     dataset.write(task.output, data, validation.report(scans, findings, within))
+    taken = photo_set.plan(params.seed, split_of, params.photos)
+    photos.write(task.output, photo_set.render(taken, scans, params.seed))
     samples.write(task.output, data)
     result = _result(data, scans, findings, codes, params.queries.strength)
     for file in ("references.npy", "queries.npy"):
@@ -62,6 +64,7 @@ def _description(
         "counts": {"cards": len(cards), "splits": dict(cards_per_split), "queries": dict(queries_per_split)},
         "queries": f"simulated phone captures, strength {strength}" if strength else "the clean references themselves",
         "source": scans.source,
+        "aspect": ASPECT,
     }
 
 
