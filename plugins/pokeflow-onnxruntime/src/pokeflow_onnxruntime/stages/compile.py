@@ -186,14 +186,23 @@ def quantize(source: Path, target: Path, pictures: Pictures, params: CompilePara
 
 @contextlib.contextmanager
 def _third_party(folder: Path) -> Iterator[None]:
-    """Keep onnxruntime's temporary files in ``folder``, its prints off stdout, and its log(0) warnings silent."""
+    """Keep onnxruntime's temporary files in ``folder``, its prints and notes off the terminal, its log(0) silent."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    # It notes each adjusted scale with the root logger; a filter of a logger sees only what is logged with it.
+    logging.root.addFilter(_demote)
     try:
         with contextlib.redirect_stdout(_Lines()), warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"onnxruntime\.quantization\.")
             yield
     finally:
+        logging.root.removeFilter(_demote)
         tempfile.tempdir = before
+
+
+def _demote(record: logging.LogRecord) -> bool:
+    """Log a record of the root logger again as one of this module, at level debug."""
+    log.debug("%s", record.getMessage())
+    return False
 
 
 class _Lines(io.TextIOBase):
