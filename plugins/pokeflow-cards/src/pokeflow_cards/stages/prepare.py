@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Result, Task
-from pokeflow_cards import folder, phash, photo_set, queries, samples, splits, synthetic, validation
+from pokeflow_cards import baseline, folder, phash, photo_set, queries, samples, splits, synthetic, validation
 from pokeflow_cards.params import NEAR_DUPLICATE_BITS, FolderParams, SyntheticParams
 from pokeflow_cards.scans import ASPECT, Scans
 from pokeflow_cards.validation import Validation
@@ -46,8 +46,10 @@ def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, w
     dataset.write(task.output, data, validation.report(scans, findings, within))
     taken = photo_set.plan(params.seed, split_of, params.photos)
     photos.write(task.output, photo_set.render(taken, scans, params.seed))
+    baselines = baseline.measure(task.output, codes, cards)
     samples.write(task.output, data)
     result = _result(data, scans, findings, codes, params.queries.strength)
+    result = replace(result, metrics={**result.metrics, **baselines})
     for file in ("references.npy", "queries.npy"):
         (task.work / file).unlink()
     return result
