@@ -176,7 +176,7 @@ def test_a_reference_is_recognized(finished_run) -> None:
     Image.fromarray(np.asarray(data.references[7])).save(folder / "card.png")
     done = pokeflow(folder, "recognize", "card.png", "--json", "--top", "3")
     assert done.returncode == 0, done.stderr
-    matches = json.loads(done.stdout)
+    matches = json.loads(done.stdout)["matches"]
     assert matches[0]["card_id"] == data.cards[7].card_id
     assert [m["score"] for m in matches] == sorted((m["score"] for m in matches), reverse=True)
 
