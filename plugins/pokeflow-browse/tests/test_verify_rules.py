@@ -207,7 +207,7 @@ def test_document_that_cannot_be_read_is_reported(tree: Tree, monkeypatch: pytes
 
 
 def test_project_document_that_cannot_be_read_is_reported_once(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is built from it cannot be compared."""
+    """Skip the comparison of documents that are built from it."""
     fail_reading(monkeypatch, "read", PokeflowError("Input/output error"), HISTORY)
     assert only(tree) == Problem("unreadable", HISTORY, "Input/output error")
 

@@ -7,7 +7,7 @@ what is detected in it, and their half turns.
 import csv
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,5 +96,4 @@ def _write(file: Path, table: Sequence[tuple[str, Accuracy]]) -> None:
         writer = csv.DictWriter(out, ["method", *(field.name for field in fields(Accuracy))], lineterminator="\n")
         writer.writeheader()
         for method, row in table:
-            values = {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(row).items()}
-            writer.writerow({"method": method, **values})
+            writer.writerow({"method": method, **protocol.to_row(row)})

@@ -22,7 +22,7 @@ FRAME = (480, 640)
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a photo may show; each value is drawn uniformly from its range.
+    """Ranges of the effects in a photo; each value is drawn uniformly from its range.
 
     Attributes:
         height: Height of the card as a share of the frame's height, before it is turned and tilted.
@@ -100,12 +100,12 @@ class Photo:
     corners: np.ndarray
 
 
-def take(card: np.ndarray, condition: Condition, rng: np.random.Generator) -> Photo:
-    """Take one photo of a card.
+def render(card: np.ndarray, condition: Condition, rng: np.random.Generator) -> Photo:
+    """Render one photo of a card.
 
     Args:
         card: The clean card, uint8 H×W×3 RGB, upright.
-        condition: What the photo may show.
+        condition: Ranges of its effects.
         rng: Random generator that decides everything else.
 
     """
@@ -123,14 +123,14 @@ def take(card: np.ndarray, condition: Condition, rng: np.random.Generator) -> Ph
         # Averaged first: a bilinear look-up would skip pixels of a card that is drawn smaller.
         shape = (max(8, round(width * ratio)), max(8, round(height * ratio)))
         picture = cv2.resize(picture, shape, interpolation=cv2.INTER_AREA)
-    exposed = _expose(_place(scene, picture, corners, draw), condition, draw)
+    exposed = _expose(_composite(scene, picture, corners, draw), condition, draw)
     if condition.corners is not None:
         exposed, corners = _crop(exposed, corners, draw.within(condition.corners), draw)
     return Photo(_encode(exposed, draw.within(condition.jpeg)), corners)
 
 
-def take_empty(condition: Condition, rng: np.random.Generator) -> bytes:
-    """Take a photo without a card, as a JPEG: the table, and what may be on it."""
+def render_empty(condition: Condition, rng: np.random.Generator) -> bytes:
+    """Render a photo without a card, as a JPEG: the table, and things that may be on it."""
     draw = _Draw(rng)
     return _encode(_expose(background(rng).astype(np.float32), condition, draw), draw.within(condition.jpeg))
 
@@ -255,7 +255,7 @@ def _lay_sleeve(scene: np.ndarray, corners: np.ndarray, opacity: float) -> None:
     cv2.addWeighted(layer, opacity, scene, 1 - opacity, 0, dst=scene)
 
 
-def _place(scene: np.ndarray, picture: np.ndarray, corners: np.ndarray, draw: _Draw) -> np.ndarray:
+def _composite(scene: np.ndarray, picture: np.ndarray, corners: np.ndarray, draw: _Draw) -> np.ndarray:
     """Return the scene with the card in it, its corners rounded, and its shadow, float32 H×W×3."""
     import cv2
 

@@ -52,9 +52,9 @@ def render(photos: tuple[Photo, ...], scans: Scans, seed: int) -> Iterator[tuple
 
     def render_one(photo: Photo) -> bytes:
         if not photo.card_id:
-            return simulator.take_empty(simulator.CONDITIONS[OPEN_SET], generator(seed, photo.name, Purpose.PHOTO))
+            return simulator.render_empty(simulator.CONDITIONS[OPEN_SET], generator(seed, photo.name, Purpose.PHOTO))
         rng = generator(seed, photo.card_id, Purpose.PHOTO, numbers[photo.condition])
-        return simulator.take(_picture(scans, row_of[photo.card_id]), simulator.CONDITIONS[photo.condition], rng).jpeg
+        return simulator.render(_picture(scans, row_of[photo.card_id]), simulator.CONDITIONS[photo.condition], rng).jpeg
 
     with progress.bar("taking photos", len(photos)) as advance, ThreadPoolExecutor(WORKERS) as pool:
         for start in range(0, len(photos), BLOCK):

@@ -187,6 +187,9 @@ def write(folder: Path, rows: Sequence[Accuracy]) -> None:
     with (folder / FILE).open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, [field.name for field in fields(Accuracy)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows
-        )
+        writer.writerows(to_row(row) for row in rows)
+
+
+def to_row(accuracy: Accuracy) -> dict[str, str | int | float]:
+    """Return an accuracy as a row of a CSV file, with shares rounded to six digits."""
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(accuracy).items()}

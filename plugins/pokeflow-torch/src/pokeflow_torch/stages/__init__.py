@@ -3,5 +3,5 @@
 import os
 
 # By default the threads of OpenMP spin while they wait, and on a busy machine they take the processor from the thread
-# that they wait for: a step took 26 s so, and 0.8 s with sleeping threads. OpenMP reads this when PyTorch is imported.
+# that they wait for. OpenMP reads this when PyTorch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
